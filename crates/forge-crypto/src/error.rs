@@ -1,0 +1,255 @@
+//! What can go wrong, without a key, a secret or a caller's input in any message.
+
+use std::path::PathBuf;
+
+use crate::key::KeyId;
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a text or some bytes are not accepted as a key, in one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The text is not as long as a key.
+    #[error(
+        "the key has {found} characters; a 256-bit key has 43 in base64 (44 with padding) or 64 in hex"
+    )]
+    TextLength {
+        /// How many bytes of text there are.
+        found: usize,
+    },
+    /// The text is as long as a key, but neither base64 nor hex.
+    #[error("the key is neither base64 of 32 bytes nor hex")]
+    Encoding,
+    /// The bytes are not 32.
+    #[error("the key has {found} bytes; 32 are needed")]
+    Length {
+        /// How many bytes there are.
+        found: usize,
+    },
+    /// All bytes are alike.
+    #[error("the key is one byte repeated; generate a random key")]
+    EqualBytes,
+    /// Each byte is the one before plus the same step.
+    #[error("the key is a sequence of numbers; generate a random key")]
+    Sequence,
+    /// The second half is the first half.
+    #[error("the key is its first half twice; generate a random key")]
+    Repetition,
+    /// The key uses fewer different bytes than any random key does.
+    #[error("the key has only {distinct} different bytes; generate a random key")]
+    FewDistinctBytes {
+        /// How many different bytes there are.
+        distinct: usize,
+    },
+    /// All bytes are printable ASCII: a passphrase, or text that was encoded twice.
+    #[error(
+        "the key is readable text, perhaps a passphrase or encoded twice; generate a random key"
+    )]
+    ReadableText,
+    /// The key is published, or the hash of a word.
+    #[error("the key is a known default; generate a random key")]
+    KnownDefault,
+    /// The text is not the id of a key.
+    #[error("a key id has 11 base64url characters")]
+    Id,
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    Random(#[source] BoxError),
+}
+
+/// Why a keyring cannot be read, made or written, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyringError {
+    /// The text does not start with the line that names its format.
+    #[error("the first line of a keyring is \"forge-keyring v1\"")]
+    Header,
+    /// A line is not `state key [comment]`.
+    #[error("line {line} of the keyring: write \"<state> <key> [comment]\"")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A line starts with a word that is no state.
+    #[error("line {line} of the keyring: a state is pending, primary, retired or compromised")]
+    State {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A line holds something that is no key.
+    #[error("line {line} of the keyring: {source}")]
+    Key {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with the key.
+        source: KeyError,
+    },
+    /// A comment has more than one line, or a control character.
+    #[error("a comment in a keyring is one line without control characters")]
+    Comment,
+    /// A key stands in the keyring twice.
+    #[error("key {id} stands in the keyring twice; remove one of the two")]
+    Duplicate {
+        /// The key.
+        id: KeyId,
+    },
+    /// No key is primary.
+    #[error("no key of the keyring is primary; mark the one that is to seal")]
+    NoPrimary,
+    /// Several keys are primary.
+    #[error("keys {first} and {second} are both primary; mark one of them retired or pending")]
+    SeveralPrimaries {
+        /// The first.
+        first: KeyId,
+        /// The second.
+        second: KeyId,
+    },
+    /// There are more keys than a keyring holds.
+    #[error("a keyring holds at most {most} keys; remove retired keys that seal nothing any more")]
+    TooManyKeys {
+        /// The limit.
+        most: usize,
+    },
+    /// A new key could not be made.
+    #[error("no key was made")]
+    Generate(#[source] KeyError),
+    /// Others may read the file.
+    #[error("keyring {path} may be read by others (mode {mode:04o}); run: chmod 600 {path}", path = path.display())]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The path is a folder, a device or a pipe.
+    #[error("keyring {path} is not a regular file", path = path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is larger than any keyring.
+    #[error("keyring {path} has more than {most} bytes; is it the right file?", path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        most: u64,
+    },
+    /// The file is not text.
+    #[error("keyring {path} is not UTF-8 text; is it the right file?", path = path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is there already, and a keyring is never overwritten.
+    #[error("{path} exists already and is left as it is; choose another path or move it away", path = path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The service manager passed no credentials.
+    #[error(
+        "CREDENTIALS_DIRECTORY is not set; pass the keyring with LoadCredential=forge-keyring:<file>"
+    )]
+    NoCredentialsDirectory,
+    /// Reading or writing failed.
+    #[error("keyring {path} cannot be {action}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `written`.
+        action: &'static str,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+}
+
+/// Why something was not sealed. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The table, the column or the row of the context is empty, so it would bind to nothing.
+    #[error("a context names a table, a column and a row")]
+    EmptyContext,
+    /// The plaintext is longer than [`MAX_PLAINTEXT`](crate::MAX_PLAINTEXT).
+    #[error("a plaintext has at most {most} bytes")]
+    TooLong {
+        /// The limit in bytes.
+        most: usize,
+    },
+    /// The operating system gave no random bytes for the nonce.
+    #[error("the operating system gave no random bytes")]
+    Random(#[source] BoxError),
+    /// The cipher refused. No input within the limits is known to lead here.
+    #[error("the cipher refused to seal")]
+    Cipher,
+}
+
+/// A sealed value could not be opened.
+///
+/// It says no more to anyone, so that it is no oracle; the reason goes to the
+/// [observer](crate::OnVault) as an [`OpenFailure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("could not open sealed value")]
+#[non_exhaustive]
+pub struct OpenError;
+
+/// Why a sealed value could not be opened; for logs and audit, not for whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenFailure {
+    /// The text is longer than any sealed value.
+    #[error("the text is longer than any sealed value")]
+    TooLong,
+    /// The text is not of the format `fv1`.
+    #[error("the text is not a sealed value")]
+    Malformed,
+    /// The keyring has no key of that id.
+    #[error("the key is not in the keyring")]
+    UnknownKey,
+    /// The key is marked compromised.
+    #[error("the key is marked compromised")]
+    CompromisedKey,
+    /// The value was not sealed under the key whose id it bears, or its nonce was changed.
+    #[error("the key commitment does not match")]
+    Commitment,
+    /// The value was changed, or was sealed for another place.
+    #[error("the value was changed or belongs to another place")]
+    Authentication,
+    /// The value is sound, but is not the UTF-8 text that was asked for.
+    #[error("the value is not text")]
+    NotText,
+}
+
+impl OpenFailure {
+    /// One lower-case word with underscores, for labels and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::UnknownKey => "unknown_key",
+            Self::CompromisedKey => "compromised_key",
+            Self::Commitment => "commitment",
+            Self::Authentication => "authentication",
+            Self::NotText => "not_text",
+        }
+    }
+}
+
+/// A request that should bear a vault bears none: no [`VaultLayer`](crate::VaultLayer) is mounted
+/// around the handler.
+///
+/// With the feature `axum` it is a response, with `tonic` a status: 500, and `INTERNAL`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no vault is at hand for this request")]
+pub struct MissingVault {
+    /// The request's id, for the response.
+    pub(crate) request_id: Option<Box<str>>,
+}
+
+impl MissingVault {
+    pub(crate) fn new() -> Self {
+        Self { request_id: None }
+    }
+}

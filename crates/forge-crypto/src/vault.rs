@@ -1,0 +1,496 @@
+//! Sealing and opening.
+//!
+//! The way of a secret: a root key derives, by HKDF-SHA256 with salt `forge-crypto` and info
+//! `fv1 xaes-256-gcm`, the key of the [cipher](crate::cipher); the [context](crate::context) is
+//! the associated data; the [envelope](crate::envelope) is the text.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use secrecy::{SecretSlice, SecretString};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::cipher::{CommittingCipher, NONCE_LEN};
+use crate::context::Context;
+use crate::entropy::{self, Entropy};
+use crate::envelope::{self, Envelope, MAX_PLAINTEXT};
+use crate::error::{MissingVault, OpenError, OpenFailure, SealError};
+use crate::key::KeyId;
+use crate::keyring::{KeyEntry, KeyState, Keyring};
+use crate::on_vault::{OnVault, VaultEvent};
+use crate::sealed::Sealed;
+
+const KDF_SEAL: &[u8] = b"fv1 xaes-256-gcm";
+
+/// Seals secrets under the primary key of a keyring and opens what any usable key of it sealed.
+///
+/// A clone is cheap and shares the keys: a [`reload`](Self::reload) is seen by all.
+///
+/// Counting what a key still protects needs no vault, since the key id stands in clear:
+///
+/// ```sql
+/// SELECT count(*) FROM users WHERE substr(github_token, 1, 16) = 'fv1.' || :key_id || '.'
+/// ```
+///
+/// (`LIKE 'fv1.….%'` also works, but `_` in a key id matches any character there, and SQLite's
+/// `LIKE` ignores case.)
+#[derive(Clone)]
+pub struct Vault {
+    keys: Arc<ArcSwap<Keys>>,
+    observer: Arc<dyn OnVault>,
+    entropy: Entropy,
+}
+
+struct Keys {
+    primary: usize,
+    keys: Vec<Key>,
+}
+
+struct Key {
+    id: KeyId,
+    state: KeyState,
+    cipher: CommittingCipher,
+}
+
+impl Vault {
+    /// A vault with these keys, which tells nobody what it does.
+    pub fn new(keyring: &Keyring) -> Self {
+        Self {
+            keys: Arc::new(ArcSwap::from_pointee(Keys::new(keyring))),
+            observer: Arc::new(()),
+            entropy: entropy::from_os,
+        }
+    }
+
+    /// Tells `observer` what this vault, and the clones made of it from now on, do.
+    /// Default: nobody.
+    #[must_use]
+    pub fn on_event(mut self, observer: impl OnVault) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Seals `plaintext` for the place `context`, under the primary key.
+    ///
+    /// # Errors
+    /// See [`SealError`]; among others when the operating system gives no random bytes.
+    pub fn seal(
+        &self,
+        context: &Context<'_>,
+        plaintext: &(impl AsRef<[u8]> + ?Sized),
+    ) -> Result<Sealed, SealError> {
+        let keys = self.keys.load();
+        let key = keys.primary();
+        let sealed = self.try_seal(key, context, plaintext.as_ref());
+        self.observer.on_vault(&match &sealed {
+            Ok(_) => VaultEvent::Sealed {
+                context,
+                key: key.id,
+            },
+            Err(error) => VaultEvent::SealFailed { context, error },
+        });
+        sealed
+    }
+
+    /// Opens a value that was sealed for the place `context`.
+    ///
+    /// # Errors
+    /// [`OpenError`], whatever the reason; the observer is told which.
+    pub fn open(
+        &self,
+        context: &Context<'_>,
+        sealed: &(impl AsRef<str> + ?Sized),
+    ) -> Result<SecretSlice<u8>, OpenError> {
+        self.open_as(
+            context,
+            sealed.as_ref(),
+            Compromised::Refuse,
+            |mut bytes| Ok(SecretSlice::from(std::mem::take(&mut *bytes))),
+        )
+    }
+
+    /// Opens a value that was sealed from text.
+    ///
+    /// # Errors
+    /// [`OpenError`], whatever the reason; also when the value is not UTF-8.
+    pub fn open_string(
+        &self,
+        context: &Context<'_>,
+        sealed: &(impl AsRef<str> + ?Sized),
+    ) -> Result<SecretString, OpenError> {
+        self.open_as(
+            context,
+            sealed.as_ref(),
+            Compromised::Refuse,
+            |mut bytes| match String::from_utf8(std::mem::take(&mut *bytes)) {
+                Ok(text) => Ok(SecretString::from(text)),
+                Err(error) => {
+                    error.into_bytes().zeroize();
+                    Err(OpenFailure::NotText)
+                }
+            },
+        )
+    }
+
+    /// Opens a value even when its key is marked compromised, so that it can be sealed anew.
+    ///
+    /// Whoever has that key can have written the value: do not trust what comes out more than
+    /// anything else they could have sent.
+    ///
+    /// # Errors
+    /// [`OpenError`], whatever the reason.
+    pub fn dangerous_open_compromised(
+        &self,
+        context: &Context<'_>,
+        sealed: &(impl AsRef<str> + ?Sized),
+    ) -> Result<SecretSlice<u8>, OpenError> {
+        self.open_as(
+            context,
+            sealed.as_ref(),
+            Compromised::Accept,
+            |mut bytes| Ok(SecretSlice::from(std::mem::take(&mut *bytes))),
+        )
+    }
+
+    /// Whether the value is sealed under another key than the primary one, and is to be sealed anew.
+    /// `false` for what is not a sealed value: that does not open either.
+    pub fn reseal_needed(&self, sealed: &(impl AsRef<str> + ?Sized)) -> bool {
+        Envelope::parse(sealed.as_ref()).is_ok_and(|envelope| envelope.key != self.primary_key_id())
+    }
+
+    /// Replaces the keys, in this vault and in all its clones. Calls under way end with the old
+    /// ones.
+    pub fn reload(&self, keyring: &Keyring) {
+        let keys = Arc::new(Keys::new(keyring));
+        let event = VaultEvent::Reloaded {
+            primary: keys.primary().id,
+            keys: keys.keys.len(),
+        };
+        self.keys.store(Arc::clone(&keys));
+        self.observer.on_vault(&event);
+    }
+
+    /// The key that seals.
+    pub fn primary_key_id(&self) -> KeyId {
+        self.keys.load().primary().id
+    }
+
+    /// The ids and states of all keys, in the keyring's order.
+    pub fn keys(&self) -> Vec<(KeyId, KeyState)> {
+        let keys = self.keys.load();
+        keys.keys.iter().map(|key| (key.id, key.state)).collect()
+    }
+
+    /// The vault that a [`VaultLayer`](crate::VaultLayer) put into a request's extensions.
+    ///
+    /// # Errors
+    /// [`MissingVault`] when no such layer is mounted.
+    pub fn from_extensions(extensions: &http::Extensions) -> Result<&Self, MissingVault> {
+        extensions.get().ok_or_else(MissingVault::new)
+    }
+
+    fn try_seal(
+        &self,
+        key: &Key,
+        context: &Context<'_>,
+        plaintext: &[u8],
+    ) -> Result<Sealed, SealError> {
+        if !context.is_bound() {
+            return Err(SealError::EmptyContext);
+        }
+        if plaintext.len() > MAX_PLAINTEXT {
+            return Err(SealError::TooLong {
+                most: MAX_PLAINTEXT,
+            });
+        }
+        let mut nonce = [0; NONCE_LEN];
+        (self.entropy)(&mut nonce).map_err(SealError::Random)?;
+        let text = envelope::write(key.id, plaintext.len(), |parts| {
+            parts.nonce.copy_from_slice(&nonce);
+            parts
+                .commitment
+                .copy_from_slice(&key.cipher.commitment(&nonce));
+            parts.message.copy_from_slice(plaintext);
+            match context.with_aad(key.id, |aad| key.cipher.encrypt(&nonce, aad, parts.message)) {
+                Ok(tag) => {
+                    parts.tag.copy_from_slice(&tag);
+                    Ok(())
+                }
+                Err(_) => {
+                    parts.message.zeroize();
+                    Err(SealError::Cipher)
+                }
+            }
+        })?;
+        Ok(Sealed::new(text))
+    }
+
+    fn open_as<T>(
+        &self,
+        context: &Context<'_>,
+        text: &str,
+        compromised: Compromised,
+        convert: impl FnOnce(Zeroizing<Vec<u8>>) -> Result<T, OpenFailure>,
+    ) -> Result<T, OpenError> {
+        let mut key = None;
+        let opened = Envelope::parse(text).and_then(|envelope| {
+            key = Some(envelope.key);
+            convert(self.try_open(context, &envelope, compromised)?)
+        });
+        match (opened, key) {
+            (Ok(opened), Some(key)) => {
+                self.observer.on_vault(&VaultEvent::Opened { context, key });
+                Ok(opened)
+            }
+            (opened, key) => {
+                let reason = opened.err().unwrap_or(OpenFailure::Malformed);
+                self.observer.on_vault(&VaultEvent::OpenFailed {
+                    context,
+                    key,
+                    reason,
+                });
+                Err(OpenError)
+            }
+        }
+    }
+
+    fn try_open(
+        &self,
+        context: &Context<'_>,
+        envelope: &Envelope<'_>,
+        compromised: Compromised,
+    ) -> Result<Zeroizing<Vec<u8>>, OpenFailure> {
+        let keys = self.keys.load();
+        let key = keys.find(envelope.key).ok_or(OpenFailure::UnknownKey)?;
+        if key.state == KeyState::Compromised && compromised == Compromised::Refuse {
+            return Err(OpenFailure::CompromisedKey);
+        }
+        // Exactly as long as the plaintext, so that it becomes a boxed slice where it lies.
+        let mut message = Zeroizing::new(vec![0; envelope.len]);
+        let seal = envelope.decode(&mut message)?;
+        let commitment = key.cipher.commitment(&seal.nonce);
+        if !bool::from(commitment.ct_eq(&seal.commitment)) {
+            return Err(OpenFailure::Commitment);
+        }
+        context
+            .with_aad(key.id, |aad| {
+                key.cipher
+                    .decrypt(&seal.nonce, aad, &mut message, &seal.tag)
+            })
+            .map_err(|_| OpenFailure::Authentication)?;
+        Ok(message)
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault")
+            .field("keys", &self.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a value may be opened under a key that is marked compromised.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compromised {
+    Refuse,
+    Accept,
+}
+
+impl Keys {
+    fn new(keyring: &Keyring) -> Self {
+        let entries = keyring.entries();
+        Self {
+            primary: keyring.primary_index(),
+            keys: entries.iter().map(Key::new).collect(),
+        }
+    }
+
+    fn primary(&self) -> &Key {
+        &self.keys[self.primary]
+    }
+
+    fn find(&self, id: KeyId) -> Option<&Key> {
+        self.keys.iter().find(|key| key.id == id)
+    }
+}
+
+impl Key {
+    fn new(entry: &KeyEntry) -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        entry.key().derive(KDF_SEAL, key.as_mut_slice());
+        Self {
+            id: entry.id(),
+            state: entry.state(),
+            cipher: CommittingCipher::new(&key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::testing::{counting, keyring, no_entropy};
+
+    const TOKEN: &str = "gho_16C7e42F292c6912E7710c838347Ae178B4a";
+
+    fn place() -> Context<'static> {
+        Context::new("users", "github_token", "user-17").tenant("acme")
+    }
+
+    /// A vault whose nonces are not random, and the reasons it told its observer.
+    fn golden_vault() -> (Vault, Arc<Mutex<Vec<OpenFailure>>>) {
+        let reasons = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&reasons);
+        let ring = keyring(&[(KeyState::Primary, "forge-crypto golden key")]);
+        let mut vault = Vault::new(&ring).on_event(move |event: &VaultEvent<'_>| {
+            if let VaultEvent::OpenFailed { reason, .. } = event {
+                told.lock().unwrap().push(*reason);
+            }
+        });
+        vault.entropy = counting;
+        (vault, reasons)
+    }
+
+    /// Made by another implementation of the format, in Python with the package `cryptography`
+    /// (its HKDF, CMAC, KBKDF-CMAC and AES-GCM). They never change: rows in databases bear them.
+    #[test]
+    fn seals_and_opens_the_golden_texts_of_fv1() {
+        let long_tenant = "a".repeat(300);
+        let uuid: [u8; 16] = std::array::from_fn(|i| i as u8);
+        let every_byte: [u8; 256] = std::array::from_fn(|i| i as u8);
+        let (vault, _) = golden_vault();
+        for (context, plaintext, golden) in [
+            (
+                place(),
+                TOKEN.as_bytes(),
+                "fv1.V3d3AZZ3Wsg.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXr244EM-c5FYUFTSs8D_4D5DMYFvfo0YR\
+                 um99MZtncvJWZD1pGYuq6UpoEmFf7GwICRMh9fJtyHl58aqsyoHFVOHMp7gtZ3Fixgr46FY5VKtO14gQ\
+                 TVnkCg",
+            ),
+            (
+                Context::new("t", "c", "r"),
+                b"",
+                "fv1.V3d3AZZ3Wsg.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXr244EM-c5FYUFTSs8D_4D5DMYFvfo0YR\
+                 um99MZtncvLHonr8L-VuuqXgQpX0nn5c",
+            ),
+            (
+                Context::new("users", "github_token", &uuid).tenant(&long_tenant),
+                &every_byte,
+                "fv1.V3d3AZZ3Wsg.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXr244EM-c5FYUFTSs8D_4D5DMYFvfo0YR\
+                 um99MZtncvIxDVA1LLjv2SdVKixh2FBkLzsC1KNP6V9Ri4iE7q_vfICItKwxAGMkvRg9vNiZtcmUCZQl\
+                 T4Hqakc1SzsroLDkojii_01shdsqNxTosowZbGUo9EMZfZyMHt7jWDqOFNkd3GPFRFUACaDBwWAW62jx\
+                 0k_2YBmMPq76ITMR7fPKpaNaDB-qGaEBLgV1JbdFcx7PCAcxhoCttu3yr19xfYHIKFVMwyljVFIaglKF\
+                 na3nSTgz7SfA3MyJ2iKUrJrAxuKEO7yAGwTJXCZlwtAG33LMRGc82TWbczRclIXkwn1p_dncwLOEkZDK\
+                 qPFUv1YpcgR-GBaGeX7gbme46jbLzGQtFfb5WDkdho6CpH52fPIsGQ",
+            ),
+        ] {
+            assert_eq!(vault.seal(&context, plaintext).unwrap().as_str(), golden);
+            let opened = vault.open(&context, golden).unwrap();
+            assert_eq!(opened.expose_secret(), plaintext);
+        }
+    }
+
+    #[test]
+    fn seals_nothing_without_random_bytes() {
+        let (mut vault, _) = golden_vault();
+        vault.entropy = no_entropy;
+        let error = vault.seal(&place(), TOKEN).unwrap_err();
+        assert!(matches!(error, SealError::Random(_)));
+    }
+
+    /// One bit of a text at a time: the version, the key id, the nonce, the commitment, the
+    /// ciphertext and the tag; also bits that make it no base64 or no UTF-8.
+    #[test]
+    fn opens_no_text_with_a_flipped_bit() {
+        let (vault, reasons) = golden_vault();
+        let sealed = vault.seal(&place(), TOKEN).unwrap().into_string();
+        let mut tried = 0;
+        for at in 0..sealed.len() {
+            for bit in 0..8 {
+                let mut bytes = sealed.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                if let Ok(text) = String::from_utf8(bytes) {
+                    assert_eq!(vault.open(&place(), &text).err(), Some(OpenError), "{text}");
+                    tried += 1;
+                }
+            }
+        }
+        assert_eq!(tried, sealed.len() * 7);
+        let reasons = reasons.lock().unwrap();
+        for reason in [
+            OpenFailure::Malformed,
+            OpenFailure::UnknownKey,
+            OpenFailure::Commitment,
+            OpenFailure::Authentication,
+        ] {
+            assert!(reasons.contains(&reason), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn opens_no_text_that_is_cut_or_longer() {
+        let (vault, _) = golden_vault();
+        let sealed = vault.seal(&place(), TOKEN).unwrap().into_string();
+        for cut in 0..sealed.len() {
+            assert!(vault.open(&place(), &sealed[..cut]).is_err());
+            assert!(vault.open(&place(), &sealed[cut + 1..]).is_err());
+            assert!(
+                vault
+                    .open(&place(), &format!("{sealed}{}", &sealed[cut..]))
+                    .is_err()
+            );
+            let without = format!("{}{}", &sealed[..cut], &sealed[cut + 1..]);
+            assert!(vault.open(&place(), &without).is_err());
+        }
+        assert!(vault.open(&place(), &sealed).is_ok());
+    }
+
+    /// GCM alone accepts this text: its tag is right under the key that its id names. Only the
+    /// commitment, which the tag does not cover, is another one.
+    #[test]
+    fn opens_no_text_with_a_valid_tag_and_another_commitment() {
+        let (vault, reasons) = golden_vault();
+        let other = keyring(&[(KeyState::Primary, "forge-crypto other key")]);
+        let (keys, other) = (vault.keys.load(), Keys::new(&other));
+        let (key, other) = (keys.primary(), other.primary());
+        for (commits, may_open) in [(key, true), (other, false)] {
+            let text = envelope::write(key.id, TOKEN.len(), |parts| {
+                let nonce = [7; NONCE_LEN];
+                parts.nonce.copy_from_slice(&nonce);
+                let commitment = commits.cipher.commitment(&nonce);
+                parts.commitment.copy_from_slice(&commitment);
+                parts.message.copy_from_slice(TOKEN.as_bytes());
+                place()
+                    .with_aad(key.id, |aad| key.cipher.encrypt(&nonce, aad, parts.message))
+                    .map(|tag| parts.tag.copy_from_slice(&tag))
+            });
+            let opened = vault.open(&place(), &text.unwrap());
+            assert_eq!(opened.is_ok(), may_open);
+        }
+        assert_eq!(*reasons.lock().unwrap(), [OpenFailure::Commitment]);
+    }
+
+    #[test]
+    fn refuses_a_huge_text_before_it_looks_at_it() {
+        let (vault, reasons) = golden_vault();
+        let huge = format!("fv1.V3d3AZZ3Wsg.{}", "A".repeat(16 << 20));
+        assert!(vault.open(&place(), &huge).is_err());
+        assert_eq!(*reasons.lock().unwrap(), [OpenFailure::TooLong]);
+    }
+
+    #[test]
+    fn debug_shows_ids_and_states_alone() {
+        let (vault, _) = golden_vault();
+        assert_eq!(
+            format!("{vault:?}"),
+            "Vault { keys: [(KeyId(V3d3AZZ3Wsg), Primary)], .. }"
+        );
+    }
+}
