@@ -1,0 +1,126 @@
+//! Client address, hosts, HTTPS, security headers, CORS and cross-origin protection for Tower services.
+//!
+//! One layer each, for Axum and Tonic alike:
+//!
+//! | Layer | What it does | When in doubt |
+//! |---|---|---|
+//! | [`ConnectionLayer`] | resolves who calls, over what, to which host: [`Connection`] | peer unknown: 500 |
+//! | [`SecurityHeadersLayer`] | CSP, HSTS and the rest on every response | scheme unknown: no HSTS |
+//! | [`HostAllowListLayer`] | answers only for listed hosts | 400 malformed, 421 not listed |
+//! | [`HttpsLayer`] | redirects what came in clear, or refuses it | scheme unknown: in clear |
+//! | [`CorsLayer`] | which other origins may read | nothing is said |
+//! | [`CrossOriginGuardLayer`] | which other origins may act | 403 |
+//!
+//! # Example
+//!
+//! The order matters. On [`axum::Router`](https://docs.rs/axum) the layer added last is the
+//! outermost, so that the list reads from the handler outwards:
+//!
+//! ```
+//! # #[cfg(feature = "axum")]
+//! # fn app() -> Result<axum::Router, Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use forge_headers::*;
+//!
+//! let hosts = HostAllowList::new(["app.example.com"])?;
+//! let cors = Cors::builder().origins(["https://www.example.com"]).build()?;
+//!
+//! let app = Router::new()
+//!     .route("/", get(|connection: Connection| async move { connection.client_ip.to_string() }))
+//!     // Innermost: what other origins may not do. Authentication and limits stand outside of it.
+//!     .layer(CrossOriginGuardLayer::new())
+//!     // Preflights end here, before anyone asks them to sign in.
+//!     .layer(CorsLayer::new(cors))
+//!     .layer(HttpsLayer::new(hosts.clone()).exempt_path("/livez"))
+//!     .layer(HostAllowListLayer::new(hosts).exempt_path("/livez"))
+//!     // Outside of all that may refuse, so that refusals bear the headers too.
+//!     .layer(SecurityHeadersLayer::new(SecurityHeaders::web_app()))
+//!     // Outermost: everything above needs to know who calls, and over what.
+//!     .layer(ConnectionLayer::new(TrustedProxies::new(["10.0.0.0/8".parse()?])));
+//! # Ok(app)
+//! # }
+//! # #[cfg(feature = "axum")]
+//! # app().unwrap();
+//! ```
+//!
+//! Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that the peer's address
+//! is known. On `tonic::transport::Server::builder()` the layer added first is the outermost: the
+//! same lines in the reverse order.
+//!
+//! Whatever catches panics and sets time limits belongs inside of [`CorsLayer`], so that those
+//! responses bear the headers as well.
+//!
+//! # Feature flags
+//!
+//! - `axum`: the peer's address from `ConnectInfo`, extractors for [`Connection`] and
+//!   [`CspNonce`], refusals into Axum's body.
+//! - `tonic`: the peer's address from `TcpConnectInfo`, refusals into Tonic's body.
+//! - `metrics`: `RecordMetrics`, an observer that counts refusals.
+//!
+//! # Security
+//!
+//! - A forwarding header is believed only from a configured proxy, from the right, up to the first
+//!   hop that is not one: no untrusted peer can be anyone but itself.
+//! - Hosts and origins are parsed once and compared as values, never as prefixes or suffixes of
+//!   text.
+//! - What cannot be read is refused or left out; no parser panics.
+//! - A refusal says what kind it is and repeats nothing the client sent but a well-formed request
+//!   id.
+
+mod authority;
+mod connection;
+mod cors;
+mod cross_origin;
+mod error;
+mod future;
+mod host;
+mod https;
+mod on_refusal;
+mod refusal;
+mod refuser;
+mod security;
+
+pub use authority::{Host, Origin, Scheme};
+pub use connection::Connection;
+pub use connection::layer::ConnectionLayer;
+pub use connection::peer::{FromExtensions, Peer, PeerAddr};
+pub use connection::service::ConnectionService;
+pub use connection::trusted_proxies::{ForwardedHeader, Resolved, TrustedProxies};
+pub use cors::Cors;
+pub use cors::builder::CorsBuilder;
+pub use cors::future::CorsFuture;
+pub use cors::layer::CorsLayer;
+pub use cors::service::CorsService;
+
+pub use cross_origin::layer::CrossOriginGuardLayer;
+pub use cross_origin::service::CrossOriginGuard;
+pub use error::{
+    CorsError, CspError, HostAllowListError, HostError, HstsError, OriginError,
+    PermissionsPolicyError,
+};
+pub use future::ResponseFuture;
+pub use host::allow_list::HostAllowList;
+pub use host::layer::HostAllowListLayer;
+pub use host::request_host;
+pub use host::service::HostAllowListService;
+pub use https::layer::HttpsLayer;
+pub use https::service::HttpsService;
+pub use ipnet::IpNet;
+pub use on_refusal::OnRefusal;
+#[cfg(feature = "metrics")]
+pub use on_refusal::RecordMetrics;
+pub use refusal::{Problem, Refusal, RefusalBody, RefusalKind, Respond};
+pub use security::SecurityHeaders;
+pub use security::clear_site_data::clear_site_data;
+pub use security::csp::{Csp, CspBuilder, Directive};
+pub use security::future::SecurityHeadersFuture;
+pub use security::hsts::Hsts;
+pub use security::layer::{OverrideSecurityHeaders, SecurityHeadersLayer};
+pub use security::nonce::CspNonce;
+pub use security::permissions::{PermissionsPolicy, PermissionsPolicyBuilder};
+pub use security::service::SecurityHeadersService;
+pub use security::source::Source;
+pub use security::values::{
+    CrossOriginEmbedderPolicy, CrossOriginOpenerPolicy, CrossOriginResourcePolicy, FrameOptions,
+    ReferrerPolicy,
+};
