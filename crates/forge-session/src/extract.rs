@@ -1,0 +1,54 @@
+//! The session as an argument of an Axum handler.
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+
+use crate::authenticated::{Anonymous, Authenticated};
+use crate::refusal::{Problem, Refusal, Respond};
+
+/// The response to a request without a session: 401 with the layer's challenge.
+///
+/// Without a [`SessionLayer`](crate::SessionLayer) further out it is 500, and an error in the log,
+/// because then nobody could ever sign in.
+#[derive(Debug)]
+pub struct SessionRequired(Box<Response>);
+
+impl IntoResponse for SessionRequired {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Authenticated {
+    type Rejection = SessionRequired;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRequired> {
+        found(parts)?.ok_or_else(|| {
+            let anonymous = parts.extensions.get::<Anonymous>();
+            let refusal = anonymous.map(|a| Refusal::unauthenticated(&a.challenge));
+            required(parts, &refusal.unwrap_or_else(Refusal::misassembled))
+        })
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Authenticated {
+    type Rejection = SessionRequired;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, SessionRequired> {
+        found(parts)
+    }
+}
+
+fn found(parts: &Parts) -> Result<Option<Authenticated>, SessionRequired> {
+    let authenticated = parts.extensions.get::<Authenticated>();
+    if authenticated.is_none() && parts.extensions.get::<Anonymous>().is_none() {
+        tracing::error!("a handler takes a session, but no SessionLayer lies around it");
+        return Err(required(parts, &Refusal::misassembled()));
+    }
+    Ok(authenticated.cloned())
+}
+
+fn required(parts: &Parts, refusal: &Refusal) -> SessionRequired {
+    SessionRequired(Box::new(Problem.respond(parts, refusal)))
+}

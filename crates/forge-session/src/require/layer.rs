@@ -1,0 +1,127 @@
+//! The layer: which kinds are admitted, who is told, how a refusal looks.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use crate::challenge::Challenge;
+use crate::kind::Kind;
+use crate::refusal::Problem;
+use crate::require::service::RequireSession;
+
+/// Admits only requests with a session, found by a [`SessionLayer`](crate::SessionLayer) further
+/// out.
+///
+/// Any other request is a 401 with the challenge; gRPC: `UNAUTHENTICATED`. So is every request
+/// when there is no [`SessionLayer`](crate::SessionLayer) further out (fail closed).
+#[must_use]
+pub struct RequireSessionLayer<O = (), R = Problem> {
+    config: Config<O, R>,
+}
+
+pub(crate) struct Config<O, R> {
+    /// Empty: every kind.
+    pub(crate) kinds: Vec<Kind>,
+    /// `None`: that of the layer further out.
+    pub(crate) challenge: Option<Challenge>,
+    pub(crate) on_rejection: Arc<O>,
+    pub(crate) responder: Arc<R>,
+}
+
+impl RequireSessionLayer {
+    /// A layer that admits sessions of every kind.
+    pub fn new() -> Self {
+        Self {
+            config: Config {
+                kinds: Vec::new(),
+                challenge: None,
+                on_rejection: Arc::new(()),
+                responder: Arc::new(Problem),
+            },
+        }
+    }
+}
+
+impl Default for RequireSessionLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<O, R> RequireSessionLayer<O, R> {
+    /// Admits sessions of `kind`, and of the other kinds so named, only.
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.config.kinds.push(kind);
+        self
+    }
+
+    /// What a refused client is told. Default: the challenge of the
+    /// [`SessionLayer`](crate::SessionLayer) further out.
+    pub fn challenge(mut self, challenge: Challenge) -> Self {
+        self.config.challenge = Some(challenge);
+        self
+    }
+
+    /// Who is told of refused requests, an [`OnRejection`](crate::OnRejection). Default: nobody.
+    pub fn on_rejection<T>(self, on_rejection: T) -> RequireSessionLayer<T, R> {
+        let Self { config } = self;
+        RequireSessionLayer {
+            config: Config {
+                kinds: config.kinds,
+                challenge: config.challenge,
+                on_rejection: Arc::new(on_rejection),
+                responder: config.responder,
+            },
+        }
+    }
+
+    /// What makes the response to a refusal, a [`Respond`](crate::Respond). Default: [`Problem`].
+    pub fn respond_with<T>(self, responder: T) -> RequireSessionLayer<O, T> {
+        let Self { config } = self;
+        RequireSessionLayer {
+            config: Config {
+                kinds: config.kinds,
+                challenge: config.challenge,
+                on_rejection: config.on_rejection,
+                responder: Arc::new(responder),
+            },
+        }
+    }
+}
+
+impl<I, O, R> Layer<I> for RequireSessionLayer<O, R> {
+    type Service = RequireSession<I, O, R>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        let config = Arc::new(self.config.clone());
+        RequireSession { inner, config }
+    }
+}
+
+impl<O, R> Clone for RequireSessionLayer<O, R> {
+    fn clone(&self) -> Self {
+        let config = self.config.clone();
+        Self { config }
+    }
+}
+
+impl<O, R> Clone for Config<O, R> {
+    fn clone(&self) -> Self {
+        Self {
+            kinds: self.kinds.clone(),
+            challenge: self.challenge.clone(),
+            on_rejection: Arc::clone(&self.on_rejection),
+            responder: Arc::clone(&self.responder),
+        }
+    }
+}
+
+impl<O, R> fmt::Debug for RequireSessionLayer<O, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireSessionLayer")
+            .field("kinds", &self.config.kinds)
+            .field("challenge", &self.config.challenge)
+            .finish_non_exhaustive()
+    }
+}
