@@ -1,0 +1,110 @@
+//! Threat detection, bans, alerts and health for Tower services: Axum, Tonic, or plain Hyper.
+//!
+//! A request whose client address cannot be told is refused by the guard, and a monitor that cannot
+//! read its stored decisions does not start (fail closed). A full signal queue drops signals and
+//! counts them: detection never makes a request wait.
+//!
+//! # Example
+//!
+//! ```
+//! use std::net::{IpAddr, SocketAddr};
+//!
+//! use axum::{Router, routing::get};
+//! use forge_monitor::{GuardLayer, LogSink, Monitor, PeerAddress, Signal, SignalKind};
+//!
+//! # #[cfg(feature = "axum")]
+//! # async fn app() -> Result<(), forge_monitor::StartError> {
+//! let monitor = Monitor::builder()
+//!     .built_in_scenarios()
+//!     .alert_sink(LogSink)
+//!     .start()
+//!     .await?;
+//!
+//! let app: Router = Router::new()
+//!     .route("/", get(|| async { "hello" }))
+//!     .layer(GuardLayer::new(monitor.guard(), PeerAddress));
+//! let service = app.into_make_service_with_connect_info::<SocketAddr>();
+//!
+//! // Where a sign-in fails:
+//! let client: IpAddr = [198, 51, 100, 7].into();
+//! monitor.emit(Signal::new(SignalKind::AuthFailed).address(client));
+//!
+//! monitor.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Signal`]s come from the observers of other layers. Each [`Scenario`] counts those it matches
+//! by address or user; one too many makes a [`Decision`], which [`GuardLayer`] enforces from then
+//! on, the [`DecisionStore`] keeps over a restart, each [`Responder`] acts on, and each
+//! [`AlertSink`] tells a person. A [`HealthRegistry`] answers how well the service is.
+//!
+//! # Feature flags
+//!
+//! None is on by default.
+//!
+//! - `axum`: the guard on an [`axum`](https://docs.rs/axum) router, and `health_router`.
+//! - `tonic`: the guard on a [`tonic`](https://docs.rs/tonic) server.
+//! - `sqlite`: the store `SqliteDecisionStore`.
+//! - `metrics`: the observer `RecordMetrics`.
+//!
+//! # Security
+//!
+//! - Nobody on the [`NeverBlock`] list is blocked, whatever the scenarios find; the list is checked
+//!   when deciding and again when enforcing. Put the trusted proxies on it.
+//! - IPv6 is counted and blocked by /64, an IPv4 address mapped into IPv6 as IPv4.
+//! - A flood cannot exhaust memory: counts, queues, blocks and alert groups are bounded, and so is
+//!   the number of new blocks a minute. What is dropped is counted, see [`MonitorStats`].
+//! - A response made by the guard bears [`RefusedByGuard`]; do not make a signal of it.
+//! - Whoever can forge the client address can get others blocked: read it from the connection or
+//!   from a layer that knows the trusted proxies.
+//! - Windows run on the monotonic clock, blocks end by UTC: setting the time forward ends blocks
+//!   early, setting it back keeps them longer.
+
+mod alert;
+mod blocks;
+mod caught;
+mod clock;
+mod counter;
+mod decider;
+mod decision;
+mod error;
+mod guard;
+mod health;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod monitor;
+mod never_block;
+mod on_event;
+mod refusal;
+mod responder;
+mod scenario;
+mod signal;
+mod store;
+
+pub use alert::{Alert, AlertFuture, AlertSink, Fingerprint, LogSink, Severity};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use decision::{Action, Decision, Target};
+pub use error::{BoxError, BuildError, LiftError, StartError, StoreError};
+pub use guard::{
+    ClientAddress, Guard, GuardLayer, Guarded, OnRefusal, PeerAddress, RefusalReason,
+    RefusedByGuard, ResponseFuture,
+};
+#[cfg(feature = "axum")]
+pub use health::health_router;
+pub use health::{
+    ComponentHealth, Health, HealthCheck, HealthFuture, HealthGroup, HealthRegistry,
+    HealthRegistryBuilder, HealthReport, HealthStatus, OnHealthChange,
+};
+#[cfg(feature = "metrics")]
+pub use metrics::RecordMetrics;
+pub use monitor::{Monitor, MonitorBuilder, MonitorStats};
+pub use never_block::NeverBlock;
+pub use on_event::{DropReason, MonitorEvent, OnMonitorEvent};
+pub use refusal::{Problem, Refusal, RefusalBody, Respond};
+pub use responder::{Responder, ResponderFuture};
+pub use scenario::{Scenario, ScenarioBuilder, Scope};
+pub use signal::{MAX_USER_LEN, MatchSignal, Signal, SignalClass, SignalKind};
+#[cfg(feature = "sqlite")]
+pub use store::SqliteDecisionStore;
+pub use store::{DecisionStore, MemoryDecisionStore, StoreFuture};
