@@ -1,0 +1,17 @@
+//! What the tests of every crate share: servers on loopback, private PostgreSQL and Redis instances.
+//!
+//! A test that needs a program which is not installed is left out with a line on the terminal,
+//! and fails in CI, where nothing is left out; see [`require`].
+
+mod daemon;
+mod grpc;
+mod net;
+mod postgres;
+mod redis;
+mod unavailable;
+
+pub use grpc::{health_client, health_service};
+pub use net::{Server, listener, raw, send, serve};
+pub use postgres::Postgres;
+pub use redis::Redis;
+pub use unavailable::{Unavailable, find, require};
