@@ -1,0 +1,359 @@
+//! The chain: each record's hash covers the record and the hash of the one before.
+//!
+//! The hash of a record is SHA-256 over, without gaps:
+//!
+//! | part | bytes |
+//! |---|---|
+//! | domain | `forge-audit/record/1` and a zero byte |
+//! | hash of the record before | 32; zeros for the first |
+//! | sequence | 8, big-endian; the first is 1 |
+//! | time, occurred | 8 each, big-endian, microseconds since the epoch, two's complement |
+//! | event | its canonical bytes |
+//!
+//! Whoever changes, removes, adds or swaps a record breaks the chain at that place, and [`verify`]
+//! names it. A chain alone does not show that its end was cut off, or that all of it was computed
+//! anew by someone who can write the database: compare its [`Head`] with one kept elsewhere.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::canonical;
+use crate::clock::Timestamp;
+use crate::event::Event;
+use crate::record::Record;
+
+const DOMAIN: &[u8] = b"forge-audit/record/1\0";
+
+/// A SHA-256 hash, shown in hexadecimal.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Hash(pub(crate) [u8; 32]);
+
+impl Hash {
+    /// The bytes of the hash.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for Hash {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hash({self})")
+    }
+}
+
+impl serde::Serialize for Hash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The end of a chain: everything before it follows from it. The default is the empty chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Head {
+    /// The sequence of the last record; 0 if there is none.
+    pub seq: u64,
+    /// The hash of the last record; zeros if there is none.
+    pub hash: Hash,
+    /// The time of the last record.
+    pub time: Timestamp,
+}
+
+/// Gives each event its sequence, its time and its hash. Plain state, without I/O.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    head: Head,
+}
+
+impl Chain {
+    /// An empty chain.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A chain that goes on after `head`.
+    #[must_use]
+    pub fn resume(head: Head) -> Self {
+        Self { head }
+    }
+
+    /// The end of the chain.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Appends an event that occurred at `occurred`.
+    ///
+    /// The sequence is the next one. The time is `occurred`, or that of the record before where
+    /// the clock has gone back; `occurred` is kept as it is.
+    pub fn append(&mut self, event: Event, occurred: Timestamp) -> Record {
+        let prev = self.head.hash;
+        let seq = self.head.seq + 1;
+        let time = if self.head.seq == 0 {
+            occurred
+        } else {
+            occurred.max(self.head.time)
+        };
+        let canonical = canonical::encode(&event);
+        let link = Link {
+            seq,
+            time,
+            occurred,
+            prev,
+            hash: Hash::default(),
+            canonical: &canonical,
+        };
+        let hash = link.expected_hash();
+        self.head = Head { seq, hash, time };
+        Record {
+            seq,
+            time,
+            occurred,
+            prev,
+            hash,
+            event,
+            canonical,
+        }
+    }
+}
+
+/// What the chain knows of a record: all of it, in the form it is hashed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link<'a> {
+    /// The sequence.
+    pub seq: u64,
+    /// The time in the log.
+    pub time: Timestamp,
+    /// The time of the clock.
+    pub occurred: Timestamp,
+    /// The hash of the record before.
+    pub prev: Hash,
+    /// The hash of this record.
+    pub hash: Hash,
+    /// The canonical bytes of the event.
+    pub canonical: &'a [u8],
+}
+
+impl Link<'_> {
+    /// The hash that the other parts amount to.
+    #[must_use]
+    pub fn expected_hash(&self) -> Hash {
+        let mut hasher = Sha256::new();
+        hasher.update(DOMAIN);
+        hasher.update(self.prev.0);
+        hasher.update(self.seq.to_be_bytes());
+        hasher.update(self.time.as_micros().to_be_bytes());
+        hasher.update(self.occurred.as_micros().to_be_bytes());
+        hasher.update(self.canonical);
+        Hash(hasher.finalize().into())
+    }
+}
+
+/// Why a chain does not verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The record is not there: another follows where it should be, or nothing.
+    Missing,
+    /// The record does not point at the one before it.
+    Previous,
+    /// The record's hash is not that of its content.
+    Content,
+    /// The record's time is before that of the one before it.
+    Time,
+    /// What the store keeps beside the record to find it by is not what the record says.
+    Index,
+    /// The record is not the one that the log wrote there.
+    Replaced,
+}
+
+/// The first place at which a chain does not verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("audit record {seq} does not verify: {fault:?}")]
+#[non_exhaustive]
+pub struct Broken {
+    /// The sequence of the record that should stand there.
+    pub seq: u64,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// Checks that `links` are exactly the records that follow `from`, and returns the new end.
+///
+/// Everything of a record is checked except that its bytes are an event. Call it page by page,
+/// with the end of one as the beginning of the next.
+///
+/// # Errors
+///
+/// The first position that is wrong.
+pub fn verify<'a>(from: Head, links: impl IntoIterator<Item = Link<'a>>) -> Result<Head, Broken> {
+    links.into_iter().try_fold(from, |head, link| {
+        let broken = |fault| {
+            Err(Broken {
+                seq: head.seq + 1,
+                fault,
+            })
+        };
+        if link.seq != head.seq + 1 {
+            return broken(Fault::Missing);
+        }
+        if link.hash != link.expected_hash() {
+            return broken(Fault::Content);
+        }
+        if link.prev != head.hash {
+            return broken(Fault::Previous);
+        }
+        if head.seq > 0 && link.time < head.time {
+            return broken(Fault::Time);
+        }
+        Ok(Head {
+            seq: link.seq,
+            hash: link.hash,
+            time: link.time,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::Kind;
+    use proptest::prelude::*;
+
+    fn chain_of(times: &[i64]) -> (Chain, Vec<Record>) {
+        let mut chain = Chain::new();
+        let records = times
+            .iter()
+            .map(|t| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(*t)))
+            .collect();
+        (chain, records)
+    }
+
+    fn check(records: &[Record]) -> Result<Head, Broken> {
+        verify(Head::default(), records.iter().map(Record::link))
+    }
+
+    #[test]
+    fn the_hash_is_the_documented_one() {
+        let (_, records) = chain_of(&[-2]);
+        let mut bytes = b"forge-audit/record/1\0".to_vec();
+        bytes.extend([0; 32]);
+        bytes.extend([0, 0, 0, 0, 0, 0, 0, 1]);
+        for _ in 0..2 {
+            bytes.extend([255, 255, 255, 255, 255, 255, 255, 254]);
+        }
+        bytes.extend(b"\x01\x0e\x01\x01\0\0\0\x01x\0\0\0\0\0\0\0\0");
+        assert_eq!(records[0].hash.0, <[u8; 32]>::from(Sha256::digest(&bytes)));
+    }
+
+    proptest! {
+        #[test]
+        fn is_consecutive_and_never_goes_back(times in prop::collection::vec(any::<i64>(), 0..50)) {
+            let (chain, records) = chain_of(&times);
+            for (i, record) in records.iter().enumerate() {
+                prop_assert_eq!(record.seq, i as u64 + 1);
+                prop_assert_eq!(record.occurred.as_micros(), times[i]);
+                prop_assert!(record.time >= record.occurred);
+                prop_assert!(i == 0 || record.time >= records[i - 1].time);
+                prop_assert!(i == 0 || record.prev == records[i - 1].hash);
+            }
+            prop_assert_eq!(check(&records), Ok(chain.head()));
+        }
+
+        #[test]
+        fn every_flipped_byte_is_found_where_it_is(at in 0_usize..8, byte in any::<prop::sample::Index>(), bit in 0_u8..8) {
+            let (_, mut records) = chain_of(&[1, 2, 3, 4, 5, 6, 7, 8]);
+            let record = &mut records[at];
+            let length = record.canonical.len();
+            let flip = 1_u8 << bit;
+            match byte.index(32 + 32 + 8 + 8 + length) {
+                i @ 0..32 => record.hash.0[i] ^= flip,
+                i @ 32..64 => record.prev.0[i - 32] ^= flip,
+                i @ 64..72 => record.time = Timestamp::from_micros(record.time.as_micros() ^ (i64::from(flip) << ((i - 64) * 8))),
+                i @ 72..80 => record.occurred = Timestamp::from_micros(record.occurred.as_micros() ^ (i64::from(flip) << ((i - 72) * 8))),
+                i => record.canonical[i - 80] ^= flip,
+            }
+            prop_assert_eq!(check(&records).unwrap_err().seq, at as u64 + 1);
+        }
+    }
+
+    #[test]
+    fn names_the_first_record_missing_swapped_or_forged() {
+        let (_, records) = chain_of(&[1, 2, 3, 4, 5]);
+        let mut missing = records.clone();
+        missing.remove(2);
+        assert_eq!(
+            check(&missing),
+            Err(Broken {
+                seq: 3,
+                fault: Fault::Missing
+            })
+        );
+
+        let mut swapped = records.clone();
+        swapped.swap(1, 2);
+        assert_eq!(check(&swapped).unwrap_err().seq, 2);
+
+        let mut renumbered = swapped;
+        for (i, record) in renumbered.iter_mut().enumerate() {
+            record.seq = i as u64 + 1;
+        }
+        assert_eq!(
+            check(&renumbered),
+            Err(Broken {
+                seq: 2,
+                fault: Fault::Content
+            })
+        );
+
+        // A record with a right hash of its own, in the place of another.
+        let mut forged = records;
+        let before = Head {
+            seq: 2,
+            hash: Hash([9; 32]),
+            time: Timestamp::default(),
+        };
+        forged[2] =
+            Chain::resume(before).append(Event::new(Kind::System, "y"), Timestamp::default());
+        assert_eq!(
+            check(&forged),
+            Err(Broken {
+                seq: 3,
+                fault: Fault::Previous
+            })
+        );
+    }
+
+    #[test]
+    fn names_a_time_that_goes_back() {
+        let (chain, mut records) = chain_of(&[5]);
+        let head = Head {
+            time: Timestamp::default(),
+            ..chain.head()
+        };
+        records
+            .push(Chain::resume(head).append(Event::new(Kind::System, "x"), Timestamp::default()));
+        assert_eq!(
+            check(&records),
+            Err(Broken {
+                seq: 2,
+                fault: Fault::Time
+            })
+        );
+    }
+}

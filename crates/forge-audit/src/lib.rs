@@ -1,0 +1,151 @@
+//! A durable, ordered, tamper-evident audit log for Tower services.
+//!
+//! [`AuditLog`] writes events to an [`AuditStore`], each with its sequence, its time and a SHA-256
+//! hash over itself and the record before it. [`AuditLayer`] makes one event of each request.
+//!
+//! What fails closed: [`AuditLog::record`] is an error unless the event is durable, and a request
+//! whose [`Policy`] is `Required` is refused when it cannot be recorded. What does not:
+//! [`AuditLog::enqueue`], and requests of which only the metadata is recorded, go on when the queue
+//! is full; the loss is counted, and recorded itself as `audit.gap`.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use forge_audit::{Actor, AuditLog, Event, Kind, MemoryAuditStore, Outcome, Query, Severity};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A `SqliteAuditStore` (feature `sqlite`) keeps the log in a file.
+//! let log = AuditLog::open(Arc::new(MemoryAuditStore::new())).await?;
+//!
+//! // Durable when it returns.
+//! let receipt = log
+//!     .record(Event::new(Kind::Session, "session.revoke").actor(Actor::new("583231")))
+//!     .await?;
+//! assert_eq!(receipt.seq, 1);
+//!
+//! // Durable soon.
+//! log.enqueue(
+//!     Event::new(Kind::Authentication, "auth.sign_in")
+//!         .outcome(Outcome::Denied)
+//!         .severity(Severity::High),
+//! )?;
+//! log.flush().await?;
+//!
+//! let denied = log.query(&Query::new().outcome(Outcome::Denied)).await?;
+//! assert_eq!(denied.records[0].event.action(), "auth.sign_in");
+//! assert_eq!(log.verify().await?.seq, 2);
+//! log.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The layer goes on `axum::Router::layer` and on `tonic::transport::Server::builder().layer(…)`
+//! alike:
+//!
+//! ```
+//! use forge_audit::{Actor, AuditLayer, AuditLog, Policy};
+//! use http::request::Parts;
+//!
+//! # fn layer(log: AuditLog) {
+//! let layer = AuditLayer::new(log)
+//!     // From what the layer that authenticates has put there.
+//!     .identify(|parts: &Parts| parts.extensions.get::<Actor>().cloned().unwrap_or_default())
+//!     .policy(|parts: &Parts| match parts.uri.path() {
+//!         "/livez" | "/readyz" => Policy::None,
+//!         path if path.starts_with("/api/admin/") => Policy::Required,
+//!         _ => Policy::Metadata,
+//!     });
+//! # let _: AuditLayer<_, _> = layer;
+//! # }
+//! ```
+//!
+//! # Feature flags
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `axum` | [`AuditContext`] as an extractor, the bodies of Axum |
+//! | `tonic` | the body of Tonic |
+//! | `sqlite` | `SqliteAuditStore` |
+//! | `metrics` | `RecordMetrics`, an observer that feeds the `metrics` recorder |
+//!
+//! # Security
+//!
+//! - **Secrets.** Details lose the values of keys that usually name secrets, and values that look
+//!   like one ([`Redaction`]); paths are recorded without their query. What stands in a path, a
+//!   resource or an action is recorded as it is: put no secret there.
+//! - **Hostile input.** Every part of an event is bounded, and characters that forge lines, drive
+//!   terminals or reorder text are written as escapes when it is set ([`escape`]).
+//! - **Tampering.** The chain shows what was changed, removed, added or swapped, and where
+//!   ([`AuditLog::verify`]). Somebody who can write the database can compute the whole chain anew,
+//!   or cut off its end: keep the [`Head`] elsewhere from time to time, and verify against it
+//!   ([`verify_store`]). The running log does so with the end it has in memory, and does not
+//!   continue a log that no longer holds what it wrote.
+//! - **Damage.** A record that does not fit its hash is shown by queries as the critical event
+//!   `audit.damaged`, neither hidden nor believed.
+
+mod body;
+mod canonical;
+mod chain;
+mod clock;
+mod context;
+mod error;
+mod escape;
+mod event;
+mod exchange;
+mod future;
+mod gap;
+mod identify;
+mod kind;
+mod layer;
+mod log;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod on_record;
+mod policy;
+mod query;
+mod record;
+mod redact;
+mod refusal;
+mod room;
+mod service;
+mod source_of;
+mod store;
+mod trace;
+mod writer;
+
+#[cfg(feature = "metrics")]
+pub use self::metrics::RecordMetrics;
+#[cfg(feature = "axum")]
+pub use context::NotRecorded;
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::SqliteAuditStore;
+pub use {
+    body::{AuditBody, Watch, Watched},
+    chain::{Broken, Chain, Fault, Hash, Head, Link, verify},
+    clock::{Clock, ManualClock, SystemClock, Timestamp},
+    context::AuditContext,
+    error::{
+        BoxError, DecodeError, Dropped, QueryError, RecordError, ShutdownError, StoreError,
+        UnknownName, VerifyError,
+    },
+    escape::escape,
+    event::{Actor, Event, Source},
+    future::ResponseFuture,
+    identify::Identify,
+    kind::{Kind, Outcome, Severity},
+    layer::AuditLayer,
+    log::{AuditLog, AuditLogBuilder, Receipt},
+    on_record::{Commit, OnRecord},
+    policy::{AuditPolicy, Policy},
+    query::{Cursor, Filter, MAX_LIMIT, Order, Page, Query, Selection},
+    record::{Record, Stored},
+    redact::{MAX_DETAILS, Redaction},
+    refusal::{Problem, Refusal, RefusalBody, Respond},
+    service::Audit,
+    source_of::SourceOf,
+    store::memory::MemoryAuditStore,
+    store::{AuditStore, StoreFuture, verify_store},
+};
