@@ -1,0 +1,319 @@
+//! Who may sign in, and who has: the allow-list and the users, by GitHub's numeric id.
+
+use std::fmt;
+
+use forge_crypto::{Context, Sealed, Vault};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use sqlx::{Row, SqlitePool};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::github::GithubUser;
+
+/// What somebody on the allow-list may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Signs in and uses what is behind Forge.
+    User,
+    /// Also administers Forge.
+    Admin,
+}
+
+impl Role {
+    /// The role as it is stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+
+    fn read(text: &str) -> Result<Self, AccountError> {
+        match text {
+            "user" => Ok(Self::User),
+            "admin" => Ok(Self::Admin),
+            _ => Err(AccountError::Corrupt("role")),
+        }
+    }
+}
+
+/// A user who is on the allow-list.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// GitHub's numeric id.
+    pub github_id: u64,
+    /// The login, as of the last sign-in.
+    pub login: String,
+    /// The name, as of the last sign-in.
+    pub name: Option<String>,
+    /// What the user may do.
+    pub role: Role,
+}
+
+/// An entry of the allow-list.
+#[derive(Clone, Debug, Serialize)]
+pub struct Allowed {
+    /// GitHub's numeric id.
+    pub github_id: u64,
+    /// What the account may do.
+    pub role: Role,
+    /// The login when it was added or last signed in, for people to read.
+    pub login: Option<String>,
+}
+
+/// Why an account could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// The database failed.
+    #[error("account store unavailable")]
+    Unavailable(#[from] sqlx::Error),
+    /// A stored value is none the server writes.
+    #[error("a stored {0} is not valid")]
+    Corrupt(&'static str),
+    /// The token could not be sealed.
+    #[error("the token could not be sealed")]
+    Seal(#[source] forge_crypto::SealError),
+    /// The token cannot be opened: its row was changed, or its key is missing.
+    #[error("the token could not be opened")]
+    Open(#[source] forge_crypto::OpenError),
+    /// The last admin would be gone.
+    #[error("the last admin cannot be removed")]
+    LastAdmin,
+    /// The account is there already.
+    #[error("the account is on the allow-list already")]
+    Exists,
+}
+
+/// The allow-list and the users.
+#[derive(Clone)]
+pub struct Accounts {
+    pool: SqlitePool,
+    vault: Vault,
+    clock: Clock,
+}
+
+impl Accounts {
+    /// Over the server's database; tokens are sealed by `vault`.
+    #[must_use]
+    pub fn new(pool: SqlitePool, vault: Vault, clock: Clock) -> Self {
+        Self { pool, vault, clock }
+    }
+
+    /// Puts the configured first admin on the list if no admin is there.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn ensure_admin(&self, github_id: u64) -> Result<bool, AccountError> {
+        let result = sqlx::query(
+            "INSERT INTO allow_list (github_id, role, added_at) \
+             SELECT ?1, 'admin', ?2 WHERE NOT EXISTS (SELECT 1 FROM allow_list WHERE role = 'admin') \
+             ON CONFLICT (github_id) DO UPDATE SET role = 'admin'",
+        )
+        .bind(db_id(github_id))
+        .bind(self.clock.now_micros())
+        .execute(&self.pool)
+        .await?;
+        Ok(result.rows_affected() == 1)
+    }
+
+    /// The role of an account on the allow-list.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn role(&self, github_id: u64) -> Result<Option<Role>, AccountError> {
+        let row = sqlx::query("SELECT role FROM allow_list WHERE github_id = ?1")
+            .bind(db_id(github_id))
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| Role::read(row.try_get("role")?)).transpose()
+    }
+
+    /// The user of that id, if still on the allow-list.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn account(&self, github_id: u64) -> Result<Option<Account>, AccountError> {
+        let row = sqlx::query(
+            "SELECT users.login, users.name, allow_list.role FROM users \
+             JOIN allow_list ON allow_list.github_id = users.github_id \
+             WHERE users.github_id = ?1",
+        )
+        .bind(db_id(github_id))
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Account {
+            github_id,
+            login: row.try_get("login")?,
+            name: row.try_get("name")?,
+            role: Role::read(row.try_get("role")?)?,
+        }))
+    }
+
+    /// Keeps who has signed in and the token GitHub gave, sealed for the user's own row.
+    ///
+    /// # Errors
+    /// The database failed or the token could not be sealed.
+    pub async fn signed_in(
+        &self,
+        user: &GithubUser,
+        token: &SecretString,
+    ) -> Result<(), AccountError> {
+        let now = self.clock.now_micros();
+        // The row's id exists before the row, so that the token is bound to it.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let known = sqlx::query("SELECT id FROM users WHERE github_id = ?1")
+            .bind(db_id(user.id))
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let known: Option<String> = known.map(|row| row.try_get("id")).transpose()?;
+        let id = known.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
+        let sealed = self
+            .vault
+            .seal(&token_context(&id), token.expose_secret().as_bytes())
+            .map_err(AccountError::Seal)?;
+        let statement = match known {
+            Some(_) => {
+                "UPDATE users SET login = ?3, name = ?4, github_token = ?5, last_sign_in_at = ?6 \
+                 WHERE id = ?1 AND github_id = ?2"
+            }
+            None => {
+                "INSERT INTO users (id, github_id, login, name, github_token, created_at, last_sign_in_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)"
+            }
+        };
+        sqlx::query(statement)
+            .bind(id)
+            .bind(db_id(user.id))
+            .bind(&user.login)
+            .bind(&user.name)
+            .bind(sealed)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
+        // A login is for people to read: the list shows the one of today.
+        sqlx::query("UPDATE allow_list SET login = ?2 WHERE github_id = ?1")
+            .bind(db_id(user.id))
+            .bind(&user.login)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// The GitHub token of a user, opened.
+    ///
+    /// # Errors
+    /// The database failed or the token cannot be opened.
+    pub async fn token(&self, github_id: u64) -> Result<Option<SecretString>, AccountError> {
+        let row = sqlx::query("SELECT id, github_token FROM users WHERE github_id = ?1")
+            .bind(db_id(github_id))
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let (id, sealed): (String, Option<Sealed>) =
+            (row.try_get("id")?, row.try_get("github_token")?);
+        let Some(sealed) = sealed else {
+            return Ok(None);
+        };
+        self.vault
+            .open_string(&token_context(&id), &sealed)
+            .map(Some)
+            .map_err(AccountError::Open)
+    }
+
+    /// The allow-list, by id.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn allowed(&self) -> Result<Vec<Allowed>, AccountError> {
+        let rows = sqlx::query("SELECT github_id, role, login FROM allow_list ORDER BY github_id")
+            .fetch_all(&self.pool)
+            .await?;
+        let allowed = rows.iter().map(|row| {
+            let github_id: i64 = row.try_get("github_id")?;
+            Ok(Allowed {
+                github_id: u64::try_from(github_id).map_err(|_| AccountError::Corrupt("id"))?,
+                role: Role::read(row.try_get("role")?)?,
+                login: row.try_get("login")?,
+            })
+        });
+        allowed.collect()
+    }
+
+    /// Puts an account on the allow-list.
+    ///
+    /// # Errors
+    /// It is there already, or the database failed.
+    pub async fn allow(&self, allowed: &Allowed, by: u64) -> Result<(), AccountError> {
+        let inserted = sqlx::query(
+            "INSERT INTO allow_list (github_id, role, login, added_by, added_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (github_id) DO NOTHING",
+        )
+        .bind(db_id(allowed.github_id))
+        .bind(allowed.role.as_str())
+        .bind(&allowed.login)
+        .bind(db_id(by))
+        .bind(self.clock.now_micros())
+        .execute(&self.pool)
+        .await?;
+        if inserted.rows_affected() == 0 {
+            Err(AccountError::Exists)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes an account off the allow-list; whether it was there.
+    ///
+    /// # Errors
+    /// It is the last admin's, or the database failed.
+    pub async fn disallow(&self, github_id: u64) -> Result<bool, AccountError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let deleted = sqlx::query(
+            "DELETE FROM allow_list WHERE github_id = ?1 AND (role <> 'admin' OR \
+             (SELECT count(*) FROM allow_list WHERE role = 'admin') > 1)",
+        )
+        .bind(db_id(github_id))
+        .execute(&mut *transaction)
+        .await?;
+        if deleted.rows_affected() == 0 {
+            let still = sqlx::query("SELECT 1 FROM allow_list WHERE github_id = ?1")
+                .bind(db_id(github_id))
+                .fetch_optional(&mut *transaction)
+                .await?;
+            return if still.is_some() {
+                Err(AccountError::LastAdmin)
+            } else {
+                Ok(false)
+            };
+        }
+        // The token of somebody who may no longer sign in is not kept.
+        sqlx::query("UPDATE users SET github_token = NULL WHERE github_id = ?1")
+            .bind(db_id(github_id))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accounts").finish_non_exhaustive()
+    }
+}
+
+/// What a user's sealed token is bound to.
+fn token_context(user_row: &str) -> Context<'_> {
+    Context::new("users", "github_token", user_row)
+}
+
+/// SQLite's integers are signed; ids beyond were refused where they came in.
+fn db_id(github_id: u64) -> i64 {
+    i64::try_from(github_id).unwrap_or(i64::MAX)
+}

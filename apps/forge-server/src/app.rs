@@ -1,0 +1,69 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use forge_audit::AuditLog;
+use forge_monitor::{HealthRegistry, Monitor};
+use forge_session::{SessionCookie, Sessions};
+
+use crate::accounts::Accounts;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::database::Database;
+use crate::github::Github;
+use crate::sign_in::{SignInCookie, SignIns};
+use crate::wiring::Wiring;
+
+/// The parts of a running server. Cheap to clone.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each field is the part of its type")]
+pub struct App {
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    pub database: Database,
+    pub accounts: Accounts,
+    pub github: Github,
+    pub sign_ins: SignIns,
+    pub sessions: Sessions,
+    pub audit: AuditLog,
+    pub monitor: Monitor,
+    pub health: HealthRegistry,
+    pub wiring: Wiring,
+}
+
+impl App {
+    /// The cookie that holds a session.
+    #[must_use]
+    pub fn session_cookie(&self) -> SessionCookie {
+        if self.config.is_https() {
+            SessionCookie::new()
+        } else {
+            SessionCookie::insecure_for_loopback()
+        }
+    }
+
+    /// The cookie that holds a sign-in under way.
+    #[must_use]
+    pub fn sign_in_cookie(&self) -> SignInCookie {
+        SignInCookie::new(self.config.is_https())
+    }
+
+    /// Where GitHub sends the browser back to.
+    #[must_use]
+    pub fn callback_url(&self) -> String {
+        self.config.public("/auth/github/callback")
+    }
+
+    /// What clients read to learn how to get a token (RFC 9728).
+    #[must_use]
+    pub fn resource_metadata_url(&self) -> String {
+        self.config
+            .public("/.well-known/oauth-protected-resource/mcp")
+    }
+
+    /// The resource that access tokens are for.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        self.config.public("/mcp")
+    }
+}

@@ -1,0 +1,504 @@
+//! The configuration: flags over environment over file over defaults, checked as a whole.
+//!
+//! Nothing starts on a configuration with a problem, and all problems are told at once.
+
+pub(crate) mod parse;
+mod problem;
+mod reference;
+mod settings;
+mod sources;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use forge_crypto::Keyring;
+use forge_headers::{Cors, ForwardedHeader, HostAllowList, Origin, TrustedProxies};
+use forge_ratelimit::Quota;
+use ipnet::IpNet;
+use secrecy::SecretString;
+use url::Url;
+
+use problem::Problem;
+use settings::{Default, variable};
+use sources::{Found, Values};
+
+pub use problem::Problems;
+pub use reference::page as reference;
+pub use sources::Inputs;
+
+/// A configuration without a problem.
+#[expect(
+    missing_docs,
+    reason = "each field is the key of its name in the table of settings"
+)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub public_url: Url,
+    pub data: PathBuf,
+    pub hosts: HostAllowList,
+    pub first_admin: u64,
+    pub github: GithubConfig,
+    pub keyring: Keyring,
+    pub proxies: TrustedProxies,
+    pub trusted_proxies: Vec<IpNet>,
+    pub cors: Cors,
+    pub cors_origins: Vec<Origin>,
+    pub limits: Limits,
+    pub sessions: SessionsConfig,
+    pub bounds: Bounds,
+    pub never_block: Vec<IpNet>,
+    pub metrics_from: Vec<IpNet>,
+    pub log: Log,
+}
+
+/// `github.*`
+#[derive(Clone)]
+#[expect(missing_docs, reason = "as above")]
+pub struct GithubConfig {
+    pub client_id: String,
+    pub client_secret: SecretString,
+    pub url: Url,
+    pub api_url: Url,
+}
+
+/// `limits.*`
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as above")]
+pub struct Limits {
+    pub web: Quota,
+    pub mcp: Quota,
+    pub admin: Quota,
+    pub auth: Quota,
+    pub callback: Quota,
+    pub anonymous: Quota,
+    pub health: Quota,
+    pub address: Quota,
+    pub capacity: usize,
+}
+
+/// `sessions.*`
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as above")]
+pub struct SessionsConfig {
+    pub web: KindConfig,
+    pub mcp: KindConfig,
+    pub access_token: Duration,
+}
+
+/// `sessions.web.*` and `sessions.mcp.*`
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as above")]
+pub struct KindConfig {
+    pub max: NonZeroU32,
+    pub idle: Duration,
+    pub absolute: Duration,
+}
+
+/// `bounds.*`
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as above")]
+pub struct Bounds {
+    pub body: usize,
+    pub header_time: Duration,
+    pub request_time: Duration,
+    pub connections: usize,
+    pub drain_time: Duration,
+}
+
+/// `log.*`
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as above")]
+pub struct Log {
+    pub filter: String,
+    pub json: bool,
+}
+
+impl Config {
+    /// Reads the configuration from everything the process was given.
+    ///
+    /// # Errors
+    /// All problems, each with its key, where it came from, and the fix.
+    pub fn read(inputs: &Inputs) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let values = Values::collect(inputs, &mut problems);
+        let mut reader = Reader { values, problems };
+        let config = Self::from_reader(&mut reader);
+        match config {
+            Some(config) if reader.problems.is_empty() => Ok(config),
+            _ => Err(reader.problems),
+        }
+    }
+
+    /// Where the server is going to listen, before the rest is known.
+    ///
+    /// # Errors
+    /// The address cannot be read.
+    pub fn listen(inputs: &Inputs) -> Result<SocketAddr, Problems> {
+        let values = Values::collect(inputs, &mut Problems::default());
+        let mut reader = Reader {
+            values,
+            problems: Problems::default(),
+        };
+        match reader.one("listen", address) {
+            Some(listen) => Ok(listen),
+            None => Err(reader.problems),
+        }
+    }
+
+    /// The folder that is set, before the rest is known.
+    #[must_use]
+    pub fn data(inputs: &Inputs) -> Option<PathBuf> {
+        let mut values = Values::collect(inputs, &mut Problems::default());
+        values
+            .take("data")
+            .map(|found| PathBuf::from(found.text.as_str()))
+    }
+
+    fn from_reader(reader: &mut Reader) -> Option<Self> {
+        // Each value is read before any is required, so that every problem is found.
+        let listen = reader.one("listen", address);
+        let public_url = reader.one("public_url", parse::origin);
+        let data = reader.one("data", |text| match text {
+            "" => Err("must name a folder".to_owned()),
+            text => Ok(PathBuf::from(text)),
+        });
+        let hosts = reader.one("hosts", parse::list(|text| Ok(text.to_owned())));
+        let first_admin = reader.one("first_admin", |text| {
+            let id = text
+                .parse::<u64>()
+                .ok()
+                .filter(|id| *id > 0 && i64::try_from(*id).is_ok());
+            id.ok_or_else(|| "must be the numeric id of a GitHub account, not its login".to_owned())
+        });
+        let client_id = reader.one("github.client_id", visible);
+        let client_secret = reader.one("github.client_secret", visible);
+        let github_url = reader.one("github.url", parse::endpoint);
+        let api_url = reader.one("github.api_url", parse::endpoint);
+        let keyring = reader.one("keyring", |text| {
+            Keyring::parse(text).map_err(|error| format!("is not a keyring: {error}"))
+        });
+        let trusted = reader.one("proxies.trusted", parse::list(parse::network));
+        let header = reader.one("proxies.header", forwarded_header);
+        let cors_origins = reader.one("cors.origins", parse::list(origin));
+        let limits = Limits::from_reader(reader);
+        let sessions = SessionsConfig::from_reader(reader);
+        let bounds = Bounds::from_reader(reader);
+        let never_block = reader.one("monitor.never_block", parse::list(parse::network));
+        let metrics_from = reader.one("metrics.from", parse::list(parse::network));
+        let log = Log::from_reader(reader);
+
+        let public_url = public_url?;
+        let hosts = reader.checked(
+            "hosts",
+            host_allow_list(&public_url, &hosts.unwrap_or_default()),
+        );
+        let cors_origins = cors_origins.unwrap_or_default();
+        if public_url.scheme() == "https" && trusted.as_ref().is_none_or(Vec::is_empty) {
+            let what = "is empty, while people come over https through a proxy";
+            let fix = "name the network of the proxy that ends TLS";
+            reader
+                .problems
+                .push(Problem::new("proxies.trusted", what, fix));
+        }
+        let cors = reader.checked("cors.origins", cors(&cors_origins));
+        let trusted_proxies = trusted.unwrap_or_default();
+        Some(Self {
+            listen: listen?,
+            public_url,
+            data: data?,
+            hosts: hosts?,
+            first_admin: first_admin?,
+            github: GithubConfig {
+                client_id: client_id?,
+                client_secret: client_secret?.into(),
+                url: github_url?,
+                api_url: api_url?,
+            },
+            keyring: keyring?,
+            proxies: TrustedProxies::new(trusted_proxies.clone()).header(header?),
+            trusted_proxies,
+            cors: cors?,
+            cors_origins,
+            limits: limits?,
+            sessions: sessions?,
+            bounds: bounds?,
+            never_block: never_block?,
+            metrics_from: metrics_from?,
+            log: log?,
+        })
+    }
+
+    /// Whether people reach the server over https.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.public_url.scheme() == "https"
+    }
+
+    /// An address below the public one; `path` begins with a slash.
+    #[must_use]
+    pub fn public(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+}
+
+impl Limits {
+    fn from_reader(reader: &mut Reader) -> Option<Self> {
+        let quotas = [
+            "limits.web",
+            "limits.mcp",
+            "limits.admin",
+            "limits.auth",
+            "limits.callback",
+            "limits.anonymous",
+            "limits.health",
+            "limits.address",
+        ]
+        .map(|key| reader.one(key, parse::quota));
+        let capacity = reader.one("limits.capacity", parse::number(1000..=100_000_000));
+        let [web, mcp, admin, auth, callback, anonymous, health, address] = quotas;
+        Some(Self {
+            web: web?,
+            mcp: mcp?,
+            admin: admin?,
+            auth: auth?,
+            callback: callback?,
+            anonymous: anonymous?,
+            health: health?,
+            address: address?,
+            capacity: capacity?,
+        })
+    }
+}
+
+impl SessionsConfig {
+    fn from_reader(reader: &mut Reader) -> Option<Self> {
+        let web = KindConfig::from_reader(
+            reader,
+            [
+                "sessions.web.max",
+                "sessions.web.idle",
+                "sessions.web.absolute",
+            ],
+        );
+        let mcp = KindConfig::from_reader(
+            reader,
+            [
+                "sessions.mcp.max",
+                "sessions.mcp.idle",
+                "sessions.mcp.absolute",
+            ],
+        );
+        let access_token = reader.one("sessions.access_token", |text| {
+            let duration = parse::duration(text)?;
+            let bounds = Duration::from_secs(60)..=Duration::from_secs(3600);
+            let within = bounds.contains(&duration).then_some(duration);
+            within.ok_or_else(|| "must be from one minute to one hour".to_owned())
+        });
+        Some(Self {
+            web: web?,
+            mcp: mcp?,
+            access_token: access_token?,
+        })
+    }
+}
+
+impl KindConfig {
+    fn from_reader(reader: &mut Reader, [max, idle, absolute]: [&'static str; 3]) -> Option<Self> {
+        let max = reader.one(max, |text| {
+            let max = parse::number(1..=1000)(text)?;
+            let max = u32::try_from(max).ok().and_then(NonZeroU32::new);
+            max.ok_or_else(|| "must be above zero".to_owned())
+        });
+        let idle_time = reader.one(idle, parse::duration);
+        let absolute = reader.one(absolute, parse::duration);
+        let (idle_time, absolute) = (idle_time?, absolute?);
+        if idle_time > absolute {
+            let fix = "make it at most the absolute time";
+            reader.problems.push(Problem::new(
+                idle,
+                "is longer than the session may live",
+                fix,
+            ));
+        }
+        Some(Self {
+            max: max?,
+            idle: idle_time,
+            absolute,
+        })
+    }
+}
+
+impl Bounds {
+    fn from_reader(reader: &mut Reader) -> Option<Self> {
+        let body = reader.one("bounds.body", parse::number(1024..=1024 * 1024 * 1024));
+        let header_time = reader.one("bounds.header_time", parse::duration);
+        let request_time = reader.one("bounds.request_time", parse::duration);
+        let connections = reader.one("bounds.connections", parse::number(1..=1_000_000));
+        let drain_time = reader.one("bounds.drain_time", parse::duration);
+        Some(Self {
+            body: body?,
+            header_time: header_time?,
+            request_time: request_time?,
+            connections: connections?,
+            drain_time: drain_time?,
+        })
+    }
+}
+
+impl Log {
+    fn from_reader(reader: &mut Reader) -> Option<Self> {
+        let filter = reader.one(
+            "log.filter",
+            |text| match tracing_subscriber::EnvFilter::try_new(text) {
+                Ok(_) => Ok(text.to_owned()),
+                Err(_) => Err("is not a filter such as `info,forge_session=debug`".to_owned()),
+            },
+        );
+        let json = reader.one("log.format", |text| match text {
+            "text" => Ok(false),
+            "json" => Ok(true),
+            _ => Err("must be text or json".to_owned()),
+        });
+        Some(Self {
+            filter: filter?,
+            json: json?,
+        })
+    }
+}
+
+/// Reads values and keeps what is wrong with them.
+struct Reader {
+    values: Values,
+    problems: Problems,
+}
+
+impl Reader {
+    /// The value of a key, if it is there and well-formed. A required one that is missing and any
+    /// that is not well-formed becomes a problem.
+    fn one<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let Some(Found { text, origin }) = self.values.take(key) else {
+            let setting = settings::find(key)?;
+            if matches!(setting.default, Default::Required) {
+                let fix = match setting.secret {
+                    true => format!("set {0} or {0}_FILE", variable(key)),
+                    false => format!(
+                        "set it in the file, as {}, or by --set {key}=…",
+                        variable(key)
+                    ),
+                };
+                self.problems.push(Problem::new(key, "is missing", fix));
+            }
+            return None;
+        };
+        match parse(text.trim()) {
+            Ok(value) => Some(value),
+            Err(what) => {
+                let takes = settings::find(key).map_or("", |setting| setting.takes);
+                let fix = format!("it takes {takes}");
+                self.problems
+                    .push(Problem::new(key, what, fix).from(origin));
+                None
+            }
+        }
+    }
+
+    /// A value made of several that are well-formed by themselves.
+    fn checked<T>(&mut self, key: &'static str, value: Result<T, String>) -> Option<T> {
+        match value {
+            Ok(value) => Some(value),
+            Err(what) => {
+                let takes = settings::find(key).map_or("", |setting| setting.takes);
+                self.problems
+                    .push(Problem::new(key, what, format!("it takes {takes}")));
+                None
+            }
+        }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let shape = "must be an address and a port such as 127.0.0.1:3001";
+    text.parse().map_err(|_| shape.to_owned())
+}
+
+fn visible(text: &str) -> Result<String, String> {
+    let visible = (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    visible
+        .then(|| text.to_owned())
+        .ok_or_else(|| "must be visible ASCII".to_owned())
+}
+
+fn forwarded_header(text: &str) -> Result<ForwardedHeader, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "forwarded" => Ok(ForwardedHeader::Forwarded),
+        "x-forwarded-for" => Ok(ForwardedHeader::XForwardedFor),
+        name => match http::HeaderName::try_from(name) {
+            Ok(name) => Ok(ForwardedHeader::Named(name)),
+            Err(_) => Err("is not the name of a header".to_owned()),
+        },
+    }
+}
+
+/// The public host and those listed; on loopback its other names too, at the same port.
+fn host_allow_list(public_url: &Url, further: &[String]) -> Result<HostAllowList, String> {
+    let authority = |host: &str| match public_url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let mut entries = vec![authority(public_url.host_str().unwrap_or_default())];
+    if parse::is_loopback(public_url) {
+        entries.extend(["localhost", "127.0.0.1", "[::1]"].map(authority));
+    }
+    entries.extend_from_slice(further);
+    HostAllowList::new(entries).map_err(|error| error.to_string())
+}
+
+fn origin(text: &str) -> Result<Origin, String> {
+    Origin::parse(text.as_bytes()).map_err(|error| format!("holds something else: {error}"))
+}
+
+fn cors(origins: &[Origin]) -> Result<Cors, String> {
+    if origins.is_empty() {
+        return Ok(Cors::none());
+    }
+    let cors = Cors::builder()
+        .origins(origins.iter().map(ToString::to_string))
+        .methods(["GET", "POST", "DELETE"])
+        .headers(["content-type", "authorization"])
+        .exposed_headers([
+            "www-authenticate",
+            "ratelimit",
+            "ratelimit-policy",
+            "retry-after",
+            "x-request-id",
+        ])
+        .credentials(true)
+        .build();
+    cors.map_err(|error| error.to_string())
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("public_url", &self.public_url.as_str())
+            .field("data", &self.data)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for GithubConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GithubConfig")
+            .field("client_id", &self.client_id)
+            .field("url", &self.url.as_str())
+            .finish_non_exhaustive()
+    }
+}

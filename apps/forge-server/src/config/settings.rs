@@ -1,0 +1,308 @@
+//! Every key of the configuration, once: what it is called, what it takes, what it defaults to.
+//!
+//! The reader of the values and the reference page both go by this table.
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// The key, dotted as in TOML.
+    pub key: &'static str,
+    /// What a value looks like, for the reference and for error messages.
+    pub takes: &'static str,
+    /// The value when nobody sets one.
+    pub default: Default,
+    /// Whether it is a secret: also read from a file named by `<key>_file` or from the service
+    /// manager's credentials, and refused on the command line.
+    pub secret: bool,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// What holds when nobody sets a key.
+#[derive(Debug)]
+pub(super) enum Default {
+    /// This text, read as if it were set.
+    Text(&'static str),
+    /// Nothing: the feature is off or the value follows from others, as the doc says.
+    None,
+    /// The server does not start without it.
+    Required,
+}
+
+const fn plain(
+    key: &'static str,
+    takes: &'static str,
+    default: Default,
+    doc: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        takes,
+        default,
+        secret: false,
+        doc,
+    }
+}
+
+const fn secret(
+    key: &'static str,
+    takes: &'static str,
+    default: Default,
+    doc: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        takes,
+        default,
+        secret: true,
+        doc,
+    }
+}
+
+/// All keys, in the order of the reference.
+pub(super) const SETTINGS: &[Setting] = &[
+    plain(
+        "listen",
+        "address:port",
+        Default::Text("127.0.0.1:3001"),
+        "Where the server listens, in plain HTTP: put a TLS proxy in front of anything but loopback.",
+    ),
+    plain(
+        "public_url",
+        "https://host[:port]",
+        Default::Required,
+        "The address people and agents use, without a path. Plain http is accepted for loopback only. With --dev it follows `listen`.",
+    ),
+    plain(
+        "data",
+        "folder",
+        Default::Required,
+        "Where the databases lie; made if missing. With --dev a fresh temporary folder.",
+    ),
+    plain(
+        "hosts",
+        "host[:port], …",
+        Default::None,
+        "Further hosts that requests may name besides that of `public_url`, such as `*.example.com`, or `127.0.0.1:3001` for whoever collects metrics past the proxy.",
+    ),
+    plain(
+        "first_admin",
+        "GitHub account id (a number)",
+        Default::Required,
+        "Put on the allow-list as an admin when no admin is there. The id of an account is shown at https://api.github.com/users/LOGIN.",
+    ),
+    plain(
+        "github.client_id",
+        "text",
+        Default::Required,
+        "The client id of the GitHub OAuth app or GitHub App.",
+    ),
+    secret(
+        "github.client_secret",
+        "text",
+        Default::Required,
+        "Its client secret.",
+    ),
+    plain(
+        "github.url",
+        "https://host",
+        Default::Text("https://github.com"),
+        "Where people sign in; another host for GitHub Enterprise Server.",
+    ),
+    plain(
+        "github.api_url",
+        "https://host[/path]",
+        Default::Text("https://api.github.com"),
+        "Where accounts are looked up.",
+    ),
+    secret(
+        "keyring",
+        "lines of `state key`",
+        Default::Required,
+        "The keys that seal secrets at rest; see `docs/architecture.md`. With --dev one is made in the data folder.",
+    ),
+    plain(
+        "proxies.trusted",
+        "network, …",
+        Default::None,
+        "Networks whose forwarded header is believed, such as `10.0.0.0/8`.",
+    ),
+    plain(
+        "proxies.header",
+        "forwarded, x-forwarded-for, or a header's name",
+        Default::Text("x-forwarded-for"),
+        "The one header in which trusted proxies hand on the client's address.",
+    ),
+    plain(
+        "cors.origins",
+        "https://host[:port], …",
+        Default::None,
+        "Origins whose scripts may call the API with credentials.",
+    ),
+    plain(
+        "limits.web",
+        "quota",
+        Default::Text("60/min burst 10"),
+        "Requests of a signed-in person.",
+    ),
+    plain(
+        "limits.mcp",
+        "quota",
+        Default::Text("120/min burst 20"),
+        "Requests of an agent.",
+    ),
+    plain(
+        "limits.admin",
+        "quota",
+        Default::Text("30/hour burst 5"),
+        "Administration, by user.",
+    ),
+    plain(
+        "limits.auth",
+        "quota",
+        Default::Text("10/min burst 3"),
+        "Beginning to sign in, and refreshing tokens, by address.",
+    ),
+    plain(
+        "limits.callback",
+        "quota",
+        Default::Text("60/min burst 20"),
+        "Returning from GitHub in the browser that began to sign in, and signing out, by address.",
+    ),
+    plain(
+        "limits.anonymous",
+        "quota",
+        Default::Text("30/min burst 5"),
+        "Requests by somebody not signed in, by address.",
+    ),
+    plain(
+        "limits.health",
+        "quota",
+        Default::Text("600/min burst 60"),
+        "The health summary, by address. The probes have no limit.",
+    ),
+    plain(
+        "limits.address",
+        "quota",
+        Default::Text("1200/min burst 200"),
+        "Everything from one address, against floods.",
+    ),
+    plain(
+        "limits.capacity",
+        "number",
+        Default::Text("100000"),
+        "Keys that are counted at once, sixteen bytes each.",
+    ),
+    plain(
+        "sessions.web.max",
+        "number",
+        Default::Text("3"),
+        "Live sessions of a person at browsers; the oldest gives way.",
+    ),
+    plain(
+        "sessions.web.idle",
+        "duration",
+        Default::Text("24h"),
+        "A browser's session ends after so long without a request.",
+    ),
+    plain(
+        "sessions.web.absolute",
+        "duration",
+        Default::Text("7d"),
+        "And after so long in any case.",
+    ),
+    plain(
+        "sessions.mcp.max",
+        "number",
+        Default::Text("5"),
+        "Live sessions of a person's agents; the oldest of the same client gives way.",
+    ),
+    plain(
+        "sessions.mcp.idle",
+        "duration",
+        Default::Text("30d"),
+        "An agent's session ends after so long without a request.",
+    ),
+    plain(
+        "sessions.mcp.absolute",
+        "duration",
+        Default::Text("90d"),
+        "And after so long in any case.",
+    ),
+    plain(
+        "sessions.access_token",
+        "duration",
+        Default::Text("1h"),
+        "How long an access token is valid; an hour at most.",
+    ),
+    plain(
+        "bounds.body",
+        "bytes",
+        Default::Text("1048576"),
+        "The longest request body.",
+    ),
+    plain(
+        "bounds.header_time",
+        "duration",
+        Default::Text("10s"),
+        "How long a client may take to send the head of a request.",
+    ),
+    plain(
+        "bounds.request_time",
+        "duration",
+        Default::Text("30s"),
+        "How long a request may take until its response begins.",
+    ),
+    plain(
+        "bounds.connections",
+        "number",
+        Default::Text("1024"),
+        "Open connections; further ones wait to be accepted.",
+    ),
+    plain(
+        "bounds.drain_time",
+        "duration",
+        Default::Text("30s"),
+        "How long open requests may take to end after Ctrl-C.",
+    ),
+    plain(
+        "monitor.never_block",
+        "network, …",
+        Default::Text("127.0.0.0/8, ::1/128"),
+        "Networks that are never banned. Trusted proxies never are.",
+    ),
+    plain(
+        "metrics.from",
+        "network, …",
+        Default::Text("127.0.0.0/8, ::1/128"),
+        "Who may read `/metrics` without signing in as an admin.",
+    ),
+    plain(
+        "log.filter",
+        "tracing filter",
+        Default::Text("info,rmcp=warn"),
+        "What is logged, such as `info,forge_session=debug`.",
+    ),
+    plain(
+        "log.format",
+        "text or json",
+        Default::Text("text"),
+        "How it is logged, on standard error.",
+    ),
+];
+
+/// The setting of that key.
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The environment variable of a key: `github.client_id` is `FORGE_GITHUB_CLIENT_ID`.
+pub(super) fn variable(key: &str) -> String {
+    format!("FORGE_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+/// The credential's name of a secret under systemd: `github.client_secret` is
+/// `forge-github-client-secret`.
+pub(super) fn credential(key: &str) -> String {
+    format!("forge-{}", key.replace(['.', '_'], "-"))
+}

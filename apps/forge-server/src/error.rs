@@ -1,0 +1,63 @@
+//! What keeps the server from starting or ending well.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use forge_monitor::BoxError;
+
+/// Why the server did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The folder for the databases cannot be made or written.
+    #[error("the data folder {path} cannot be used: make it writable or set another `data`")]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A database cannot be opened.
+    #[error("the database {path} cannot be opened")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: choose another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `--dev` is for this machine alone.
+    #[error("{0}")]
+    Dev(String),
+    /// A sealed value of the database cannot be opened with the keyring given.
+    #[error("the signing keys cannot be opened: is this the keyring the database was made with?")]
+    Keys(#[source] BoxError),
+    /// A part of the server cannot be made.
+    #[error("the {part} cannot be made")]
+    Part {
+        /// Which.
+        part: &'static str,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// Serving or draining failed.
+    #[error("the server did not end well")]
+    Serve(#[source] BoxError),
+}
+
+impl StartError {
+    pub(crate) fn part(part: &'static str) -> impl FnOnce(BoxError) -> Self {
+        move |source| Self::Part { part, source }
+    }
+}

@@ -1,0 +1,48 @@
+//! The `forge` server: six crates, composed.
+//!
+//! It reads from the outside in: `forge.rs` builds and serves, `stack.rs` is the list of layers
+//! that a request passes, `wiring.rs` is what each crate's events mean to the others, `routes/`
+//! is what is behind the layers.
+
+mod accounts;
+mod app;
+mod class;
+pub mod cli;
+mod clock;
+pub mod config;
+mod database;
+#[cfg(feature = "dev")]
+pub mod dev;
+mod error;
+mod forge;
+mod github;
+mod limits;
+mod log;
+mod pages;
+mod present;
+mod principal;
+mod problem;
+mod request_id;
+mod routes;
+mod server;
+mod shutdown;
+mod sign_in;
+mod signing_keys;
+mod stack;
+mod verify;
+mod wiring;
+
+pub use accounts::{Account, AccountError, Accounts, Allowed, Role};
+pub use app::App;
+pub use clock::Clock;
+pub use config::Config;
+pub use database::Database;
+pub use error::StartError;
+pub use forge::Forge;
+pub use github::{Github, GithubError, GithubUser, OauthErrorCode};
+pub use log::init as init_log;
+pub use server::listen;
+pub use shutdown::signal as shutdown_signal;
+pub use sign_in::{SignInCookie, SignIns};
+pub use verify::verify_audit;
+pub use wiring::Wiring;

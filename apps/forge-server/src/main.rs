@@ -1,0 +1,137 @@
+//! The `forge` binary: parses, builds, serves, drains.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use forge_server::cli::{AuditCommand, Cli, Command, ConfigCommand, Serve, Settings};
+use forge_server::config::{self, Inputs};
+use forge_server::{Clock, Config, Forge};
+use tokio::net::TcpListener;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(serve) => run(serve).await,
+        Command::Config(ConfigCommand::Check(settings)) => check(settings),
+        Command::Config(ConfigCommand::Reference) => print(&config::reference()),
+        Command::Audit(AuditCommand::Verify { file }) => verify(&file).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("forge: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and what lies behind it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+async fn run(serve: Serve) -> Result<(), Error> {
+    let inputs = inputs(serve.settings.clone())?;
+    #[cfg(feature = "dev")]
+    if serve.dev {
+        return run_dev(inputs, serve.dev_github_listen).await;
+    }
+    let config = Config::read(&inputs)?;
+    forge_server::init_log(&config.log);
+    let (listener, _) = forge_server::listen(config.listen).await?;
+    let forge = Forge::build(config, Clock::system()).await?;
+    serve_until_signal(forge, listener, || {}).await
+}
+
+#[cfg(feature = "dev")]
+async fn run_dev(inputs: Inputs, github: Option<SocketAddr>) -> Result<(), Error> {
+    use forge_server::dev::{GITHUB_LISTEN, Trial};
+
+    let (trial, config, listener) = Trial::start(inputs, github.unwrap_or(GITHUB_LISTEN)).await?;
+    forge_server::init_log(&config.log);
+    let (url, data) = (config.public_url.to_string(), config.data.clone());
+    let forge = Forge::build(config, Clock::system()).await?;
+    trial.prepare(&forge).await?;
+    let announce = || {
+        let text = format!(
+            "Forge, on trial: open {url} and sign in.\n  \
+             octo-admin     is an admin\n  \
+             octo-user      is a user\n  \
+             octo-stranger  is not on the allow-list\n\
+             GitHub's stand-in: {}\n\
+             Data: {}\n\
+             Ctrl-C ends it.\n",
+            trial.github.base_url(),
+            data.display()
+        );
+        // That nobody reads it is no reason to end.
+        let _ = print(&text);
+    };
+    let done = serve_until_signal(forge, listener, announce).await;
+    trial.end().await;
+    done
+}
+
+async fn serve_until_signal(
+    forge: Forge,
+    listener: TcpListener,
+    announce: impl FnOnce(),
+) -> Result<(), Error> {
+    let config = &forge.app().config;
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() && !config.is_https() {
+        tracing::warn!("people reach this server over plain http from other machines");
+    }
+    // Before anything is announced, so that Ctrl-C is never missed.
+    let shutdown = forge_server::shutdown_signal()?;
+    tracing::info!(%address, public = %config.public_url, "listening");
+    announce();
+    forge.serve(listener, shutdown).await?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+fn check(settings: Settings) -> Result<(), Error> {
+    Config::read(&inputs(settings)?)?;
+    print("the configuration has no problem\n")
+}
+
+async fn verify(file: &Path) -> Result<(), Error> {
+    let report = forge_server::verify_audit(file).await?;
+    print(&format!("{report}\n"))
+}
+
+/// Writes to standard output. A reader who has seen enough, such as `head`, is no error.
+fn print(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn inputs(settings: Settings) -> Result<Inputs, Error> {
+    let mut inputs = Inputs {
+        file: settings.config,
+        ..Inputs::from_process()
+    };
+    let short = [("listen", settings.listen), ("data", settings.data)];
+    for (key, value) in short {
+        inputs
+            .flags
+            .extend(value.map(|value| (key.to_owned(), value)));
+    }
+    for pair in settings.set {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| "--set takes KEY=VALUE".to_owned())?;
+        inputs.flags.push((key.to_owned(), value.to_owned()));
+    }
+    Ok(inputs)
+}

@@ -1,0 +1,112 @@
+//! The few pages a person sees.
+
+use std::borrow::Cow;
+
+use askama::Template;
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::principal::Principal;
+
+/// The nonce of this response's policy, which lets the page's own style in.
+pub(crate) fn nonce(parts: &Parts) -> String {
+    parts
+        .extensions
+        .get::<forge_headers::CspNonce>()
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+/// The page as HTML.
+pub(crate) fn html(page: &impl Template) -> String {
+    // The templates are checked at compile time; rendering into memory does not fail.
+    page.render().unwrap_or_default()
+}
+
+/// `GET /`
+#[derive(Template)]
+#[template(path = "home.html")]
+pub(crate) struct Home<'a> {
+    /// For the page's own style.
+    pub nonce: &'a str,
+    /// Who is signed in.
+    pub principal: Option<&'a Principal>,
+    /// The user's sessions.
+    pub sessions: Vec<SessionRow>,
+}
+
+/// A session, as the page shows it.
+pub(crate) struct SessionRow {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// Where it was opened from.
+    pub from: String,
+    /// When it was last used, in RFC 3339.
+    pub last_used: String,
+    /// The same for people, to the minute.
+    pub last_used_readable: String,
+    /// Whether it is the one this page was asked for with.
+    pub current: bool,
+}
+
+/// A page that says one thing.
+#[derive(Template)]
+#[template(path = "message.html")]
+pub(crate) struct Message<'a> {
+    nonce: &'a str,
+    title: &'a str,
+    text: Cow<'a, str>,
+    request_id: Option<&'a str>,
+}
+
+impl<'a> Message<'a> {
+    /// A page with that heading and sentence.
+    pub(crate) fn new(
+        title: &'a str,
+        text: impl Into<Cow<'a, str>>,
+        request_id: Option<&'a str>,
+        nonce: &'a str,
+    ) -> Self {
+        Self {
+            nonce,
+            title,
+            text: text.into(),
+            request_id,
+        }
+    }
+
+    /// What a person reads when a request was refused or failed.
+    pub(crate) fn refused(
+        status: StatusCode,
+        detail: Option<&'a str>,
+        request_id: Option<&'a str>,
+        nonce: &'a str,
+    ) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        let text = detail.map(sentence).unwrap_or_else(|| {
+            Cow::Borrowed(match status {
+                StatusCode::NOT_FOUND => "There is no such page.",
+                StatusCode::TOO_MANY_REQUESTS => {
+                    "Too many requests. Wait a moment, then try again."
+                }
+                StatusCode::FORBIDDEN => "You may not do this.",
+                status if status.is_server_error() => {
+                    "This does not work right now. Try again later."
+                }
+                _ => "The request could not be answered.",
+            })
+        });
+        Self::new(title, text, request_id, nonce)
+    }
+}
+
+/// The detail of a problem, as a sentence.
+fn sentence(detail: &str) -> Cow<'_, str> {
+    let mut letters = detail.trim_end_matches('.').chars();
+    match letters.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()).into(),
+        None => detail.into(),
+    }
+}

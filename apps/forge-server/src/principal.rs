@@ -1,0 +1,142 @@
+//! Who a request is from: the session's user, if still on the allow-list, and what they may do.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use forge_audit::AuditContext;
+use forge_session::{Authenticated, Kind, Session, UserId};
+use http::header::WWW_AUTHENTICATE;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+
+use crate::accounts::Role;
+use crate::app::App;
+use crate::problem::Problem;
+
+/// Who a request is from.
+#[derive(Clone, Debug)]
+pub(crate) struct Principal {
+    /// GitHub's numeric id of the account.
+    pub github_id: u64,
+    /// The login, for people to read.
+    pub login: String,
+    /// What the user may do.
+    pub role: Role,
+    session: Authenticated,
+}
+
+impl Principal {
+    /// The session the request is made with.
+    #[must_use]
+    pub(crate) fn session(&self) -> &Session {
+        self.session.session()
+    }
+
+    /// The roles, for programs: an admin is a user too.
+    #[must_use]
+    pub(crate) fn roles(&self) -> &'static [Role] {
+        match self.role {
+            Role::User => &[Role::User],
+            Role::Admin => &[Role::User, Role::Admin],
+        }
+    }
+}
+
+/// The user of an account, as sessions know it.
+#[must_use]
+pub(crate) fn user_id(github_id: u64) -> UserId {
+    UserId::new(format!("github:{github_id}")).expect("a number makes a valid user id")
+}
+
+/// The account of a session's user.
+#[must_use]
+pub(crate) fn github_id(user: &UserId) -> Option<u64> {
+    user.as_str().strip_prefix("github:")?.parse().ok()
+}
+
+/// Puts the [`Principal`] into the extensions of a request that has a session. A user who is no
+/// longer on the allow-list is nobody.
+pub(crate) async fn load(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    if let Some(session) = request.extensions().get::<Authenticated>().cloned() {
+        let account = match github_id(&session.session().user) {
+            Some(id) => app.accounts.account(id).await,
+            None => Ok(None),
+        };
+        match account {
+            Ok(Some(account)) => {
+                request.extensions_mut().insert(Principal {
+                    github_id: account.github_id,
+                    login: account.login,
+                    role: account.role,
+                    session,
+                });
+            }
+            Ok(None) => tracing::warn!("a session's user is not on the allow-list"),
+            Err(error) => return Problem::unavailable(&error).into_response(),
+        }
+    }
+    next.run(request).await
+}
+
+impl FromRequestParts<App> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| unauthenticated(app))
+    }
+}
+
+/// A principal at a browser. An agent's token neither administers nor makes further sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Person(pub Principal);
+
+impl FromRequestParts<App> for Person {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let principal = Principal::from_request_parts(parts, app).await?;
+        if principal.session().kind == Kind::WEB {
+            Ok(Self(principal))
+        } else {
+            Err(Problem::forbidden(
+                "sign in at a browser to do this; an agent's token cannot",
+            ))
+        }
+    }
+}
+
+/// An admin at a browser.
+#[derive(Clone, Debug)]
+pub(crate) struct Admin(pub Principal);
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let refused = match Person::from_request_parts(parts, app).await {
+            Ok(Person(principal)) if principal.role == Role::Admin => return Ok(Self(principal)),
+            Ok(_) => Problem::forbidden("this is for admins"),
+            Err(problem) => problem,
+        };
+        // The event of this request is about the right that was missing, not about what it was for.
+        if let Some(context) = parts.extensions.get::<AuditContext>() {
+            context.kind(forge_audit::Kind::Authorization);
+            context.action("admin.access");
+        }
+        Err(refused)
+    }
+}
+
+fn unauthenticated(app: &App) -> Problem {
+    let challenge = format!(
+        r#"Bearer resource_metadata="{}""#,
+        app.resource_metadata_url()
+    );
+    let challenge = HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
+    Problem::new(StatusCode::UNAUTHORIZED, "sign in, or send an access token")
+        .header(WWW_AUTHENTICATE, challenge)
+}

@@ -1,0 +1,315 @@
+//! `/api/admin`: for admins at a browser; every request is on record.
+
+use std::net::IpAddr;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Extension, Path, Query, State};
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+use forge_audit::{AuditContext, Kind, Order, Outcome, QueryError, Record, Severity};
+use forge_monitor::LiftError;
+use forge_session::{RevokeCause, Selector};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::accounts::{AccountError, Allowed, Role};
+use crate::app::App;
+use crate::principal::{Admin, user_id};
+use crate::problem::Problem;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/api/admin/audit", get(audit))
+        .route("/api/admin/users", get(users).post(allow))
+        .route("/api/admin/users/{github_id}", delete(disallow))
+        .route("/api/admin/blocks", get(blocks))
+        .route("/api/admin/blocks/{id}", delete(lift))
+}
+
+/// The filter of `GET /api/admin/audit`; without one, the latest events.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    actor: Option<String>,
+    action: Option<String>,
+    kind: Option<String>,
+    severity: Option<String>,
+    result: Option<String>,
+    address: Option<IpAddr>,
+    resource: Option<String>,
+    request_id: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// An event, as an admin reads it.
+#[derive(Serialize)]
+struct AuditView {
+    seq: u64,
+    time: String,
+    kind: &'static str,
+    action: String,
+    result: &'static str,
+    severity: &'static str,
+    actor: Value,
+    address: Option<IpAddr>,
+    user_agent: Option<String>,
+    resource: Option<String>,
+    request_id: Option<String>,
+    details: Option<Value>,
+    hash: String,
+}
+
+impl AuditView {
+    fn of(record: &Record) -> Self {
+        let event = &record.event;
+        let actor = event.who();
+        Self {
+            seq: record.seq,
+            time: record.time.to_string(),
+            kind: event.kind().as_str(),
+            action: event.action().to_owned(),
+            result: event.result().as_str(),
+            severity: event.level().as_str(),
+            actor: match actor.is_anonymous() {
+                true => Value::Null,
+                false => json!({
+                    "id": actor.id(),
+                    "login": actor.login_name(),
+                    "session": actor.session_id(),
+                }),
+            },
+            address: event.origin().ip(),
+            user_agent: event.origin().agent().map(str::to_owned),
+            resource: event.target().map(str::to_owned),
+            request_id: event.request().map(str::to_owned),
+            details: event.details_value().cloned(),
+            hash: record.hash.to_string(),
+        }
+    }
+}
+
+/// The latest events that fit the filter, in the order in which they happened; `next` leads to
+/// those before them.
+async fn audit(
+    State(app): State<App>,
+    Admin(_): Admin,
+    Extension(context): Extension<AuditContext>,
+    query: Result<Query<AuditQuery>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    context.kind(Kind::DataAccess);
+    context.action("admin.audit.read");
+    let known = "the filter takes actor, action, kind, severity, result, address, resource, \
+                 request_id, limit and cursor";
+    let Query(wanted) = query.map_err(|_| Problem::bad_request(known))?;
+    let query = audit_query(wanted)?;
+    // What is in the queue has happened already, for whoever asks.
+    app.audit
+        .flush()
+        .await
+        .map_err(|error| Problem::unavailable(&error))?;
+    let page = match app.audit.query(&query).await {
+        Ok(page) => page,
+        Err(QueryError::Cursor) => {
+            return Err(Problem::bad_request(
+                "the cursor belongs to another filter; begin without one",
+            ));
+        }
+        Err(error) => return Err(Problem::unavailable(&error)),
+    };
+    let events: Vec<AuditView> = page.records.iter().rev().map(AuditView::of).collect();
+    let next = page.next.map(String::from);
+    Ok(Json(json!({ "events": events, "next": next })))
+}
+
+fn audit_query(wanted: AuditQuery) -> Result<forge_audit::Query, Problem> {
+    let mut query = forge_audit::Query::new().order(Order::NewestFirst);
+    if let Some(actor) = wanted.actor {
+        query = query.actor(actor);
+    }
+    if let Some(action) = wanted.action {
+        query = query.action(action);
+    }
+    if let Some(kind) = wanted.kind {
+        let unknown = |_| Problem::bad_request("`kind` is none of the kinds of events");
+        query = query.kind(kind.parse().map_err(unknown)?);
+    }
+    if let Some(severity) = wanted.severity {
+        let unknown = |_| Problem::bad_request("`severity` must be low, medium, high or critical");
+        query = query.at_least(severity.parse::<Severity>().map_err(unknown)?);
+    }
+    if let Some(result) = wanted.result {
+        let unknown =
+            |_| Problem::bad_request("`result` must be success, failure, denied or error");
+        query = query.outcome(result.parse::<Outcome>().map_err(unknown)?);
+    }
+    if let Some(address) = wanted.address {
+        query = query.address(address);
+    }
+    if let Some(resource) = wanted.resource {
+        query = query.resource(resource);
+    }
+    if let Some(id) = wanted.request_id {
+        query = query.request_id(id);
+    }
+    if let Some(cursor) = wanted.cursor {
+        query = query.cursor(cursor);
+    }
+    let limit = wanted.limit.unwrap_or(200);
+    if !(1..=forge_audit::MAX_LIMIT).contains(&limit) {
+        return Err(Problem::bad_request("`limit` must be from 1 to 1000"));
+    }
+    Ok(query.limit(limit))
+}
+
+async fn users(
+    State(app): State<App>,
+    Admin(_): Admin,
+    Extension(context): Extension<AuditContext>,
+) -> Result<Json<Value>, Problem> {
+    context.action("admin.users.read");
+    let allowed = app
+        .accounts
+        .allowed()
+        .await
+        .map_err(|error| Problem::unavailable(&error))?;
+    Ok(Json(json!({ "users": allowed })))
+}
+
+/// The body of `POST /api/admin/users`: an id, or a login that is resolved to its id once.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Allow {
+    github_id: Option<u64>,
+    login: Option<String>,
+    #[serde(default = "user_role")]
+    role: Role,
+}
+
+fn user_role() -> Role {
+    Role::User
+}
+
+async fn allow(
+    State(app): State<App>,
+    Admin(admin): Admin,
+    Extension(context): Extension<AuditContext>,
+    body: Result<Json<Allow>, JsonRejection>,
+) -> Result<(StatusCode, Json<Allowed>), Problem> {
+    context.kind(Kind::AllowListChange);
+    context.action("admin.users.allow");
+    context.severity(Severity::High);
+    let shape = r#"send application/json such as {"login":"octo-user","role":"user"} or {"github_id":1002}"#;
+    let Json(body) = body.map_err(|error| Problem::of_body(error.status(), shape))?;
+    let allowed = match (body.github_id, body.login) {
+        (Some(github_id), None) if i64::try_from(github_id).is_ok_and(|id| id > 0) => Allowed {
+            github_id,
+            role: body.role,
+            login: None,
+        },
+        (None, Some(login)) => {
+            let account = resolve(&app, admin.github_id, &login).await?;
+            Allowed {
+                github_id: account.id,
+                role: body.role,
+                login: Some(account.login),
+            }
+        }
+        _ => return Err(Problem::bad_request(shape)),
+    };
+    context.resource(format!("github:{}", allowed.github_id));
+    context.detail("role", allowed.role.as_str());
+    match app.accounts.allow(&allowed, admin.github_id).await {
+        Ok(()) => Ok((StatusCode::CREATED, Json(allowed))),
+        Err(AccountError::Exists) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "the account is on the allow-list already",
+        )),
+        Err(error) => Err(Problem::unavailable(&error)),
+    }
+}
+
+/// The account that bears a login today, as GitHub says. The login is not kept as its name.
+async fn resolve(app: &App, admin: u64, login: &str) -> Result<crate::github::GithubUser, Problem> {
+    let well_formed = (1..=64).contains(&login.len())
+        && login
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if !well_formed {
+        return Err(Problem::bad_request(
+            "`login` must be the login of a GitHub account",
+        ));
+    }
+    let token = app
+        .accounts
+        .token(admin)
+        .await
+        .map_err(|error| Problem::unavailable(&error))?;
+    let token = token.ok_or_else(|| Problem::forbidden("sign in again, then add the account"))?;
+    match app.github.account_of(login, &token).await {
+        Ok(account) => Ok(account),
+        Err(crate::github::GithubError::Status(StatusCode::NOT_FOUND)) => {
+            Err(Problem::not_found("no GitHub account bears this login"))
+        }
+        Err(error) => Err(Problem::unavailable(&error)),
+    }
+}
+
+async fn disallow(
+    State(app): State<App>,
+    Admin(_): Admin,
+    Extension(context): Extension<AuditContext>,
+    Path(github_id): Path<u64>,
+) -> Result<StatusCode, Problem> {
+    context.kind(Kind::AllowListChange);
+    context.action("admin.users.disallow");
+    context.severity(Severity::High);
+    context.resource(format!("github:{github_id}"));
+    match app.accounts.disallow(github_id).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Problem::not_found("the account is not on the allow-list")),
+        Err(AccountError::LastAdmin) => {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "the last admin cannot be removed",
+            ));
+        }
+        Err(error) => return Err(Problem::unavailable(&error)),
+    }
+    let selector = Selector::User(user_id(github_id));
+    let revoked = app
+        .sessions
+        .revoke(selector, RevokeCause::AccountRemoved)
+        .await;
+    revoked.map_err(|error| Problem::unavailable(&error))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn blocks(
+    State(app): State<App>,
+    Admin(_): Admin,
+    Extension(context): Extension<AuditContext>,
+) -> Json<Value> {
+    context.action("admin.blocks.read");
+    Json(json!({ "blocks": app.monitor.blocks() }))
+}
+
+async fn lift(
+    State(app): State<App>,
+    Admin(_): Admin,
+    Extension(context): Extension<AuditContext>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    context.action("admin.blocks.lift");
+    context.severity(Severity::Medium);
+    let unknown = || Problem::not_found("there is no such block");
+    let id = id.parse::<Uuid>().map_err(|_| unknown())?;
+    context.resource(id.to_string());
+    match app.monitor.lift(id).await {
+        Ok(_) => Ok(StatusCode::NO_CONTENT),
+        Err(LiftError::NotFound) => Err(unknown()),
+        Err(error) => Err(Problem::unavailable(&error)),
+    }
+}

@@ -1,0 +1,57 @@
+//! `GET /metrics`: what the server counts, for Prometheus.
+
+use std::sync::OnceLock;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::accounts::Role;
+use crate::app::App;
+use crate::principal::Principal;
+use crate::problem::Problem;
+use crate::wiring::client_ip;
+
+/// The recorder is the process's: the `metrics` facade has one.
+static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+pub(super) fn routes() -> Router<App> {
+    recorder();
+    Router::new().route("/metrics", get(metrics))
+}
+
+fn recorder() -> Option<&'static PrometheusHandle> {
+    let install = || match PrometheusBuilder::new().install_recorder() {
+        Ok(handle) => Some(handle),
+        Err(error) => {
+            tracing::error!(%error, "metrics are not recorded");
+            None
+        }
+    };
+    RECORDER.get_or_init(install).as_ref()
+}
+
+async fn metrics(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let principal = parts.extensions.get::<Principal>();
+    let admin = principal.is_some_and(|principal| principal.role == Role::Admin);
+    let near = client_ip(&parts).is_some_and(|ip| {
+        app.config
+            .metrics_from
+            .iter()
+            .any(|network| network.contains(&ip))
+    });
+    if !admin && !near {
+        return Err(Problem::forbidden(
+            "metrics are for admins and the networks in metrics.from",
+        ));
+    }
+    let Some(recorder) = recorder() else {
+        return Err(Problem::not_found("metrics are not recorded"));
+    };
+    recorder.run_upkeep();
+    let kind = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((kind, recorder.render()).into_response())
+}

@@ -1,0 +1,199 @@
+//! The way of a request: the layers in order, outermost first.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{from_fn, from_fn_with_state};
+use forge_audit::{AuditLayer, Policy as AuditPolicy};
+use forge_headers::{
+    ConnectionLayer, CorsLayer, CrossOriginGuardLayer, Csp, HostAllowListLayer, Hsts, HttpsLayer,
+    SecurityHeaders, SecurityHeadersLayer, Source,
+};
+use forge_monitor::GuardLayer;
+use forge_ratelimit::RateLimitLayer;
+use forge_session::{Challenge, SessionLayer};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use http_body_util::Limited;
+use tower::ServiceBuilder;
+use tower::util::{MapRequestLayer, MapResponseLayer, option_layer};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::app::App;
+use crate::class::Class;
+use crate::error::StartError;
+use crate::limits::Limiters;
+use crate::{present, principal, request_id, wiring};
+
+/// What load balancers ask for, by address and in clear.
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/api/health"];
+
+/// Puts the layers around the routes.
+///
+/// # Errors
+/// A policy that cannot be built.
+pub(crate) fn around(routes: Router, app: &App, limiters: Limiters) -> Result<Router, StartError> {
+    let (config, wiring) = (&app.config, &app.wiring);
+    let headers_refusal = || (wiring.on_headers_refusal(), forge_headers::RecordMetrics);
+    let limit_decision = || (wiring.on_limit_decision(), forge_ratelimit::RecordMetrics);
+    let hosts = PROBES.iter().fold(
+        HostAllowListLayer::new(config.hosts.clone()),
+        |layer, path| layer.exempt_path(*path),
+    );
+    // Metrics are collected past the proxy too, but from a host that is on the list.
+    let https = PROBES
+        .iter()
+        .chain(&["/metrics"])
+        .fold(HttpsLayer::new(config.hosts.clone()), |layer, path| {
+            layer.exempt_path(*path)
+        });
+    let challenge = Challenge::bearer().resource_metadata(&app.resource_metadata_url());
+    let cookie = app.sign_in_cookie();
+    let body_limit = config.bounds.body;
+
+    let layers = ServiceBuilder::new()
+        // An id for each request, and a span around all that is logged of it.
+        .layer(from_fn(request_id::assign))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        // Who calls, over what, asking for which host; a forwarded header counts from trusted proxies alone.
+        .layer(ConnectionLayer::new(config.proxies.clone()).on_refusal(headers_refusal()))
+        // Security headers on every response, those of all the layers below included.
+        .layer(SecurityHeadersLayer::new(security_headers()?))
+        // Only our own hosts: DNS rebinding and poisoned links end here.
+        .layer(hosts.on_refusal(headers_refusal()))
+        // Where people are to use https, nothing is answered in clear.
+        .layer(option_layer(
+            config
+                .is_https()
+                .then(|| https.on_refusal(headers_refusal())),
+        ))
+        // CORS: preflights end here, and what allowed origins may read is said on refusals too.
+        .layer(CorsLayer::new(config.cors.clone()).on_refusal(headers_refusal()))
+        // Refusals and failures from below as pages for people, as problem details for programs.
+        .layer(from_fn(present::present))
+        // A panic is a 500 and ends nothing but its request; a response begins in time.
+        .layer(MapResponseLayer::new(|response: Response<_>| {
+            response.map(Body::new)
+        }))
+        .layer(CatchPanicLayer::custom(|_| panicked()))
+        .layer(MapResponseLayer::new(|response: Response<_>| {
+            response.map(Body::new)
+        }))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            config.bounds.request_time,
+        ))
+        // No body is longer than it may be, whoever reads it.
+        .layer(MapRequestLayer::new(move |request: Request| {
+            request.map(|body| Body::new(Limited::new(body, body_limit)))
+        }))
+        // Addresses under a ban.
+        .layer(
+            GuardLayer::new(app.monitor.guard(), wiring::client_ip)
+                .on_refusal((wiring.on_guard_refusal(), forge_monitor::RecordMetrics)),
+        )
+        // Which kind of endpoint it is for.
+        .layer(MapRequestLayer::new(move |request: Request| {
+            classify(request, cookie)
+        }))
+        // Floods from one address, before anything is looked up for it.
+        .layer(RateLimitLayer::new(limiters.by_address).on_decision(limit_decision()))
+        // Who it is: a cookie or a bearer token, then the account behind the session.
+        .layer(
+            SessionLayer::new(app.sessions.clone())
+                .cookie(app.session_cookie())
+                .challenge(challenge)
+                .caller(wiring::caller)
+                .on_rejection((wiring.on_session_rejection(), forge_session::RecordMetrics)),
+        )
+        .layer(from_fn_with_state(app.clone(), principal::load))
+        // How often: by user and class, by address where nobody is signed in.
+        .layer(RateLimitLayer::new(limiters.by_class).on_decision(limit_decision()))
+        // Another site's page may not act with the cookies of ours.
+        .layer(
+            config
+                .cors_origins
+                .iter()
+                .fold(CrossOriginGuardLayer::new(), |layer, origin| {
+                    layer.allow_origin(origin.clone())
+                })
+                .on_refusal(headers_refusal()),
+        )
+        // Administration is on record before it is answered, or it is refused.
+        .layer(
+            AuditLayer::new(app.audit.clone())
+                .policy(audit_policy)
+                .identify(wiring::actor_of)
+                .source_of(source),
+        )
+        // What observers are told below, they attribute to this request.
+        .layer(from_fn(attribute));
+    Ok(routes.layer(layers))
+}
+
+fn span(request: &Request) -> tracing::Span {
+    let id = request
+        .headers()
+        .get(request_id::X_REQUEST_ID)
+        .and_then(|id| id.to_str().ok());
+    // The path without its query, which may hold a code or a token.
+    tracing::info_span!("request", id, method = %request.method(), path = %request.uri().path())
+}
+
+fn security_headers() -> Result<SecurityHeaders, StartError> {
+    let csp = Csp::builder()
+        .default_src([Source::NONE])
+        .style_src([Source::NONCE])
+        .img_src([Source::from("data:")])
+        .base_uri([Source::NONE])
+        .form_action([Source::SELF])
+        .frame_ancestors([Source::NONE])
+        .build()
+        .map_err(|error| StartError::part("content security policy")(error.into()))?;
+    // Without subdomains: Forge does not know what else lives under the domain.
+    let hsts = Hsts::new(Duration::from_secs(365 * 24 * 3600));
+    Ok(SecurityHeaders::strict()
+        .content_security_policy(csp)
+        .hsts(hsts))
+}
+
+fn panicked() -> Response<Body> {
+    tracing::error!("a handler panicked");
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+fn classify(request: Request, cookie: crate::sign_in::SignInCookie) -> Request {
+    let (mut parts, body) = request.into_parts();
+    let class = Class::of(&parts, cookie);
+    parts.extensions.insert(class);
+    Request::from_parts(parts, body)
+}
+
+fn audit_policy(parts: &Parts) -> AuditPolicy {
+    match parts.extensions.get::<Class>() {
+        Some(Class::Admin) => AuditPolicy::Required,
+        _ => AuditPolicy::None,
+    }
+}
+
+fn source(parts: &Parts) -> forge_audit::Source {
+    let source = forge_audit::Source::of(parts);
+    match wiring::client_ip(parts) {
+        Some(address) => source.address(address),
+        None => source,
+    }
+}
+
+async fn attribute(request: Request, next: axum::middleware::Next) -> axum::response::Response {
+    let (parts, body) = request.into_parts();
+    let cause = wiring::Cause::of(&parts);
+    cause
+        .scope(next.run(Request::from_parts(parts, body)))
+        .await
+}

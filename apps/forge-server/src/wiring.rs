@@ -1,0 +1,385 @@
+//! The way of an event: what one crate tells, as the others understand it.
+//!
+//! Every observer of the server stands here. A refusal, a sign-in, a revocation becomes an event of
+//! the audit log and, where it may mean an attack, a signal to the monitor. None of them blocks:
+//! events go into the log's bounded queue, signals into the monitor's.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use forge_audit::{Actor, AuditLog, Event, Kind, Outcome, Severity, Source};
+use forge_crypto::VaultEvent;
+use forge_headers::Connection;
+use forge_monitor::{Monitor, MonitorEvent, RefusalReason, Signal, SignalKind};
+use forge_ratelimit::Decision;
+use forge_session::{Caller, Rejection, SessionEvent};
+use http::header::USER_AGENT;
+use http::request::Parts;
+use serde_json::json;
+
+use crate::principal::Principal;
+use crate::request_id;
+
+tokio::task_local! {
+    /// Who asked for what is going on in this task, for observers that see no request.
+    static CAUSE: Cause;
+}
+
+/// The request behind an event: who, from where, which.
+#[derive(Clone, Debug, Default)]
+pub struct Cause {
+    actor: Actor,
+    source: Source,
+    request_id: Option<String>,
+    address: Option<IpAddr>,
+}
+
+impl Cause {
+    /// The cause that a request is.
+    #[must_use]
+    pub fn of(parts: &Parts) -> Self {
+        let address = client_ip(parts);
+        let mut source = Source::new();
+        if let Some(address) = address {
+            source = source.address(address);
+        }
+        if let Some(agent) = user_agent(parts) {
+            source = source.user_agent(agent);
+        }
+        Self {
+            actor: actor_of(parts),
+            source,
+            request_id: request_id::of(parts).map(str::to_owned),
+            address,
+        }
+    }
+
+    /// Runs `work` with observers attributing what they are told to this cause.
+    pub async fn scope<F: Future>(self, work: F) -> F::Output {
+        CAUSE.scope(self, work).await
+    }
+
+    fn current() -> Self {
+        CAUSE.try_with(Clone::clone).unwrap_or_default()
+    }
+
+    /// The same request, by somebody it is not signed in as: for a sign-in.
+    #[must_use]
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.actor = actor;
+        self
+    }
+
+    /// An event of this cause.
+    pub fn event(&self, kind: Kind, action: &'static str) -> Event {
+        let event = Event::new(kind, action)
+            .actor(self.actor.clone())
+            .source(self.source.clone());
+        match &self.request_id {
+            Some(id) => event.request_id(id),
+            None => event,
+        }
+    }
+}
+
+/// The actor that a request's principal is.
+#[must_use]
+pub(crate) fn actor_of(parts: &Parts) -> Actor {
+    match parts.extensions.get::<Principal>() {
+        None => Actor::anonymous(),
+        Some(principal) => Actor::new(principal.github_id.to_string())
+            .login(&principal.login)
+            .session(principal.session().id.to_string()),
+    }
+}
+
+/// The client's address, as the trusted proxies and the connection say.
+#[must_use]
+pub(crate) fn client_ip(parts: &Parts) -> Option<IpAddr> {
+    parts
+        .extensions
+        .get::<Connection>()
+        .map(|connection| connection.client_ip)
+}
+
+/// The caller, as sessions keep it.
+#[must_use]
+pub(crate) fn caller(parts: &Parts) -> Caller {
+    Caller::new(client_ip(parts), user_agent(parts))
+}
+
+fn user_agent(parts: &Parts) -> Option<&str> {
+    parts.headers.get(USER_AGENT)?.to_str().ok()
+}
+
+/// Translates between the crates. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Wiring {
+    audit: AuditLog,
+    monitor: Arc<OnceLock<Monitor>>,
+}
+
+impl Wiring {
+    /// Into that log; signals follow once a monitor is [attached](Self::attach).
+    #[must_use]
+    pub fn new(audit: AuditLog) -> Self {
+        Self {
+            audit,
+            monitor: Arc::default(),
+        }
+    }
+
+    /// Signals go to this monitor from now on.
+    pub fn attach(&self, monitor: Monitor) {
+        let _ = self.monitor.set(monitor);
+    }
+
+    /// An event into the log, without waiting. What the queue cannot take is counted there.
+    pub fn audit(&self, event: Event) {
+        if let Err(dropped) = self.audit.enqueue(event) {
+            tracing::warn!(%dropped, "an audit event was not queued");
+        }
+    }
+
+    /// A signal to the monitor.
+    pub fn signal(&self, kind: SignalKind, cause: &Cause) {
+        if let Some(monitor) = self.monitor.get() {
+            let mut signal = Signal::new(kind).address(cause.address);
+            if let Some(user) = cause.actor.id() {
+                signal = signal.user(user);
+            }
+            monitor.emit(signal);
+        }
+    }
+
+    /// forge-headers refused: an event. These are mistakes more often than attacks.
+    pub fn on_headers_refusal(
+        &self,
+    ) -> impl Fn(&Parts, &forge_headers::Refusal) + Clone + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |parts, refusal| {
+            let event = Cause::of(parts).event(Kind::SecurityViolation, "request.refuse");
+            wiring.audit(
+                event
+                    .outcome(Outcome::Denied)
+                    .severity(Severity::Medium)
+                    .resource(resource(parts))
+                    .details(&json!({ "reason": refusal.kind().as_str() })),
+            );
+        }
+    }
+
+    /// forge-ratelimit refused: an event and a signal.
+    pub fn on_limit_decision(&self) -> impl Fn(&Parts, &Decision) + Clone + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |parts, decision| {
+            if decision.is_admitted() {
+                return;
+            }
+            let cause = Cause::of(parts);
+            let policies: Vec<&str> = decision.violated().map(|of| &*of.policy).collect();
+            let event = cause.event(Kind::RateLimit, "rate_limit.exceed");
+            wiring.audit(
+                event
+                    .outcome(Outcome::Denied)
+                    .severity(Severity::Medium)
+                    .resource(resource(parts))
+                    .details(&json!({ "policies": policies })),
+            );
+            if matches!(decision, Decision::Refused(_)) {
+                wiring.signal(SignalKind::RateLimited, &cause);
+            }
+        }
+    }
+
+    /// forge-session would not accept a credential: an event, and a signal where it was made up.
+    pub fn on_session_rejection(
+        &self,
+    ) -> impl Fn(&Parts, Rejection) + Clone + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |parts, rejection| {
+            if matches!(rejection, Rejection::Absent) {
+                return;
+            }
+            let cause = Cause::of(parts);
+            let event = cause.event(Kind::Authentication, "auth.credential");
+            wiring.audit(
+                event
+                    .outcome(Outcome::Failure)
+                    .severity(Severity::Medium)
+                    .resource(resource(parts))
+                    .details(&json!({ "reason": rejection.as_str() })),
+            );
+            if is_forged(rejection) {
+                wiring.signal(SignalKind::AuthFailed, &cause);
+            }
+        }
+    }
+
+    /// forge-session made, ended or replaced a session: an event; reuse is a signal too.
+    pub fn on_session_event(&self) -> impl Fn(&SessionEvent) + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |event| wiring.session_event(event)
+    }
+
+    fn session_event(&self, event: &SessionEvent) {
+        let cause = Cause::current();
+        let of = |action| cause.event(Kind::Session, action);
+        match event {
+            SessionEvent::Created { session } => {
+                let details =
+                    json!({ "kind": session.kind.as_str(), "user": session.user.as_str() });
+                self.audit(
+                    of("session.create")
+                        .resource(session.id.to_string())
+                        .details(&details),
+                );
+            }
+            SessionEvent::Evicted { session, by } => {
+                let details = json!({ "by": by.id.to_string(), "user": by.user.as_str() });
+                self.audit(
+                    of("session.evict")
+                        .resource(session.to_string())
+                        .details(&details),
+                );
+            }
+            SessionEvent::Rotated { session } => {
+                let event = cause.event(Kind::TokenRotation, "session.rotate");
+                self.audit(event.resource(session.id.to_string()));
+            }
+            SessionEvent::Revoked {
+                cause: why,
+                sessions,
+                ..
+            } => {
+                for session in sessions {
+                    self.audit(
+                        of("session.revoke")
+                            .severity(Severity::Medium)
+                            .resource(session.to_string())
+                            .details(&json!({ "cause": why.as_str() })),
+                    );
+                }
+            }
+            SessionEvent::ReuseDetected { session, .. } => {
+                self.audit(
+                    cause
+                        .event(Kind::SecurityViolation, "session.reuse")
+                        .outcome(Outcome::Denied)
+                        .severity(Severity::High)
+                        .resource(session.id.to_string())
+                        .details(&json!({ "user": session.user.as_str() })),
+                );
+                self.signal(SignalKind::SessionAnomaly, &cause);
+            }
+            SessionEvent::RefreshRejected {
+                rejection, session, ..
+            } => {
+                let event = cause
+                    .event(Kind::Authentication, "auth.refresh")
+                    .outcome(Outcome::Failure)
+                    .severity(Severity::Medium)
+                    .details(&json!({ "reason": rejection.as_str() }));
+                self.audit(match session {
+                    Some(session) => event.resource(session.to_string()),
+                    None => event,
+                });
+                if is_forged(*rejection) {
+                    self.signal(SignalKind::AuthFailed, &cause);
+                }
+            }
+            // Housekeeping, and what is added later.
+            _ => {}
+        }
+    }
+
+    /// forge-crypto could not open what it sealed: somebody changed a row, or a key is missing.
+    pub fn on_vault_event(&self) -> impl Fn(&VaultEvent<'_>) + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |event| {
+            if let VaultEvent::OpenFailed {
+                context, reason, ..
+            } = event
+            {
+                wiring.audit(
+                    Cause::current()
+                        .event(Kind::SecurityViolation, "vault.open")
+                        .outcome(Outcome::Error)
+                        .severity(Severity::High)
+                        .resource(format!("{}.{}", context.table(), context.column()))
+                        .details(&json!({ "reason": reason.as_str() })),
+                );
+            }
+        }
+    }
+
+    /// forge-monitor decided: an event. It came from signals, so it makes none.
+    pub fn on_monitor_event(&self) -> impl Fn(&MonitorEvent) + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |event| {
+            let (action, severity, decision) = match event {
+                MonitorEvent::DecisionMade(decision) => ("monitor.block", Severity::High, decision),
+                MonitorEvent::DecisionExpired(decision) => {
+                    ("monitor.expire", Severity::Low, decision)
+                }
+                MonitorEvent::DecisionLifted(decision) => {
+                    ("monitor.lift", Severity::Medium, decision)
+                }
+                _ => return,
+            };
+            wiring.audit(
+                Cause::current()
+                    .event(Kind::SecurityViolation, action)
+                    .severity(severity)
+                    .resource(decision.target.to_string())
+                    .details(&json!({
+                        "decision": decision.id.to_string(),
+                        "scenario": &*decision.scenario,
+                        "escalation": decision.escalation,
+                    })),
+            );
+        }
+    }
+
+    /// The guard refused: an event and never a signal, or a ban would feed itself.
+    pub fn on_guard_refusal(
+        &self,
+    ) -> impl Fn(&Parts, &RefusalReason) + Clone + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |parts, reason| {
+            let reason = match reason {
+                RefusalReason::Blocked(decision) => decision.scenario.to_string(),
+                _ => "unknown_address".to_owned(),
+            };
+            wiring.audit(
+                Cause::of(parts)
+                    .event(Kind::SecurityViolation, "monitor.refuse")
+                    .outcome(Outcome::Denied)
+                    .severity(Severity::Low)
+                    .resource(resource(parts))
+                    .details(&json!({ "reason": reason })),
+            );
+        }
+    }
+}
+
+/// A credential that nobody was given, rather than one that is over.
+fn is_forged(rejection: Rejection) -> bool {
+    matches!(
+        rejection,
+        Rejection::Malformed
+            | Rejection::Unknown
+            | Rejection::Reused
+            | Rejection::WrongClient
+            | Rejection::Token(_)
+    ) && !matches!(
+        rejection,
+        Rejection::Token(forge_session::TokenError::Expired)
+    )
+}
+
+/// What a request is for, without its query: that may hold a secret.
+#[must_use]
+pub(crate) fn resource(parts: &Parts) -> String {
+    format!("{} {}", parts.method, parts.uri.path())
+}
