@@ -118,6 +118,7 @@ fn a_killed_test_process_leaves_nothing_behind() {
         return;
     };
     let mut child = itself("holds_instances_until_it_is_killed")
+        .arg("--nocapture")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -192,7 +193,7 @@ fn needs_what_is_not_installed_twice() {
 /// This test program, to run `ignored_test` alone.
 fn itself(ignored_test: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", ignored_test, "--ignored", "--nocapture"]);
+    command.args(["--exact", ignored_test, "--ignored"]);
     command
 }
 
