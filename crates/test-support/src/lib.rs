@@ -3,15 +3,19 @@
 //! A test that needs a program which is not installed is left out with a line on the terminal,
 //! and fails in CI, where nothing is left out; see [`require`].
 
+mod browser;
 mod daemon;
 mod grpc;
 mod net;
 mod postgres;
+mod process;
 mod redis;
 mod unavailable;
 
+pub use browser::Browser;
 pub use grpc::{health_client, health_service};
 pub use net::{Server, listener, raw, send, serve};
 pub use postgres::Postgres;
+pub use process::{Ended, Process};
 pub use redis::Redis;
 pub use unavailable::{Unavailable, find, require};
