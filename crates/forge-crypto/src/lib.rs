@@ -32,15 +32,32 @@
 //! # }
 //! ```
 //!
-//! [`VaultLayer`] puts the vault at hand for the handlers of an Axum router or a Tonic server.
+//! # What there is
+//!
+//! - **Keys**: [`Keyring`], from a file, the service manager's credentials or the environment;
+//!   checked, and changed step by step. [`KeySources`] falls back to a JWT secret and finds the way
+//!   back from it; `PassphraseSalt` makes keys of passphrases; [`KeyWrap`] is the seam for a key
+//!   management service.
+//! - **Secrets in tables**: [`Vault`] and [`Sealed`]; [`SealedTable`] names a table's sealed columns
+//!   once, for sealing, opening and [`Rewrap`].
+//! - **Hashes**: `Passwords` with Argon2id, [`ApiKeys`] with a keyed hash.
+//! - **Tower**: [`VaultLayer`] puts the vault at hand for the handlers of an Axum router or a Tonic
+//!   server; [`CredentialLayer`] gives the requests of an HTTP client or a Tonic channel a stored
+//!   credential.
 //!
 //! # Rotation
 //!
-//! A keyring has one primary key, which seals, and others that only open. A new key is added as
-//! [`Pending`](KeyState::Pending) everywhere, then made primary, and the old one
-//! [`Retired`](KeyState::Retired); [`Vault::reload`] takes each step without a restart.
-//! [`Vault::reseal_needed`] tells what is still under another key. The id of the key stands in
-//! clear in each text, so that SQL can count what a key still protects: see [`Vault`].
+//! A keyring has one primary key, which seals, and others that only open. Each step is taken with
+//! [`Keyring::change_file`], and reaches every process, by [`Vault::reload`] or a restart, before
+//! the next:
+//!
+//! 1. [`Keyring::add`]: a new key, [`Pending`](KeyState::Pending), opens and does not seal yet.
+//! 2. [`Keyring::promote`]: it is primary; the old one is [`Retired`](KeyState::Retired) and opens
+//!    what it sealed.
+//! 3. [`Rewrap`]: what is stored is sealed anew, while others read and write; it can be
+//!    interrupted, and run twice at once.
+//! 4. [`Keyring::retire`]: the old key is gone. That is refused as long as anything is stored under
+//!    it: the id of the key stands in clear in each text, so that SQL can count.
 //!
 //! # Format
 //!
@@ -67,7 +84,9 @@
 //!
 //! - `axum`: [`Vault`] is an extractor.
 //! - `tonic`: the errors convert to `tonic::Status`.
-//! - `sqlite`: [`Sealed`] is a column type of sqlx, for SQLite.
+//! - `sqlite`, `postgres`: [`Sealed`] is a column type of sqlx, and `SqliteSealedStore` and
+//!   `PostgresSealedStore` are rewrapped.
+//! - `argon2`: passwords, and keys from passphrases.
 //! - `metrics`: `RecordMetrics`, an observer that counts.
 //!
 //! # Security
@@ -76,44 +95,83 @@
 //!   observer ([`OnVault`]) as an [`OpenFailure`], for audit.
 //! - Keys and plaintexts are held in types that wipe them from memory, have a `Debug` that shows
 //!   nothing, and no `Serialize`. The plaintext you pass in is yours to wipe.
+//! - No block of memory that this crate frees holds a plaintext or a key. What a database driver,
+//!   a connection or the caller copies is theirs.
 //! - The length of a secret shows in the length of the text.
 //! - An old value of the same place opens too: whoever can write to the database can bring it
 //!   back, or delete it.
 //! - 2^80 values can be sealed under one key before two nonces meet with a chance of 2^-32.
 
+mod api_key;
+#[cfg(feature = "argon2")]
+mod argon2id;
 mod cipher;
 mod context;
+mod credential;
 mod entropy;
 mod envelope;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
+mod jwt_secret;
 mod key;
+mod key_wrap;
 mod keyring;
 mod keyring_file;
 mod layer;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod on_vault;
+#[cfg(feature = "argon2")]
+mod passphrase;
+#[cfg(feature = "argon2")]
+mod password;
+mod rewrap;
+mod rotation;
 mod sealed;
+mod sealed_table;
 mod service;
 #[cfg(feature = "tonic")]
 mod status;
+mod store;
 #[cfg(test)]
 mod testing;
 mod vault;
 
+pub use api_key::{ApiKeyHash, ApiKeys};
 pub use context::Context;
+pub use credential::{
+    CredentialEvent, CredentialFuture, CredentialLayer, Credentials, FromExtensions, OnCredential,
+    OnUnauthorized, ResponseFuture, StoredCredential, WithCredential,
+};
 pub use envelope::MAX_PLAINTEXT;
-pub use error::{KeyError, KeyringError, MissingVault, OpenError, OpenFailure, SealError};
+#[cfg(feature = "argon2")]
+pub use error::PasswordError;
+pub use error::{
+    ApiKeyError, BoxError, CredentialError, KeyError, KeySourceError, KeyringError, MissingVault,
+    OpenError, OpenFailure, ResealError, RotationError, SealError, StoreError, WrapError,
+};
+pub use jwt_secret::{JwtSecret, KeySources, KeyWarning};
 pub use key::{KeyId, RootKey};
+pub use key_wrap::{FileKeyWrap, KeyWrap, WrapFuture, WrappedKey};
 pub use keyring::{KeyEntry, KeyState, Keyring};
 pub use layer::VaultLayer;
 #[cfg(feature = "metrics")]
 pub use metrics::RecordMetrics;
 pub use on_vault::{OnVault, VaultEvent};
+#[cfg(feature = "argon2")]
+pub use passphrase::PassphraseSalt;
+#[cfg(feature = "argon2")]
+pub use password::{MAX_PASSWORD, PasswordCheck, PasswordHash, Passwords};
+pub use rewrap::{Rewrap, RewrapProgress, RewrapReport};
 pub use sealed::Sealed;
+pub use sealed_table::{RowKind, SealedColumn, SealedTable};
 /// The crate of the types that opened secrets come in.
 pub use secrecy;
 pub use service::WithVault;
+#[cfg(feature = "postgres")]
+pub use store::postgres::PostgresSealedStore;
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::SqliteSealedStore;
+pub use store::{Remaining, Replacement, RowId, SealedStore, StoreFuture, StoredValue};
 pub use vault::Vault;

@@ -12,6 +12,8 @@ use crate::on_vault::{OnVault, VaultEvent};
 /// | `forge_crypto_seal_failures_total` | counter | |
 /// | `forge_crypto_opens_total` | counter | |
 /// | `forge_crypto_open_failures_total` | counter | `reason`: a word of [`OpenFailure`](crate::OpenFailure) |
+/// | `forge_crypto_reseals_total` | counter | |
+/// | `forge_crypto_opens_unsealed_total` | counter | |
 /// | `forge_crypto_reloads_total` | counter | |
 /// | `forge_crypto_keyring_keys` | gauge, set by each reload | |
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +30,10 @@ impl OnVault for RecordMetrics {
             VaultEvent::OpenFailed { reason, .. } => {
                 counter!("forge_crypto_open_failures_total", "reason" => reason.as_str())
                     .increment(1);
+            }
+            VaultEvent::Resealed { .. } => counter!("forge_crypto_reseals_total").increment(1),
+            VaultEvent::OpenedUnsealed { .. } => {
+                counter!("forge_crypto_opens_unsealed_total").increment(1);
             }
             VaultEvent::Reloaded { keys, .. } => {
                 counter!("forge_crypto_reloads_total").increment(1);

@@ -31,6 +31,21 @@ pub enum VaultEvent<'a> {
         /// The key it was sealed under.
         key: KeyId,
     },
+    /// A value was sealed anew, for the same place under the primary key; nobody saw it.
+    Resealed {
+        /// The place it belongs to.
+        context: &'a Context<'a>,
+        /// The key it was sealed under.
+        from: KeyId,
+        /// The primary key.
+        key: KeyId,
+    },
+    /// A value that is not sealed was taken for the secret itself, because the vault
+    /// [was told to](crate::Vault::dangerous_read_unsealed).
+    OpenedUnsealed {
+        /// The place it was read from.
+        context: &'a Context<'a>,
+    },
     /// A sealed value was not opened.
     OpenFailed {
         /// The place it was read from.

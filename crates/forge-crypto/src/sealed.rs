@@ -10,7 +10,8 @@ use crate::key::KeyId;
 /// Only a [`Vault`](crate::Vault) makes one from a secret; [`from_stored`](Self::from_stored) and
 /// the decoding from a database take any text, and every check is left to
 /// [`Vault::open`](crate::Vault::open), so that a damaged column is reported there, and does not
-/// spoil the reading of the row. With the feature `sqlite` it is a column type of sqlx:
+/// spoil the reading of the row. With the features `sqlite` and `postgres` it is a column type of
+/// sqlx:
 /// `row.get::<Sealed, _>("github_token")`, `.bind(&sealed)`. `NULL` is `Option<Sealed>`.
 ///
 /// Two are equal when their texts are, which is what compare-and-set needs; the same secret sealed
@@ -63,7 +64,7 @@ impl fmt::Debug for Sealed {
 }
 
 /// Over any database whose `String` is a column type; the features name the drivers.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod column {
     use sqlx::encode::IsNull;
     use sqlx::error::BoxDynError;

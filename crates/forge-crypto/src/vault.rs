@@ -16,7 +16,7 @@ use crate::cipher::{CommittingCipher, NONCE_LEN};
 use crate::context::Context;
 use crate::entropy::{self, Entropy};
 use crate::envelope::{self, Envelope, MAX_PLAINTEXT};
-use crate::error::{MissingVault, OpenError, OpenFailure, SealError};
+use crate::error::{MissingVault, OpenError, OpenFailure, ResealError, SealError};
 use crate::key::KeyId;
 use crate::keyring::{KeyEntry, KeyState, Keyring};
 use crate::on_vault::{OnVault, VaultEvent};
@@ -41,6 +41,7 @@ pub struct Vault {
     keys: Arc<ArcSwap<Keys>>,
     observer: Arc<dyn OnVault>,
     entropy: Entropy,
+    reads_unsealed: bool,
 }
 
 struct Keys {
@@ -61,7 +62,21 @@ impl Vault {
             keys: Arc::new(ArcSwap::from_pointee(Keys::new(keyring))),
             observer: Arc::new(()),
             entropy: entropy::from_os,
+            reads_unsealed: false,
         }
+    }
+
+    /// Lets this vault, and the clones made of it from now on, open values that were stored before
+    /// there was a vault: a text that does not begin with `fv1.` is taken for the secret itself.
+    /// Default: it is refused.
+    ///
+    /// For the time in which a table is migrated, see
+    /// [`Rewrap::dangerous_seal_unsealed`](crate::Rewrap::dangerous_seal_unsealed). As long as it
+    /// is on, whoever can write to the database can put any value in place of a sealed one.
+    #[must_use]
+    pub fn dangerous_read_unsealed(mut self) -> Self {
+        self.reads_unsealed = true;
+        self
     }
 
     /// Tells `observer` what this vault, and the clones made of it from now on, do.
@@ -154,6 +169,79 @@ impl Vault {
         )
     }
 
+    /// Seals a value anew, for the same place under the primary key; `None` when it already is.
+    ///
+    /// Writing it back must be a compare-and-set on the old text, or a value that was written
+    /// meanwhile is lost; [`Rewrap`](crate::Rewrap) does that for whole tables.
+    ///
+    /// # Errors
+    /// [`ResealError`]: the value does not open, or nothing can be sealed.
+    pub fn reseal(
+        &self,
+        context: &Context<'_>,
+        sealed: &(impl AsRef<str> + ?Sized),
+    ) -> Result<Option<Sealed>, ResealError> {
+        self.reseal_as(context, sealed.as_ref(), Compromised::Refuse)
+    }
+
+    /// As [`reseal`](Self::reseal), also from a key that is marked compromised.
+    ///
+    /// Whoever has that key can have written the value: sealed anew, it looks like any other.
+    ///
+    /// # Errors
+    /// [`ResealError`]: the value does not open, or nothing can be sealed.
+    pub fn dangerous_reseal_compromised(
+        &self,
+        context: &Context<'_>,
+        sealed: &(impl AsRef<str> + ?Sized),
+    ) -> Result<Option<Sealed>, ResealError> {
+        self.reseal_as(context, sealed.as_ref(), Compromised::Accept)
+    }
+
+    fn reseal_as(
+        &self,
+        context: &Context<'_>,
+        text: &str,
+        compromised: Compromised,
+    ) -> Result<Option<Sealed>, ResealError> {
+        let mut from = None;
+        let opened = Envelope::parse(text).and_then(|envelope| {
+            from = Some(envelope.key);
+            if envelope.key == self.primary_key_id() {
+                return Ok(None);
+            }
+            self.try_open(context, &envelope, compromised).map(Some)
+        });
+        let opened = match opened {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(None),
+            Err(reason) => {
+                self.observer.on_vault(&VaultEvent::OpenFailed {
+                    context,
+                    key: from,
+                    reason,
+                });
+                return Err(ResealError::Open(OpenError));
+            }
+        };
+        let keys = self.keys.load();
+        let key = keys.primary();
+        let sealed = self.try_seal(key, context, &opened);
+        self.observer.on_vault(&match (&sealed, from) {
+            (Ok(_), Some(from)) => VaultEvent::Resealed {
+                context,
+                from,
+                key: key.id,
+            },
+            (Ok(_), None) => VaultEvent::Sealed {
+                context,
+                key: key.id,
+            },
+            (Err(error), _) => VaultEvent::SealFailed { context, error },
+        });
+        sealed.map(Some).map_err(ResealError::Seal)
+    }
+
     /// Whether the value is sealed under another key than the primary one, and is to be sealed anew.
     /// `false` for what is not a sealed value: that does not open either.
     pub fn reseal_needed(&self, sealed: &(impl AsRef<str> + ?Sized)) -> bool {
@@ -208,12 +296,11 @@ impl Vault {
         let mut nonce = [0; NONCE_LEN];
         (self.entropy)(&mut nonce).map_err(SealError::Random)?;
         let text = envelope::write(key.id, plaintext.len(), |parts| {
+            let message = key.cipher.message(&nonce);
             parts.nonce.copy_from_slice(&nonce);
-            parts
-                .commitment
-                .copy_from_slice(&key.cipher.commitment(&nonce));
+            parts.commitment.copy_from_slice(&message.commitment);
             parts.message.copy_from_slice(plaintext);
-            match context.with_aad(key.id, |aad| key.cipher.encrypt(&nonce, aad, parts.message)) {
+            match context.with_aad(key.id, |aad| message.encrypt(aad, parts.message)) {
                 Ok(tag) => {
                     parts.tag.copy_from_slice(&tag);
                     Ok(())
@@ -234,6 +321,9 @@ impl Vault {
         compromised: Compromised,
         convert: impl FnOnce(Zeroizing<Vec<u8>>) -> Result<T, OpenFailure>,
     ) -> Result<T, OpenError> {
+        if self.reads_unsealed && !envelope::is_sealed(text) {
+            return self.take_unsealed(context, text, convert);
+        }
         let mut key = None;
         let opened = Envelope::parse(text).and_then(|envelope| {
             key = Some(envelope.key);
@@ -256,6 +346,33 @@ impl Vault {
         }
     }
 
+    fn take_unsealed<T>(
+        &self,
+        context: &Context<'_>,
+        text: &str,
+        convert: impl FnOnce(Zeroizing<Vec<u8>>) -> Result<T, OpenFailure>,
+    ) -> Result<T, OpenError> {
+        let taken = match text.len() {
+            0..=MAX_PLAINTEXT => convert(Zeroizing::new(text.as_bytes().to_vec())),
+            _ => Err(OpenFailure::TooLong),
+        };
+        match taken {
+            Ok(taken) => {
+                self.observer
+                    .on_vault(&VaultEvent::OpenedUnsealed { context });
+                Ok(taken)
+            }
+            Err(reason) => {
+                self.observer.on_vault(&VaultEvent::OpenFailed {
+                    context,
+                    key: None,
+                    reason,
+                });
+                Err(OpenError)
+            }
+        }
+    }
+
     fn try_open(
         &self,
         context: &Context<'_>,
@@ -268,19 +385,16 @@ impl Vault {
             return Err(OpenFailure::CompromisedKey);
         }
         // Exactly as long as the plaintext, so that it becomes a boxed slice where it lies.
-        let mut message = Zeroizing::new(vec![0; envelope.len]);
-        let seal = envelope.decode(&mut message)?;
-        let commitment = key.cipher.commitment(&seal.nonce);
-        if !bool::from(commitment.ct_eq(&seal.commitment)) {
+        let mut buffer = Zeroizing::new(vec![0; envelope.len]);
+        let seal = envelope.decode(&mut buffer)?;
+        let message = key.cipher.message(&seal.nonce);
+        if !bool::from(message.commitment.ct_eq(&seal.commitment)) {
             return Err(OpenFailure::Commitment);
         }
         context
-            .with_aad(key.id, |aad| {
-                key.cipher
-                    .decrypt(&seal.nonce, aad, &mut message, &seal.tag)
-            })
+            .with_aad(key.id, |aad| message.decrypt(aad, &mut buffer, &seal.tag))
             .map_err(|_| OpenFailure::Authentication)?;
-        Ok(message)
+        Ok(buffer)
     }
 }
 
@@ -464,11 +578,12 @@ mod tests {
             let text = envelope::write(key.id, TOKEN.len(), |parts| {
                 let nonce = [7; NONCE_LEN];
                 parts.nonce.copy_from_slice(&nonce);
-                let commitment = commits.cipher.commitment(&nonce);
+                let commitment = commits.cipher.message(&nonce).commitment;
                 parts.commitment.copy_from_slice(&commitment);
                 parts.message.copy_from_slice(TOKEN.as_bytes());
+                let message = key.cipher.message(&nonce);
                 place()
-                    .with_aad(key.id, |aad| key.cipher.encrypt(&nonce, aad, parts.message))
+                    .with_aad(key.id, |aad| message.encrypt(aad, parts.message))
                     .map(|tag| parts.tag.copy_from_slice(&tag))
             });
             let opened = vault.open(&place(), &text.unwrap());

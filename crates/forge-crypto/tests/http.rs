@@ -5,9 +5,15 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use forge_crypto::{Context, Keyring, Vault, VaultLayer};
-use http::{Request, StatusCode};
+use forge_crypto::{
+    Context, CredentialLayer, FromExtensions, Keyring, SealedColumn, SealedTable, StoredCredential,
+    Vault, VaultLayer,
+};
+use http::{HeaderMap, Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret;
+use tower::{Layer, ServiceExt};
 
 async fn seal(
     vault: Vault,
@@ -112,4 +118,26 @@ async fn a_handler_without_the_layer_is_refused() {
             .windows(10)
             .any(|bytes| bytes == b"request_id")
     );
+}
+
+#[tokio::test]
+async fn an_http_client_bears_a_stored_credential() {
+    const TOKEN: SealedColumn = SealedTable::new("users", "id", &["token"]).column("token");
+    let echo = get(|headers: HeaderMap| async move {
+        headers["authorization"].to_str().unwrap().to_owned()
+    });
+    let server = test_support::serve(Router::new().route("/", echo)).await;
+
+    let vault = Vault::new(&Keyring::generate().unwrap());
+    let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+    let client = CredentialLayer::new(vault.clone(), FromExtensions).layer(client);
+    let sealed = vault.seal(&TOKEN.row("7"), "hunter2").unwrap();
+    let request = Request::get(server.url())
+        .extension(StoredCredential::new(TOKEN, "7", sealed))
+        .body(Body::empty());
+    let response = client.oneshot(request.unwrap()).await.unwrap();
+    let body = axum::body::to_bytes(Body::new(response.into_body()), 64)
+        .await
+        .unwrap();
+    assert_eq!(body, "Bearer hunter2");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use forge_crypto::{Context, Keyring, MAX_PLAINTEXT, RecordMetrics, Vault};
+use forge_crypto::{Context, Keyring, MAX_PLAINTEXT, RecordMetrics, RootKey, Vault};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 /// Keeps the latest value of each counter and gauge.
@@ -55,7 +55,14 @@ fn counts_what_the_vault_does() {
         vault.open(&place, "hunter2").unwrap_err();
         let elsewhere = Context::new("users", "token", "bob");
         vault.open(&elsewhere, &sealed).unwrap_err();
-        vault.reload(&Keyring::generate().unwrap());
+        vault.reseal(&place, &sealed).unwrap();
+        let reads_unsealed = vault.clone().dangerous_read_unsealed();
+        reads_unsealed.open(&place, "hunter2").unwrap();
+        let (key, old) = (RootKey::generate().unwrap(), Keyring::generate().unwrap());
+        let moved = Vault::new(&old).seal(&place, "hunter2").unwrap();
+        let id = key.id();
+        vault.reload(&old.add(key, "").unwrap().promote(id).unwrap());
+        vault.reseal(&place, &moved).unwrap();
     });
     let values = values.0.into_inner().unwrap();
     let values: Vec<_> = values
@@ -65,11 +72,13 @@ fn counts_what_the_vault_does() {
     assert_eq!(
         values,
         [
-            ("forge_crypto_keyring_keys", 1_f64.to_bits()),
+            ("forge_crypto_keyring_keys", 2_f64.to_bits()),
             ("forge_crypto_open_failures_total reason=authentication", 1),
             ("forge_crypto_open_failures_total reason=malformed", 1),
             ("forge_crypto_opens_total", 1),
+            ("forge_crypto_opens_unsealed_total", 1),
             ("forge_crypto_reloads_total", 1),
+            ("forge_crypto_reseals_total", 1),
             ("forge_crypto_seal_failures_total", 1),
             ("forge_crypto_seals_total", 2),
         ]
