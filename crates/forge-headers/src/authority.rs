@@ -183,11 +183,15 @@ impl Origin {
         self.port
     }
 
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback_name(&self.name)
+    }
+
     /// Whether a browser treats the origin as trustworthy: https, or this machine
     /// (W3C Secure Contexts §3.1).
     #[must_use]
     pub fn is_trustworthy(&self) -> bool {
-        self.scheme == Scheme::Https || is_loopback_name(&self.name)
+        self.scheme == Scheme::Https || self.is_loopback()
     }
 }
 
@@ -242,7 +246,7 @@ fn normalise_name(name: &str) -> Option<Box<str>> {
     valid.then(|| name.to_ascii_lowercase().into())
 }
 
-fn is_loopback_name(name: &str) -> bool {
+pub(crate) fn is_loopback_name(name: &str) -> bool {
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 

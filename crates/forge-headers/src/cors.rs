@@ -5,6 +5,7 @@ use http::{HeaderMap, Method};
 
 use crate::authority::Origin;
 use crate::cors::builder::CorsBuilder;
+use crate::origin_pattern::OriginPattern;
 
 pub(crate) mod builder;
 pub(crate) mod future;
@@ -14,8 +15,8 @@ pub(crate) mod service;
 
 /// Which origins may call, with what, and what they may read.
 ///
-/// Origins are written out and compared by scheme, host and port. Nothing is ever said to an
-/// origin that is not allowed.
+/// Origins are compared by scheme, host and port; `https://*.example.com` means those exactly one
+/// label below `example.com`. Nothing is ever said to an origin that is not allowed.
 ///
 /// ```
 /// use forge_headers::Cors;
@@ -46,7 +47,7 @@ pub struct Cors {
 #[derive(Clone, Debug)]
 enum Origins {
     Any,
-    List(Vec<Origin>),
+    List(Vec<OriginPattern>),
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +81,22 @@ impl Cors {
         }
     }
 
+    /// The origins that are listed.
+    pub(crate) fn listed(&self) -> &[OriginPattern] {
+        match &self.origins {
+            Origins::Any => &[],
+            Origins::List(list) => list,
+        }
+    }
+
+    pub(crate) fn is_any(&self) -> bool {
+        matches!(self.origins, Origins::Any)
+    }
+
+    pub(crate) fn allows_credentials(&self) -> bool {
+        self.credentials
+    }
+
     /// Whether the response depends on the request's `Origin`, so that caches must know.
     fn varies(&self) -> bool {
         matches!(&self.origins, Origins::List(list) if !list.is_empty())
@@ -96,7 +113,8 @@ impl Cors {
                 let value = value.filter(|_| more.is_none())?;
                 let origin = Origin::parse(value.as_bytes()).ok()?;
                 // What the browser sent, byte by byte, is what it compares with.
-                list.contains(&origin).then(|| value.clone())
+                let is_allowed = list.iter().any(|pattern| pattern.matches(&origin));
+                is_allowed.then(|| value.clone())
             }
         }
     }

@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::authority::Origin;
+use crate::origin_pattern::OriginPattern;
 
 pub(crate) mod layer;
 pub(crate) mod service;
@@ -17,7 +18,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub(crate) fn is_allowed(
     parts: &Parts,
     target: impl FnOnce() -> Option<Origin>,
-    allowed: &[Origin],
+    allowed: &[OriginPattern],
 ) -> bool {
     if is_safe(parts) {
         return true;
@@ -29,8 +30,8 @@ pub(crate) fn is_allowed(
         return false;
     };
     let origin = origin.map(|value| Origin::parse(value.as_bytes()));
-    let is_listed = matches!(&origin, Some(Ok(origin)) if allowed.contains(origin));
-    if is_listed {
+    let is_listed = |origin: &Origin| allowed.iter().any(|pattern| pattern.matches(origin));
+    if matches!(&origin, Some(Ok(origin)) if is_listed(origin)) {
         return true;
     }
     match (site.map(HeaderValue::as_bytes), origin) {
@@ -78,7 +79,9 @@ mod tests {
         }
         let parts = request.body(()).unwrap().into_parts().0;
         let target = || "https://app.example.com".parse().ok();
-        let listed = ["https://partner.example".parse().unwrap()];
+        let listed = [OriginPattern::Exact(
+            "https://partner.example".parse().unwrap(),
+        )];
         is_allowed(&parts, target, &listed)
     }
 

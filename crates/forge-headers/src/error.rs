@@ -25,8 +25,8 @@ pub enum OriginError {
     /// The opaque origin `null`, which any sandboxed page can claim.
     #[error("`null` is not an origin that can be trusted")]
     Null,
-    /// A wildcard; origins are written out.
-    #[error("an origin has no wildcard")]
+    /// A wildcard. Only the lists of [`Cors`](crate::Cors) take one, as the whole leftmost label.
+    #[error("only the leftmost label can be a wildcard, as in https://*.example.com")]
     Wildcard,
     /// A scheme other than `http` and `https`.
     #[error("the scheme of an origin is http or https")]
@@ -85,6 +85,18 @@ pub enum CorsError {
     #[error("credentials cannot be allowed to `{origin}`, which is not https or this machine")]
     InsecureOriginWithCredentials {
         /// The origin.
+        origin: String,
+    },
+    /// A wildcard below which everyone can register a name.
+    #[error("`{origin}` would allow sites of different owners")]
+    PublicSuffix {
+        /// The entry as it was given.
+        origin: String,
+    },
+    /// An origin for development that other machines can be, or whose port is left open.
+    #[error("`{origin}` is not this machine with a port, such as `http://localhost:5173`")]
+    NotLocal {
+        /// The entry as it was given.
         origin: String,
     },
     /// A method that browsers never send, or that is no method.
@@ -173,9 +185,43 @@ pub enum CspError {
         /// The value as it was given.
         value: String,
     },
+    /// Sources for one environment only, of a directive that is not given for all.
+    #[error("{directive}: not given, so that nothing can be added to it")]
+    NotGiven {
+        /// The directive.
+        directive: &'static str,
+    },
     /// No directive at all.
     #[error("the policy is empty")]
     Empty,
+}
+
+/// Why a [`ReportingEndpoint`](crate::ReportingEndpoint) cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportingEndpointError {
+    /// Not a key of lower-case letters, digits, `_`, `-` and `.`.
+    #[error("the name is made of lower-case letters, digits, `_`, `-` and `.`")]
+    Name,
+    /// Neither a path nor an address that browsers report to.
+    #[error("the address is a path that begins with one slash, or begins with https://")]
+    Url,
+}
+
+/// Why the body of a request is not a [`Report`](crate::Report).
+#[cfg(feature = "reports")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// Neither `application/csp-report` nor `application/reports+json`.
+    #[error("the media type is not one of reports")]
+    MediaType,
+    /// More than 16 KiB.
+    #[error("the report is too long")]
+    TooLong,
+    /// Not a report.
+    #[error("the report is malformed")]
+    Malformed,
 }
 
 /// Why an [`Hsts`](crate::Hsts) cannot ask for preloading.

@@ -7,25 +7,29 @@ use http::header::HeaderName;
 use crate::security::csp::{Csp, Directive};
 use crate::security::hsts::Hsts;
 use crate::security::permissions::PermissionsPolicy;
+use crate::security::reporting::ReportingEndpoint;
 use crate::security::source::Source;
 use crate::security::values::{
-    CrossOriginEmbedderPolicy, CrossOriginOpenerPolicy, CrossOriginResourcePolicy, FrameOptions,
-    ReferrerPolicy,
+    CrossOriginEmbedderPolicy, CrossOriginOpenerPolicy, CrossOriginResourcePolicy,
+    DocumentIsolationPolicy, FrameOptions, IntegrityPolicy, ReferrerPolicy,
 };
 
 pub(crate) mod clear_site_data;
 pub(crate) mod csp;
 pub(crate) mod future;
+pub(crate) mod has_session;
 pub(crate) mod hsts;
 pub(crate) mod layer;
 pub(crate) mod nonce;
 pub(crate) mod permissions;
 pub(crate) mod prebuilt;
+pub(crate) mod random;
+pub(crate) mod reporting;
 pub(crate) mod service;
 pub(crate) mod source;
 pub(crate) mod values;
 
-const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(crate) const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Which security headers every response bears.
 ///
@@ -61,7 +65,15 @@ pub struct SecurityHeaders {
     pub(crate) permissions_policy: Option<PermissionsPolicy>,
     pub(crate) cross_origin_opener_policy: Option<CrossOriginOpenerPolicy>,
     pub(crate) cross_origin_embedder_policy: Option<CrossOriginEmbedderPolicy>,
+    pub(crate) cross_origin_opener_policy_report_only: Option<CrossOriginOpenerPolicy>,
+    pub(crate) cross_origin_embedder_policy_report_only: Option<CrossOriginEmbedderPolicy>,
     pub(crate) cross_origin_resource_policy: Option<CrossOriginResourcePolicy>,
+    pub(crate) document_isolation_policy: Option<DocumentIsolationPolicy>,
+    pub(crate) document_isolation_policy_report_only: Option<DocumentIsolationPolicy>,
+    pub(crate) integrity_policy: Option<IntegrityPolicy>,
+    pub(crate) integrity_policy_report_only: Option<IntegrityPolicy>,
+    pub(crate) reporting_endpoints: Vec<ReportingEndpoint>,
+    pub(crate) report_to: Option<ReportingEndpoint>,
     pub(crate) origin_agent_cluster: bool,
     pub(crate) cache_control_no_store: bool,
     pub(crate) remove_server: bool,
@@ -81,7 +93,15 @@ impl SecurityHeaders {
             permissions_policy: None,
             cross_origin_opener_policy: None,
             cross_origin_embedder_policy: None,
+            cross_origin_opener_policy_report_only: None,
+            cross_origin_embedder_policy_report_only: None,
             cross_origin_resource_policy: None,
+            document_isolation_policy: None,
+            document_isolation_policy_report_only: None,
+            integrity_policy: None,
+            integrity_policy_report_only: None,
+            reporting_endpoints: Vec::new(),
+            report_to: None,
             origin_agent_cluster: false,
             cache_control_no_store: false,
             remove_server: false,
@@ -226,6 +246,73 @@ impl SecurityHeaders {
         self
     }
 
+    /// `Cross-Origin-Opener-Policy-Report-Only`: what would be cut off is reported only.
+    pub fn cross_origin_opener_policy_report_only(
+        mut self,
+        policy: impl Into<Option<CrossOriginOpenerPolicy>>,
+    ) -> Self {
+        self.cross_origin_opener_policy_report_only = policy.into();
+        self
+    }
+
+    /// `Cross-Origin-Embedder-Policy-Report-Only`: what would not be embedded is reported only.
+    pub fn cross_origin_embedder_policy_report_only(
+        mut self,
+        policy: impl Into<Option<CrossOriginEmbedderPolicy>>,
+    ) -> Self {
+        self.cross_origin_embedder_policy_report_only = policy.into();
+        self
+    }
+
+    /// `Document-Isolation-Policy`.
+    pub fn document_isolation_policy(
+        mut self,
+        policy: impl Into<Option<DocumentIsolationPolicy>>,
+    ) -> Self {
+        self.document_isolation_policy = policy.into();
+        self
+    }
+
+    /// `Document-Isolation-Policy-Report-Only`.
+    pub fn document_isolation_policy_report_only(
+        mut self,
+        policy: impl Into<Option<DocumentIsolationPolicy>>,
+    ) -> Self {
+        self.document_isolation_policy_report_only = policy.into();
+        self
+    }
+
+    /// `Integrity-Policy`.
+    pub fn integrity_policy(mut self, policy: impl Into<Option<IntegrityPolicy>>) -> Self {
+        self.integrity_policy = policy.into();
+        self
+    }
+
+    /// `Integrity-Policy-Report-Only`.
+    pub fn integrity_policy_report_only(
+        mut self,
+        policy: impl Into<Option<IntegrityPolicy>>,
+    ) -> Self {
+        self.integrity_policy_report_only = policy.into();
+        self
+    }
+
+    /// Adds an endpoint to `Reporting-Endpoints`, for policies that name it themselves.
+    pub fn reporting_endpoint(mut self, endpoint: ReportingEndpoint) -> Self {
+        self.reporting_endpoints
+            .retain(|e| e.name() != endpoint.name());
+        self.reporting_endpoints.push(endpoint);
+        self
+    }
+
+    /// The same, and violations of the opener, embedder, isolation and integrity policies are
+    /// reported there. A content security policy names its endpoint itself:
+    /// [`CspBuilder::report_to`](crate::CspBuilder::report_to).
+    pub fn report_to(mut self, endpoint: ReportingEndpoint) -> Self {
+        self.report_to = Some(endpoint.clone());
+        self.reporting_endpoint(endpoint)
+    }
+
     /// `Cross-Origin-Resource-Policy`. Browsers leave it aside for requests with CORS.
     pub fn cross_origin_resource_policy(
         mut self,
@@ -241,7 +328,9 @@ impl SecurityHeaders {
         self
     }
 
-    /// `Cache-Control: no-store`, where the handler set no `Cache-Control`.
+    /// `Cache-Control: no-store`, where the handler set no `Cache-Control`. For responses to
+    /// signed-in users alone see
+    /// [`SecurityHeadersLayer::no_store_when`](crate::SecurityHeadersLayer::no_store_when).
     pub fn cache_control_no_store(mut self, no_store: bool) -> Self {
         self.cache_control_no_store = no_store;
         self

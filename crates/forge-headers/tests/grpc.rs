@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use forge_headers::{
     Connection, ConnectionLayer, Cors, CorsLayer, CrossOriginGuardLayer, HostAllowList,
-    HostAllowListLayer, HttpsLayer, Refusal, Scheme, SecurityHeaders, SecurityHeadersLayer,
+    HostAllowListLayer, HttpsLayer, Refusal, Scheme, SecurityHeaders, SecurityHeadersLayer, Stack,
     TrustedProxies,
 };
 use http::request::Parts;
@@ -98,4 +98,29 @@ async fn a_call_from_another_origin_is_refused_and_its_client_known() {
     assert_eq!(seen[0].client_ip.to_string(), "198.51.100.7");
     assert_eq!(seen[0].peer.ip(), addr.ip());
     assert_eq!(seen[0].host.as_ref().unwrap().to_string(), addr.to_string());
+}
+
+#[tokio::test]
+async fn the_whole_stack_is_one_line() {
+    let listener = test_support::listener().await;
+    let addr = listener.local_addr().unwrap();
+    let proxies = TrustedProxies::new(["127.0.0.0/8".parse().unwrap()]);
+    let stack = Stack::new(HostAllowList::loopback(), SecurityHeaders::api())
+        .trusted_proxies(proxies)
+        .scheme(Scheme::Https);
+    let server = Server::builder()
+        .layer(stack)
+        .add_service(test_support::health_service())
+        .serve_with_incoming(TcpIncoming::from(listener));
+    tokio::spawn(server);
+    let mut client = test_support::health_client(addr).await;
+    let answer = client.check(check()).await.unwrap();
+    assert!(answer.metadata().contains_key("strict-transport-security"));
+
+    let mut request = check();
+    let metadata = request.metadata_mut();
+    metadata.insert("origin", "https://evil.example".parse().unwrap());
+    let status = client.check(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert!(status.metadata().contains_key("strict-transport-security"));
 }

@@ -373,6 +373,59 @@ async fn redirects_get_and_head_to_https_and_refuses_the_rest() {
 }
 
 #[tokio::test]
+async fn redirects_other_methods_where_that_is_said() {
+    let hosts = HostAllowList::new(["app.example.com"]).unwrap();
+    let router = Router::new()
+        .route("/", post(|| async { "in clear" }))
+        .layer(HttpsLayer::new(hosts).redirect_other_methods(true));
+    for (host, status) in [("app.example.com", 308), ("evil.example", 421)] {
+        let request = Request::post("/?a=b")
+            .header("host", host)
+            .body(Body::empty())
+            .unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{host}");
+        if status == 308 {
+            let location = &response.headers()["location"];
+            assert_eq!(location, "https://app.example.com/?a=b");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_socket_is_believed_only_where_that_is_said() {
+    use forge_headers::UnixPeer;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let folder = std::env::temp_dir().join(format!("forge-headers-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (trusted, expected) in [
+        (false, "127.0.0.1 http app.example.com"),
+        (true, "198.51.100.7 https app.example.com"),
+    ] {
+        // Trusting the address that stands for the socket is not enough.
+        let proxies = TrustedProxies::new(["127.0.0.0/8".parse().unwrap()]);
+        let router = Router::new()
+            .route("/", get(who))
+            .layer(ConnectionLayer::new(proxies.unix_socket(trusted)));
+        let path = folder.join(trusted.to_string());
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let service = router.into_make_service_with_connect_info::<UnixPeer>();
+        let server = tokio::spawn(async move { axum::serve(listener, service).await });
+        let mut socket = tokio::net::UnixStream::connect(&path).await.unwrap();
+        let request = "GET / HTTP/1.1\r\nHost: app.example.com\r\nConnection: close\r\n\
+                       X-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Proto: https\r\n\r\n";
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        server.abort();
+        assert!(answer.ends_with(expected), "{answer}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
 async fn answers_the_certificate_authority_in_clear() {
     let answer = call(plain("GET", "/.well-known/acme-challenge/token")).await;
     assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "proof"));

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::HeaderMap;
-use http::header::{AsHeaderName, HeaderValue};
+use http::header::{AsHeaderName, HeaderName, HeaderValue};
 
 use crate::authority::{Host, Scheme, split_port};
 
@@ -37,9 +37,19 @@ pub(crate) fn from_the_right(
         .filter(|element| !element.is_empty())
 }
 
+/// Whether the last line is more than is read.
+pub(crate) fn is_too_long(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let last = headers.get_all(name).iter().next_back();
+    last.is_some_and(|line| line.len() >= MAX_BYTES)
+}
+
 /// The address of one hop: IPv4 or IPv6, the latter also in brackets, with or without a port.
 pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(bytes).ok()?;
+    // Most addresses are written like this.
+    if let Ok(bare) = text.parse::<Ipv4Addr>() {
+        return Some(IpAddr::V4(bare));
+    }
     if let Ok(bare) = text.parse::<Ipv6Addr>() {
         return Some(IpAddr::V6(bare).to_canonical());
     }
@@ -76,7 +86,7 @@ pub(crate) fn scheme(bytes: &[u8]) -> Option<Scheme> {
 }
 
 /// One element of `Forwarded` (RFC 7239 §4): what one proxy wrote.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Element<'a> {
     pub(crate) node: Option<&'a [u8]>,
     pub(crate) proto: Option<&'a [u8]>,

@@ -76,6 +76,7 @@ impl<S, P, O, R> Layer<S> for ConnectionLayer<P, O, R> {
             inner,
             resolver: self.resolver.clone(),
             refuser: self.refuser.clone(),
+            refuses: true,
         }
     }
 }

@@ -24,6 +24,9 @@ pub struct ConnectionService<S, P = FromExtensions, O = (), R = Problem> {
     pub(crate) inner: S,
     pub(crate) resolver: Resolver<P>,
     pub(crate) refuser: Refuser<O, R>,
+    /// Whether a request without a known peer ends here, or goes on without a `Connection` to a
+    /// layer further in that refuses it.
+    pub(crate) refuses: bool,
 }
 
 pub(crate) struct Resolver<P> {
@@ -79,7 +82,11 @@ impl<P: PeerAddr> Resolver<P> {
             }
             return None;
         };
-        let resolved = self.proxies.resolve(peer.ip(), &parts.headers);
+        let resolved = if self.peer.is_unix_socket(parts) {
+            self.proxies.resolve_unix_socket(peer.ip(), &parts.headers)
+        } else {
+            self.proxies.resolve(peer.ip(), &parts.headers)
+        };
         let host = resolved.host.unwrap_or_else(|| request_host(parts).ok());
         Some(Connection {
             client_ip: resolved.client_ip,
@@ -107,11 +114,19 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let Some(connection) = self.resolver.resolve(&parts) else {
-            let response = self.refuser.refuse(&parts, RefusalKind::PeerUnknown);
-            return ResponseFuture::ready(response);
-        };
-        parts.extensions.insert(connection);
+        match self.resolver.resolve(&parts) {
+            Some(connection) => {
+                parts.extensions.insert(connection);
+            }
+            None if self.refuses => {
+                let response = self.refuser.refuse(&parts, RefusalKind::PeerUnknown);
+                return ResponseFuture::ready(response);
+            }
+            // Nobody's word is taken for it, not even one that came along.
+            None => {
+                parts.extensions.remove::<Connection>();
+            }
+        }
         ResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)))
     }
 }
@@ -122,6 +137,7 @@ impl<S: Clone, P, O, R> Clone for ConnectionService<S, P, O, R> {
             inner: self.inner.clone(),
             resolver: self.resolver.clone(),
             refuser: self.refuser.clone(),
+            refuses: self.refuses,
         }
     }
 }

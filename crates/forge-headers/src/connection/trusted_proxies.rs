@@ -56,10 +56,11 @@ pub enum ForwardedHeader {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct TrustedProxies {
-    networks: Arc<[IpNet]>,
+    networks: Arc<Networks>,
     header: ForwardedHeader,
     forwarded_proto: bool,
     forwarded_host: bool,
+    unix_socket: bool,
 }
 
 /// What [`TrustedProxies::resolve`] finds out.
@@ -84,10 +85,11 @@ impl TrustedProxies {
     /// Proxies in these networks, which write `X-Forwarded-For` and `X-Forwarded-Proto`.
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         Self {
-            networks: networks.into_iter().map(canonical).collect(),
+            networks: Arc::new(Networks::new(networks)),
             header: ForwardedHeader::XForwardedFor,
             forwarded_proto: true,
             forwarded_host: false,
+            unix_socket: false,
         }
     }
 
@@ -111,18 +113,46 @@ impl TrustedProxies {
         self
     }
 
+    /// Whether who connects to a Unix socket is one of the proxies. Default: no, whatever the
+    /// networks say of the address that stands for it.
+    pub fn unix_socket(mut self, trusted: bool) -> Self {
+        self.unix_socket = trusted;
+        self
+    }
+
+    pub(crate) fn networks(&self) -> &[IpNet] {
+        &self.networks.all
+    }
+
+    pub(crate) fn trusts_nobody(&self) -> bool {
+        self.networks.all.is_empty() && !self.unix_socket
+    }
+
+    pub(crate) fn reads_forwarded_host(&self) -> bool {
+        self.forwarded_host && !matches!(self.header, ForwardedHeader::Forwarded)
+    }
+
     /// Whether `address` belongs to one of the networks.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.networks.iter().any(|net| net.contains(&address))
+        self.networks.contain(address.to_canonical())
     }
 
     /// Who the client of a request from `peer` is, and what the proxy says about its request.
     #[must_use]
     pub fn resolve(&self, peer: IpAddr, headers: &HeaderMap) -> Resolved {
+        self.resolve_peer(peer, self.trusts(peer), headers)
+    }
+
+    /// The same for who connects to a Unix socket, with `peer` in place of its address.
+    #[must_use]
+    pub fn resolve_unix_socket(&self, peer: IpAddr, headers: &HeaderMap) -> Resolved {
+        self.resolve_peer(peer, self.unix_socket, headers)
+    }
+
+    fn resolve_peer(&self, peer: IpAddr, is_trusted: bool, headers: &HeaderMap) -> Resolved {
         let peer = peer.to_canonical();
-        if !self.trusts(peer) {
+        if !is_trusted {
             return Resolved {
                 client_ip: peer,
                 scheme: None,
@@ -157,11 +187,17 @@ impl TrustedProxies {
     }
 
     fn resolve_forwarded(&self, peer: IpAddr, headers: &HeaderMap) -> Resolved {
-        let elements = || forwarded::from_the_right(headers, FORWARDED).map(Element::parse);
-        let hops = elements().map(|element| element?.address());
+        let (mut first, mut last) = (None, None);
+        let hops = forwarded::from_the_right(headers, FORWARDED).map(|bytes| {
+            let element = Element::parse(bytes);
+            first.get_or_insert(element);
+            last = Some(element);
+            element?.address()
+        });
         let (client_ip, position) = self.walk(peer, hops);
         // The element that a trusted proxy wrote about the client.
-        let Some(element) = elements().nth(position) else {
+        let element = if position == 0 { first } else { last };
+        let Some(element) = element else {
             return Resolved {
                 client_ip,
                 scheme: None,
@@ -202,9 +238,55 @@ impl TrustedProxies {
 /// The element at `position` from the right, or the leftmost where the list is shorter, as when
 /// one proxy overwrites what the one before it wrote.
 fn written_at<'a>(headers: &'a HeaderMap, name: &HeaderName, position: usize) -> Option<&'a [u8]> {
-    forwarded::from_the_right(headers, name)
+    let read = forwarded::from_the_right(headers, name)
         .take(position + 1)
-        .last()
+        .last();
+    // Too long to be read is something else than not written.
+    read.or_else(|| forwarded::is_too_long(headers, name).then_some(b"".as_slice()))
+}
+
+/// Networks as numbers: mask and what is left under it.
+#[derive(Clone, Debug)]
+struct Networks {
+    all: Vec<IpNet>,
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
+}
+
+impl Networks {
+    fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
+        let all: Vec<_> = networks.into_iter().map(canonical).collect();
+        let v4 = all.iter().filter_map(|network| match network {
+            IpNet::V4(v4) => Some((v4.netmask().to_bits(), v4.network().to_bits())),
+            IpNet::V6(_) => None,
+        });
+        let v6 = all.iter().filter_map(|network| match network {
+            IpNet::V6(v6) => Some((v6.netmask().to_bits(), v6.network().to_bits())),
+            IpNet::V4(_) => None,
+        });
+        Self {
+            v4: v4.collect(),
+            v6: v6.collect(),
+            all,
+        }
+    }
+
+    fn contain(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => {
+                let bits = v4.to_bits();
+                self.v4
+                    .iter()
+                    .any(|(mask, network)| bits & mask == *network)
+            }
+            IpAddr::V6(v6) => {
+                let bits = v6.to_bits();
+                self.v6
+                    .iter()
+                    .any(|(mask, network)| bits & mask == *network)
+            }
+        }
+    }
 }
 
 /// An IPv4-mapped network as the IPv4 network it means.
@@ -365,6 +447,14 @@ mod tests {
         let resolved = resolve(r#"for="203.0.113.9, for=198.51.100.7;proto=https"#);
         assert_eq!(resolved.client_ip.to_string(), "198.51.100.7");
 
+        // All hops trusted: what stands to the left may be anyone's word.
+        let resolved = resolve(
+            "for=10.2.2.2;proto=https;host=evil.example, for=10.1.1.1;proto=http;host=a.example",
+        );
+        assert_eq!(resolved.client_ip.to_string(), PROXY);
+        assert_eq!(resolved.scheme, Some(Scheme::Http));
+        assert_eq!(resolved.host, Some("a.example".parse().ok()));
+
         // An address that a proxy hides: who it is stays unknown, over what does not.
         let resolved = resolve("for=203.0.113.9, for=unknown;proto=https");
         assert_eq!(resolved.client_ip.to_string(), PROXY);
@@ -376,6 +466,50 @@ mod tests {
             (resolved.scheme, resolved.host),
             (Some(Scheme::Http), Some(None))
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_network_is_the_same_as_numbers(networks: Vec<(IpAddr, u8)>, address: IpAddr) {
+            let networks: Vec<_> = networks
+                .into_iter()
+                .filter_map(|(ip, prefix)| IpNet::new(ip, prefix).ok())
+                .map(canonical)
+                .collect();
+            let address = address.to_canonical();
+            let expected = networks.iter().any(|network| network.contains(&address));
+            proptest::prop_assert_eq!(Networks::new(networks).contain(address), expected);
+        }
+    }
+
+    #[test]
+    fn networks_hold_their_edges() {
+        let networks = Networks::new(["0.0.0.0/0", "fd00::/8"].map(|net| net.parse().unwrap()));
+        assert!(networks.contain("255.255.255.255".parse().unwrap()));
+        assert!(networks.contain("fdff:ffff::".parse().unwrap()));
+        assert!(!networks.contain("fe00::".parse().unwrap()));
+        let one = Networks::new(["192.0.2.1/32".parse().unwrap()]);
+        assert!(one.contain("192.0.2.1".parse().unwrap()));
+        assert!(!one.contain("192.0.2.2".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_unix_socket_is_trusted_only_where_that_is_said() {
+        let lines = headers(&[
+            ("x-forwarded-for", "198.51.100.7"),
+            ("x-forwarded-proto", "https"),
+        ]);
+        let peer: IpAddr = "127.0.0.1".parse().unwrap();
+        let networks = TrustedProxies::new(["127.0.0.0/8".parse().unwrap()]);
+        let resolved = networks.resolve_unix_socket(peer, &lines);
+        assert_eq!((resolved.client_ip, resolved.scheme), (peer, None));
+
+        let socket = TrustedProxies::none().unix_socket(true);
+        let resolved = socket.resolve_unix_socket(peer, &lines);
+        assert_eq!(resolved.client_ip.to_string(), "198.51.100.7");
+        assert_eq!(resolved.scheme, Some(Scheme::Https));
+        // A TCP connection from this machine is another thing.
+        assert_eq!(socket.resolve(peer, &lines).client_ip, peer);
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use http::Method;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use crate::authority::Origin;
 use crate::cors::{Cors, Origins, Values};
+use crate::environment::Environment;
 use crate::error::CorsError;
+use crate::origin_pattern::{OriginPattern, is_local_with_port};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -16,6 +17,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[must_use]
 pub struct CorsBuilder {
     origins: Vec<String>,
+    development_origins: Vec<String>,
+    environment: Environment,
     any_origin: bool,
     methods: Vec<String>,
     headers: Vec<String>,
@@ -29,6 +32,8 @@ impl Default for CorsBuilder {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         Self {
             origins: Vec::new(),
+            development_origins: Vec::new(),
+            environment: Environment::default(),
             any_origin: false,
             methods: owned(&["GET", "HEAD", "POST"]),
             headers: Vec::new(),
@@ -47,10 +52,27 @@ impl Default for CorsBuilder {
 }
 
 impl CorsBuilder {
-    /// Allows these origins, such as `https://app.example.com` or `http://localhost:5173`. May be
+    /// Allows these origins, such as `https://app.example.com` or `https://*.example.com`. May be
     /// called several times.
     pub fn origins<T: Into<String>>(mut self, origins: impl IntoIterator<Item = T>) -> Self {
         self.origins.extend(origins.into_iter().map(Into::into));
+        self
+    }
+
+    /// Allows these origins too, but in [`Environment::Development`] only: this machine at ports
+    /// that are written out, such as `http://localhost:5173`. May be called several times.
+    pub fn development_origins<T: Into<String>>(
+        mut self,
+        origins: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.development_origins
+            .extend(origins.into_iter().map(Into::into));
+        self
+    }
+
+    /// Where the service runs. Default: [`Environment::Production`].
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
         self
     }
 
@@ -100,9 +122,11 @@ impl CorsBuilder {
     /// The policy. Without an origin it is [`Cors::none`].
     ///
     /// # Errors
-    /// [`CorsError`] for what is not an origin, a method or a header field; `null` and wildcards;
-    /// credentials with any origin, or with one that is neither https nor this machine; any
-    /// origin beside a list; `CONNECT`, `TRACE` and `TRACK`; a `max_age` of more than a day.
+    /// [`CorsError`] for what is not an origin, a method or a header field; `null`; a wildcard
+    /// that is not the leftmost label, or stands over a public suffix such as `co.uk`; credentials
+    /// with any origin, or with one that is neither https nor this machine; any origin beside a
+    /// list; an origin for development that is not this machine; `CONNECT`, `TRACE` and `TRACK`;
+    /// a `max_age` of more than a day.
     pub fn build(self) -> Result<Cors, CorsError> {
         if self.any_origin && self.credentials {
             return Err(CorsError::CredentialsWithAnyOrigin);
@@ -113,11 +137,22 @@ impl CorsBuilder {
         if self.max_age > DAY {
             return Err(CorsError::MaxAge);
         }
-        let origins = self
+        let parse = |origin| parse_origin(origin, self.credentials);
+        let mut origins = self
             .origins
             .into_iter()
-            .map(|origin| parse_origin(origin, self.credentials))
+            .map(parse)
             .collect::<Result<Vec<_>, _>>()?;
+        for origin in self.development_origins {
+            let is_local = is_local_with_port(&origin);
+            let pattern = parse(origin.clone())?;
+            if !is_local {
+                return Err(CorsError::NotLocal { origin });
+            }
+            if self.environment == Environment::Development {
+                origins.push(pattern);
+            }
+        }
         let methods = self
             .methods
             .into_iter()
@@ -147,17 +182,13 @@ impl CorsBuilder {
     }
 }
 
-fn parse_origin(text: String, credentials: bool) -> Result<Origin, CorsError> {
-    match text.parse::<Origin>() {
-        Ok(origin) if credentials && !origin.is_trustworthy() => {
-            Err(CorsError::InsecureOriginWithCredentials { origin: text })
-        }
-        Ok(origin) => Ok(origin),
-        Err(source) => Err(CorsError::Origin {
-            origin: text,
-            source,
-        }),
+fn parse_origin(text: String, credentials: bool) -> Result<OriginPattern, CorsError> {
+    let pattern = OriginPattern::parse(text)?;
+    if credentials && !pattern.is_trustworthy() {
+        let origin = pattern.to_string();
+        return Err(CorsError::InsecureOriginWithCredentials { origin });
     }
+    Ok(pattern)
 }
 
 fn parse_method(text: String) -> Result<Method, CorsError> {
@@ -231,6 +262,34 @@ mod tests {
                 },
             ),
             (
+                app().origins(["http://*.example.com"]).credentials(true),
+                CorsError::InsecureOriginWithCredentials {
+                    origin: "http://*.example.com".to_owned(),
+                },
+            ),
+            (
+                app().origins(["https://*.co.uk"]),
+                CorsError::PublicSuffix {
+                    origin: "https://*.co.uk".to_owned(),
+                },
+            ),
+            (
+                app().development_origins(["https://dev.example.com:5173"]),
+                CorsError::NotLocal {
+                    origin: "https://dev.example.com:5173".to_owned(),
+                },
+            ),
+            (
+                app().development_origins(["http://localhost"]),
+                CorsError::NotLocal {
+                    origin: "http://localhost".to_owned(),
+                },
+            ),
+            (
+                app().development_origins(["*"]),
+                origin_error("*", OriginError::Wildcard),
+            ),
+            (
                 app().methods(["trace"]),
                 CorsError::Method {
                     method: "trace".to_owned(),
@@ -262,6 +321,21 @@ mod tests {
             assert_eq!(builder.build().unwrap_err(), error);
         }
         assert!(app().max_age(DAY).build().is_ok());
+    }
+
+    #[test]
+    fn origins_for_development_are_allowed_there_only() {
+        let allowed = |environment| {
+            let cors = Cors::builder()
+                .origins(["https://app.example.com"])
+                .development_origins(["http://localhost:5173", "http://127.0.0.1:5173"])
+                .environment(environment)
+                .build()
+                .unwrap();
+            cors.listed().len()
+        };
+        assert_eq!(allowed(Environment::Production), 1);
+        assert_eq!(allowed(Environment::Development), 3);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, Entry, ORIGIN, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -24,6 +24,8 @@ const ACCESS_CONTROL: [HeaderName; 7] = [
 const VARY_PREFLIGHT: HeaderValue = HeaderValue::from_static(
     "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
 );
+
+const VARY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
 
 /// Whether the request is a browser's question, not the call itself (Fetch §3.3.2).
 pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
@@ -69,8 +71,12 @@ impl Cors {
     /// Writes the verdict into the response. What the handler said itself is taken out: there is
     /// one policy.
     pub(crate) fn apply(&self, headers: &mut HeaderMap, verdict: Option<HeaderValue>) {
-        for name in &ACCESS_CONTROL {
-            headers.remove(name);
+        // Seldom there, and looking for each of them by its hash takes longer than this.
+        let is_ours = |name: &HeaderName| name.as_str().starts_with("access-control-");
+        if headers.keys().any(is_ours) {
+            for name in &ACCESS_CONTROL {
+                headers.remove(name);
+            }
         }
         if let Some(origin) = verdict {
             self.allow(headers, origin);
@@ -118,6 +124,10 @@ impl Cors {
 
 /// Merges `Origin` into one `Vary`, unless it or `*` is there already.
 fn vary_by_origin(headers: &mut HeaderMap) {
+    if let Entry::Vacant(vacant) = headers.entry(VARY) {
+        vacant.insert(VARY_ORIGIN);
+        return;
+    }
     let lines: Vec<&[u8]> = headers
         .get_all(VARY)
         .iter()

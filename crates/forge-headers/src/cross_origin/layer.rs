@@ -7,6 +7,7 @@ use tower_layer::Layer;
 
 use crate::authority::Origin;
 use crate::cross_origin::service::{CrossOriginGuard, Policy};
+use crate::origin_pattern::OriginPattern;
 use crate::refusal::Problem;
 use crate::refuser::Refuser;
 
@@ -29,8 +30,8 @@ use crate::refuser::Refuser;
 /// request that has only an `Origin` is refused. `GET` handlers must not change anything.
 #[must_use]
 pub struct CrossOriginGuardLayer<O = (), R = Problem> {
-    policy: Arc<Policy>,
-    refuser: Refuser<O, R>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) refuser: Refuser<O, R>,
 }
 
 impl CrossOriginGuardLayer {
@@ -52,7 +53,9 @@ impl Default for CrossOriginGuardLayer {
 impl<O, R> CrossOriginGuardLayer<O, R> {
     /// Lets requests of this origin pass too. May be called several times.
     pub fn allow_origin(mut self, origin: Origin) -> Self {
-        Arc::make_mut(&mut self.policy).allowed.push(origin);
+        Arc::make_mut(&mut self.policy)
+            .allowed
+            .push(OriginPattern::Exact(origin));
         self
     }
 
@@ -86,7 +89,7 @@ impl<S, O, R> Layer<S> for CrossOriginGuardLayer<O, R> {
     fn layer(&self, inner: S) -> Self::Service {
         CrossOriginGuard {
             inner,
-            policy: Arc::clone(&self.policy),
+            policy: Some(Arc::clone(&self.policy)),
             refuser: self.refuser.clone(),
         }
     }

@@ -8,11 +8,11 @@ use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::authority::Origin;
 use crate::connection::Connection;
 use crate::cross_origin::is_allowed;
 use crate::future::ResponseFuture;
 use crate::on_refusal::OnRefusal;
+use crate::origin_pattern::OriginPattern;
 use crate::refusal::{Problem, RefusalKind, Respond};
 use crate::refuser::Refuser;
 
@@ -20,13 +20,14 @@ use crate::refuser::Refuser;
 /// [`CrossOriginGuardLayer`](crate::CrossOriginGuardLayer).
 pub struct CrossOriginGuard<S, O = (), R = Problem> {
     pub(crate) inner: S,
-    pub(crate) policy: Arc<Policy>,
+    /// `None` where the guard stands somewhere else.
+    pub(crate) policy: Option<Arc<Policy>>,
     pub(crate) refuser: Refuser<O, R>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
-    pub(crate) allowed: Vec<Origin>,
+    pub(crate) allowed: Vec<OriginPattern>,
     pub(crate) exempt: Vec<Box<str>>,
 }
 
@@ -54,7 +55,11 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        if self.policy.allows(&parts) {
+        if self
+            .policy
+            .as_ref()
+            .is_none_or(|policy| policy.allows(&parts))
+        {
             return ResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)));
         }
         ResponseFuture::ready(self.refuser.refuse(&parts, RefusalKind::CrossOrigin))
@@ -65,7 +70,7 @@ impl<S: Clone, O, R> Clone for CrossOriginGuard<S, O, R> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            policy: Arc::clone(&self.policy),
+            policy: self.policy.clone(),
             refuser: self.refuser.clone(),
         }
     }

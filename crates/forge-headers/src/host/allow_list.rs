@@ -1,8 +1,9 @@
 //! The hosts that the service answers for.
 
+use std::fmt;
 use std::sync::Arc;
 
-use crate::authority::{Host, split_port};
+use crate::authority::{Host, is_loopback_name, split_port};
 use crate::error::HostAllowListError;
 
 /// Host names with their ports, exact or with a `*.` in front.
@@ -28,7 +29,7 @@ pub struct HostAllowList {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+pub(crate) struct Entry {
     name: Name,
     port: Port,
 }
@@ -88,6 +89,15 @@ impl HostAllowList {
         }
     }
 
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Whether every entry means this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.entries.iter().all(Entry::is_loopback)
+    }
+
     /// Whether the list allows `host`.
     #[must_use]
     pub fn contains(&self, host: &Host) -> bool {
@@ -129,6 +139,22 @@ impl Entry {
         })
     }
 
+    pub(crate) fn is_wildcard(&self) -> bool {
+        matches!(self.name, Name::Below(_))
+    }
+
+    pub(crate) fn is_any_port(&self) -> bool {
+        self.port == Port::Any
+    }
+
+    pub(crate) fn is_loopback(&self) -> bool {
+        let name = match &self.name {
+            Name::Exact(name) => name,
+            Name::Below(suffix) => &suffix[1..],
+        };
+        is_loopback_name(name)
+    }
+
     fn matches(&self, host: &Host) -> bool {
         let name = match &self.name {
             Name::Exact(name) => **name == *host.name(),
@@ -143,6 +169,21 @@ impl Entry {
                 Some(requested) => requested == port,
                 None => matches!(port, 80 | 443),
             },
+        }
+    }
+}
+
+/// As it is written in a list.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Name::Exact(name) => f.write_str(name)?,
+            Name::Below(suffix) => write!(f, "*{suffix}")?,
+        }
+        match self.port {
+            Port::Default => Ok(()),
+            Port::Exact(port) => write!(f, ":{port}"),
+            Port::Any => f.write_str(":*"),
         }
     }
 }

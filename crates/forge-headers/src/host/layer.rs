@@ -72,6 +72,7 @@ impl<S, O, R> Layer<S> for HostAllowListLayer<O, R> {
             hosts: self.hosts.clone(),
             exempt: Arc::clone(&self.exempt),
             refuser: self.refuser.clone(),
+            needs_connection: false,
         }
     }
 }

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
+use crate::connection::Connection;
 use crate::future::ResponseFuture;
 use crate::host::allow_list::HostAllowList;
 use crate::host::effective_host;
@@ -22,10 +23,15 @@ pub struct HostAllowListService<S, O = (), R = Problem> {
     pub(crate) hosts: HostAllowList,
     pub(crate) exempt: Arc<[Box<str>]>,
     pub(crate) refuser: Refuser<O, R>,
+    /// Whether a request is refused whose peer is unknown.
+    pub(crate) needs_connection: bool,
 }
 
 impl<S, O, R> HostAllowListService<S, O, R> {
     fn check(&self, parts: &Parts) -> Result<(), RefusalKind> {
+        if self.needs_connection && parts.extensions.get::<Connection>().is_none() {
+            return Err(RefusalKind::PeerUnknown);
+        }
         if self.exempt.iter().any(|path| **path == *parts.uri.path()) {
             return Ok(());
         }
@@ -67,6 +73,7 @@ impl<S: Clone, O, R> Clone for HostAllowListService<S, O, R> {
             hosts: self.hosts.clone(),
             exempt: Arc::clone(&self.exempt),
             refuser: self.refuser.clone(),
+            needs_connection: self.needs_connection,
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::refuser::Refuser;
 /// A `GET` or `HEAD` in clear is redirected with 308 to the same host and path, when the host is
 /// on the allow-list; for another host it is refused as
 /// [`HostAllowListLayer`](crate::HostAllowListLayer) would. Every other method is refused with
-/// 403: its body and credentials have already travelled in clear, and a redirect would hide that.
+/// 403: its body and credentials have already travelled in clear, and a redirect would hide that
+/// (see [`redirect_other_methods`](Self::redirect_other_methods)).
 ///
 /// Belongs inside of a [`ConnectionLayer`](crate::ConnectionLayer), which knows the scheme: a
 /// request without a [`Connection`](crate::Connection) counts as one in clear.
@@ -31,11 +32,7 @@ impl HttpsLayer {
     /// A layer that redirects to `hosts`, to the default port.
     pub fn new(hosts: HostAllowList) -> Self {
         Self {
-            policy: Arc::new(Policy {
-                hosts,
-                port: None,
-                exempt: Vec::new(),
-            }),
+            policy: Arc::new(Policy::new(hosts)),
             refuser: Refuser::new(),
         }
     }
@@ -45,6 +42,13 @@ impl<O, R> HttpsLayer<O, R> {
     /// The port that https is served on. Default: 443, which is not written.
     pub fn port(mut self, port: impl Into<Option<u16>>) -> Self {
         Arc::make_mut(&mut self.policy).port = port.into();
+        self
+    }
+
+    /// Redirects requests of every method instead of refusing those other than `GET` and `HEAD`:
+    /// for clients that cannot be taught the new address. Default: no.
+    pub fn redirect_other_methods(mut self, redirect: bool) -> Self {
+        Arc::make_mut(&mut self.policy).redirect_other_methods = redirect;
         self
     }
 

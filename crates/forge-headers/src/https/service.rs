@@ -31,6 +31,9 @@ pub(crate) struct Policy {
     pub(crate) hosts: HostAllowList,
     pub(crate) port: Option<u16>,
     pub(crate) exempt: Vec<Box<str>>,
+    pub(crate) redirect_other_methods: bool,
+    /// Whether there is https at all.
+    pub(crate) enforce: bool,
 }
 
 enum Verdict {
@@ -40,7 +43,20 @@ enum Verdict {
 }
 
 impl Policy {
+    pub(crate) fn new(hosts: HostAllowList) -> Self {
+        Self {
+            hosts,
+            port: None,
+            exempt: Vec::new(),
+            redirect_other_methods: false,
+            enforce: true,
+        }
+    }
+
     fn judge(&self, parts: &Parts) -> Verdict {
+        if !self.enforce {
+            return Verdict::Pass;
+        }
         let https = parts
             .extensions
             .get::<Connection>()
@@ -48,7 +64,8 @@ impl Policy {
         if https || self.is_exempt(parts.uri.path()) {
             return Verdict::Pass;
         }
-        if !matches!(parts.method, Method::GET | Method::HEAD) {
+        let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+        if !is_read && !self.redirect_other_methods {
             return Verdict::Refuse(RefusalKind::InsecureTransport);
         }
         match effective_host(parts) {

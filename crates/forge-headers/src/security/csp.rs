@@ -4,8 +4,10 @@ use std::fmt;
 
 use http::HeaderValue;
 
+use crate::environment::Environment;
 use crate::error::CspError;
 use crate::security::nonce::CspNonce;
+use crate::security::reporting::ReportingEndpoint;
 use crate::security::source::Source;
 
 /// A directive whose value is a list of sources.
@@ -112,7 +114,13 @@ pub struct Csp {
     pieces: Vec<String>,
     /// Written at the end, over https only.
     upgrade: bool,
+    /// What the text was made of.
+    directives: Vec<(Directive, Vec<Source>)>,
+    requires_trusted_types: bool,
+    report_to: Option<ReportingEndpoint>,
 }
+
+const UPGRADE: &str = "upgrade-insecure-requests";
 
 impl Csp {
     /// Starts without a directive.
@@ -126,10 +134,26 @@ impl Csp {
         self.pieces.len() > 1
     }
 
+    /// The sources of a directive, where it is given.
+    pub(crate) fn sources(&self, directive: Directive) -> Option<&[Source]> {
+        let found = self.directives.iter().find(|(d, _)| *d == directive);
+        found.map(|(_, sources)| sources.as_slice())
+    }
+
+    pub(crate) fn requires_trusted_types(&self) -> bool {
+        self.requires_trusted_types
+    }
+
+    pub(crate) fn endpoint(&self) -> Option<&ReportingEndpoint> {
+        self.report_to.as_ref()
+    }
+
     /// The value of the field. Without a nonce the scripts that would need one are blocked.
     /// `None` where nothing is left to say.
     pub(crate) fn render(&self, nonce: Option<CspNonce>, https: bool) -> Option<HeaderValue> {
-        let mut value = self.pieces[0].clone();
+        let length: usize = self.pieces.iter().map(|piece| piece.len() + 40).sum();
+        let mut value = String::with_capacity(length + UPGRADE.len());
+        value.push_str(&self.pieces[0]);
         for piece in &self.pieces[1..] {
             match &nonce {
                 Some(nonce) => {
@@ -146,7 +170,7 @@ impl Csp {
             if !value.is_empty() {
                 value.push_str("; ");
             }
-            value.push_str("upgrade-insecure-requests");
+            value.push_str(UPGRADE);
         }
         let value = Some(value).filter(|value| !value.is_empty())?;
         HeaderValue::try_from(value).ok()
@@ -166,7 +190,11 @@ impl fmt::Display for Csp {
 #[must_use]
 pub struct CspBuilder {
     directives: Vec<(Directive, Vec<Source>)>,
-    trusted_types: bool,
+    only_in: Vec<(Environment, Directive, Vec<Source>)>,
+    environment: Environment,
+    require_trusted_types: bool,
+    trusted_types: Option<Vec<String>>,
+    report_to: Option<ReportingEndpoint>,
     upgrade: bool,
 }
 
@@ -210,9 +238,64 @@ impl CspBuilder {
         self
     }
 
+    /// Adds sources to a directive in one environment only, in place of `'none'` where that is
+    /// what it says: for what a development server needs.
+    ///
+    /// ```
+    /// use forge_headers::{Csp, Directive, Environment, Source};
+    ///
+    /// let csp = |environment| {
+    ///     Csp::builder()
+    ///         .default_src([Source::NONE])
+    ///         .connect_src([Source::SELF])
+    ///         .only_in(
+    ///             Environment::Development,
+    ///             Directive::ConnectSrc,
+    ///             ["ws://localhost:5173".into()],
+    ///         )
+    ///         .environment(environment)
+    ///         .build()
+    /// };
+    /// let text = csp(Environment::Development)?.to_string();
+    /// assert_eq!(text, "default-src 'none'; connect-src 'self' ws://localhost:5173");
+    /// let text = csp(Environment::Production)?.to_string();
+    /// assert_eq!(text, "default-src 'none'; connect-src 'self'");
+    /// # Ok::<(), forge_headers::CspError>(())
+    /// ```
+    pub fn only_in(
+        mut self,
+        environment: Environment,
+        directive: Directive,
+        sources: impl IntoIterator<Item = Source>,
+    ) -> Self {
+        let sources = sources.into_iter().collect();
+        self.only_in.push((environment, directive, sources));
+        self
+    }
+
+    /// Where the service runs. Default: [`Environment::Production`].
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
     /// `require-trusted-types-for 'script'`: no plain text reaches `innerHTML` and its like.
     pub fn require_trusted_types_for_script(mut self, require: bool) -> Self {
-        self.trusted_types = require;
+        self.require_trusted_types = require;
+        self
+    }
+
+    /// `trusted-types`: the policies that scripts may create, by name, once each unless
+    /// `'allow-duplicates'` is among them. No name means none at all.
+    pub fn trusted_types<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        self.trusted_types = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Where violations are reported: `report-to`, and `report-uri` for browsers without it. The
+    /// endpoint goes into [`SecurityHeaders`](crate::SecurityHeaders) too.
+    pub fn report_to(mut self, endpoint: &ReportingEndpoint) -> Self {
+        self.report_to = Some(endpoint.clone());
         self
     }
 
@@ -228,10 +311,26 @@ impl CspBuilder {
     /// # Errors
     /// [`CspError`], naming directive and value, for a value that ends the directive or the
     /// field; an unquoted or unknown keyword; a fixed nonce; `'none'` beside others; a directive
-    /// without a source or given twice; a nonce or hash where it means nothing; no directive.
-    pub fn build(self) -> Result<Csp, CspError> {
-        if self.directives.is_empty() && !self.trusted_types && !self.upgrade {
+    /// without a source or given twice; a nonce or hash where it means nothing; sources for one
+    /// environment of a directive that is not given; a name of a Trusted Types policy that is not
+    /// one; no directive.
+    pub fn build(mut self) -> Result<Csp, CspError> {
+        let says_more = self.require_trusted_types || self.trusted_types.is_some() || self.upgrade;
+        if self.directives.is_empty() && self.only_in.is_empty() && !says_more {
             return Err(CspError::Empty);
+        }
+        for (environment, directive, sources) in std::mem::take(&mut self.only_in) {
+            let name = directive.as_str();
+            check(directive, &sources)?;
+            let found = self.directives.iter_mut().find(|(d, _)| *d == directive);
+            let (_, given) = found.ok_or(CspError::NotGiven { directive: name })?;
+            if environment == self.environment {
+                given.retain(|source| !is_none(source));
+                given.extend(sources);
+            }
+        }
+        for name in self.trusted_types.iter().flatten() {
+            check_policy_name(name)?;
         }
         for (index, (directive, sources)) in self.directives.iter().enumerate() {
             let name = directive.as_str();
@@ -260,16 +359,31 @@ impl CspBuilder {
                 }
             }
         }
-        if self.trusted_types {
-            if !self.directives.is_empty() {
+        let mut add = |directive: &str| {
+            if !(pieces.is_empty() && piece.is_empty()) {
                 piece.push_str("; ");
             }
-            piece.push_str("require-trusted-types-for 'script'");
+            piece.push_str(directive);
+        };
+        if self.require_trusted_types {
+            add("require-trusted-types-for 'script'");
+        }
+        match &self.trusted_types {
+            Some(names) if names.is_empty() => add("trusted-types 'none'"),
+            Some(names) => add(&format!("trusted-types {}", names.join(" "))),
+            None => {}
+        }
+        if let Some(endpoint) = &self.report_to {
+            add(&format!("report-uri {}", endpoint.url()));
+            add(&format!("report-to {}", endpoint.name()));
         }
         pieces.push(piece);
         Csp {
             pieces,
             upgrade: self.upgrade,
+            directives: self.directives,
+            requires_trusted_types: self.require_trusted_types,
+            report_to: self.report_to,
         }
     }
 }
@@ -288,15 +402,35 @@ fn check(directive: Directive, sources: &[Source]) -> Result<(), CspError> {
             });
         }
     }
-    let is_none = |source: &Source| {
-        source
-            .text()
-            .is_some_and(|text| text.eq_ignore_ascii_case("'none'"))
-    };
     if sources.len() > 1 && sources.iter().any(is_none) {
         return Err(CspError::NoneWithOthers { directive: name });
     }
     Ok(())
+}
+
+fn is_none(source: &Source) -> bool {
+    source
+        .text()
+        .is_some_and(|text| text.eq_ignore_ascii_case("'none'"))
+}
+
+/// `tt-policy-name` (W3C Trusted Types §4.1.4), or the keyword that lets a name be used again.
+fn check_policy_name(name: &str) -> Result<(), CspError> {
+    let directive = "trusted-types";
+    let byte = |b: u8| {
+        b.is_ascii_alphanumeric()
+            || matches!(b, b'-' | b'#' | b'=' | b'_' | b'/' | b'@' | b'.' | b'%')
+    };
+    if name == "'allow-duplicates'" || (!name.is_empty() && name.bytes().all(byte)) {
+        return Ok(());
+    }
+    let value = name.to_owned();
+    let ends_nothing = |b: u8| b.is_ascii_graphic() && !matches!(b, b';' | b',');
+    Err(if name.bytes().all(ends_nothing) {
+        CspError::Malformed { directive, value }
+    } else {
+        CspError::Character { directive, value }
+    })
 }
 
 #[cfg(test)]
@@ -382,6 +516,83 @@ mod tests {
         ] {
             assert_eq!(builder.build(), Err(error));
         }
+    }
+
+    #[test]
+    fn names_the_policies_that_scripts_may_create_and_where_reports_go() {
+        let endpoint = ReportingEndpoint::new("csp", "/.well-known/csp-report").unwrap();
+        let base = || Csp::builder().default_src([Source::NONE]);
+        let csp = base()
+            .require_trusted_types_for_script(true)
+            .trusted_types(["app", "dompurify", "'allow-duplicates'"])
+            .report_to(&endpoint)
+            .upgrade_insecure_requests(true)
+            .build()
+            .unwrap();
+        assert_eq!(
+            rendered(&csp, None, true),
+            "default-src 'none'; require-trusted-types-for 'script'; \
+             trusted-types app dompurify 'allow-duplicates'; \
+             report-uri /.well-known/csp-report; report-to csp; upgrade-insecure-requests"
+        );
+        let csp = Csp::builder().trusted_types([""; 0]).build().unwrap();
+        assert_eq!(rendered(&csp, None, false), "trusted-types 'none'");
+        let directive = "trusted-types";
+        for name in [
+            "",
+            "*",
+            "'none'",
+            "app'",
+            "allow duplicates",
+            "a;b",
+            "a,b",
+            "ä",
+        ] {
+            let value = name.to_owned();
+            let error = base().trusted_types([name]).build().unwrap_err();
+            let expected = match name {
+                "" | "*" | "'none'" | "app'" => CspError::Malformed { directive, value },
+                _ => CspError::Character { directive, value },
+            };
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn what_one_environment_adds_is_checked_in_each() {
+        let csp = |sources: Vec<Source>, environment| {
+            Csp::builder()
+                .default_src([Source::NONE])
+                .only_in(Environment::Development, Directive::DefaultSrc, sources)
+                .environment(environment)
+                .build()
+                .map(|csp| csp.to_string())
+        };
+        let hmr = || vec!["ws://localhost:5173".into()];
+        assert_eq!(
+            csp(hmr(), Environment::Development).unwrap(),
+            "default-src ws://localhost:5173"
+        );
+        assert_eq!(
+            csp(hmr(), Environment::Production).unwrap(),
+            "default-src 'none'"
+        );
+        let wrong = || vec!["unsafe-eval".into()];
+        for environment in [Environment::Development, Environment::Production] {
+            assert_eq!(
+                csp(wrong(), environment),
+                Err(CspError::UnquotedKeyword {
+                    directive: "default-src",
+                    value: "unsafe-eval".to_owned(),
+                })
+            );
+        }
+        let missing = Csp::builder()
+            .default_src([Source::SELF])
+            .only_in(Environment::Development, Directive::ConnectSrc, hmr())
+            .build();
+        let directive = "connect-src";
+        assert_eq!(missing, Err(CspError::NotGiven { directive }));
     }
 
     proptest! {

@@ -20,6 +20,7 @@ pin_project! {
         pub(crate) inner: F,
         pub(crate) prebuilt: Arc<Prebuilt>,
         pub(crate) https: bool,
+        pub(crate) no_store: bool,
         pub(crate) nonce: Option<CspNonce>,
     }
 }
@@ -40,7 +41,12 @@ where
             Some(replacement) => &replacement.prebuilt,
             None => &*this.prebuilt,
         };
-        prebuilt.apply(response.headers_mut(), *this.https, *this.nonce);
+        prebuilt.apply(
+            response.headers_mut(),
+            *this.https,
+            *this.no_store,
+            *this.nonce,
+        );
         Poll::Ready(Ok(response))
     }
 }

@@ -42,6 +42,14 @@ impl Hsts {
         self
     }
 
+    pub(crate) fn max_age(self) -> Duration {
+        self.max_age
+    }
+
+    pub(crate) fn includes_sub_domains(self) -> bool {
+        self.include_sub_domains
+    }
+
     /// Asks to be built into browsers (hstspreload.org). That takes months to undo.
     ///
     /// # Errors

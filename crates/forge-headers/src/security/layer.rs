@@ -1,5 +1,6 @@
 //! The layer, and how one route differs from it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tower_layer::Layer;
@@ -15,10 +16,10 @@ use crate::security::service::SecurityHeadersService;
 ///
 /// The fields are made once; only a policy with [`Source::NONCE`](crate::Source::NONCE) costs
 /// something for each request.
-#[derive(Clone, Debug)]
 #[must_use]
-pub struct SecurityHeadersLayer {
+pub struct SecurityHeadersLayer<N = ()> {
     prebuilt: Arc<Prebuilt>,
+    session: Arc<N>,
 }
 
 impl SecurityHeadersLayer {
@@ -26,18 +27,56 @@ impl SecurityHeadersLayer {
     pub fn new(headers: SecurityHeaders) -> Self {
         Self {
             prebuilt: Arc::new(Prebuilt::new(headers)),
+            session: Arc::new(()),
         }
     }
 }
 
-impl<S> Layer<S> for SecurityHeadersLayer {
-    type Service = SecurityHeadersService<S>;
+impl<N> SecurityHeadersLayer<N> {
+    /// Adds `Cache-Control: no-store` to the responses to requests of which a
+    /// [`HasSession`](crate::HasSession) says so, where the handler set no `Cache-Control`: no
+    /// cache may hand one user's page to the next. Default: none.
+    ///
+    /// ```
+    /// use forge_headers::{CarriesCredentials, SecurityHeaders, SecurityHeadersLayer};
+    ///
+    /// let layer = SecurityHeadersLayer::new(SecurityHeaders::web_app())
+    ///     .no_store_when(CarriesCredentials);
+    /// ```
+    pub fn no_store_when<T>(self, session: T) -> SecurityHeadersLayer<T> {
+        SecurityHeadersLayer {
+            prebuilt: self.prebuilt,
+            session: Arc::new(session),
+        }
+    }
+}
+
+impl<S, N> Layer<S> for SecurityHeadersLayer<N> {
+    type Service = SecurityHeadersService<S, N>;
 
     fn layer(&self, inner: S) -> Self::Service {
         SecurityHeadersService {
             inner,
             prebuilt: Arc::clone(&self.prebuilt),
+            session: Arc::clone(&self.session),
         }
+    }
+}
+
+impl<N> Clone for SecurityHeadersLayer<N> {
+    fn clone(&self) -> Self {
+        Self {
+            prebuilt: Arc::clone(&self.prebuilt),
+            session: Arc::clone(&self.session),
+        }
+    }
+}
+
+impl<N> fmt::Debug for SecurityHeadersLayer<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecurityHeadersLayer")
+            .field("prebuilt", &self.prebuilt)
+            .finish_non_exhaustive()
     }
 }
 

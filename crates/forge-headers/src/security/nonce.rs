@@ -5,12 +5,15 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use crate::security::random;
+
 /// 128 bits in base64 without padding.
 const LEN: usize = 22;
 
 /// The nonce of this request, for the `nonce` attribute of the page's scripts and styles.
 ///
-/// 128 random bits from the operating system, fresh for every request.
+/// 128 random bits, fresh for every request, from a generator (ChaCha20) that the operating system
+/// keys for each thread and again after every 4096 nonces.
 /// [`SecurityHeadersLayer`](crate::SecurityHeadersLayer) puts it into the request's extensions
 /// when its policy uses [`Source::NONCE`](crate::Source::NONCE); with the feature `axum` it is an
 /// extractor too, which answers 500 where there is none.
@@ -22,13 +25,13 @@ pub struct CspNonce([u8; LEN]);
 impl CspNonce {
     /// `None` where the operating system gives no randomness.
     pub(crate) fn generate() -> Option<Self> {
-        let mut random = [0; 16];
-        if let Err(error) = getrandom::fill(&mut random) {
+        let mut bytes = [0; 16];
+        if let Err(error) = random::fill(&mut bytes) {
             tracing::error!(%error, "no randomness for a nonce: scripts of this response are blocked");
             return None;
         }
         let mut text = [0; LEN];
-        STANDARD_NO_PAD.encode_slice(random, &mut text).ok()?;
+        STANDARD_NO_PAD.encode_slice(bytes, &mut text).ok()?;
         Some(Self(text))
     }
 

@@ -9,16 +9,29 @@ use http::header::{
 use crate::security::SecurityHeaders;
 use crate::security::csp::Csp;
 use crate::security::nonce::CspNonce;
+use crate::security::reporting::ReportingEndpoint;
 use crate::security::values::{
-    CrossOriginEmbedderPolicy, CrossOriginOpenerPolicy, CrossOriginResourcePolicy, FrameOptions,
-    ReferrerPolicy,
+    CrossOriginEmbedderPolicy, CrossOriginOpenerPolicy, CrossOriginResourcePolicy,
+    DocumentIsolationPolicy, FrameOptions, IntegrityPolicy, ReferrerPolicy,
 };
 
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const COOP_REPORT_ONLY: HeaderName =
+    HeaderName::from_static("cross-origin-opener-policy-report-only");
 const COEP: HeaderName = HeaderName::from_static("cross-origin-embedder-policy");
+const COEP_REPORT_ONLY: HeaderName =
+    HeaderName::from_static("cross-origin-embedder-policy-report-only");
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const ORIGIN_AGENT_CLUSTER: HeaderName = HeaderName::from_static("origin-agent-cluster");
+const DIP: HeaderName = HeaderName::from_static("document-isolation-policy");
+const DIP_REPORT_ONLY: HeaderName =
+    HeaderName::from_static("document-isolation-policy-report-only");
+const INTEGRITY_POLICY: HeaderName = HeaderName::from_static("integrity-policy");
+const INTEGRITY_POLICY_REPORT_ONLY: HeaderName =
+    HeaderName::from_static("integrity-policy-report-only");
+const REPORTING_ENDPOINTS: HeaderName = HeaderName::from_static("reporting-endpoints");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const X_POWERED_BY: HeaderName = HeaderName::from_static("x-powered-by");
 
 /// What [`SecurityHeaders`] amount to.
@@ -60,7 +73,13 @@ impl Prebuilt {
     }
 
     /// Adds the fields to those of a response. What is there already stays, unless it is forced.
-    pub(crate) fn apply(&self, response: &mut HeaderMap, https: bool, nonce: Option<CspNonce>) {
+    pub(crate) fn apply(
+        &self,
+        response: &mut HeaderMap,
+        https: bool,
+        no_store: bool,
+        nonce: Option<CspNonce>,
+    ) {
         if self.remove_server {
             response.remove(SERVER);
             response.remove(X_POWERED_BY);
@@ -80,6 +99,9 @@ impl Prebuilt {
                 fields.insert(name.clone(), value);
             }
         }
+        if no_store {
+            fields.insert(CACHE_CONTROL, NO_STORE);
+        }
         // `extend` replaces: the response's own fields win over the policy's.
         fields.extend(std::mem::take(response));
         *response = fields;
@@ -95,6 +117,22 @@ fn fields(policy: &SecurityHeaders, https: bool) -> HeaderMap {
         }
     };
     let word = |word: &'static str, send: bool| send.then(|| HeaderValue::from_static(word));
+    // A structured field's item, with where its violations are reported (RFC 8941 §3.3.3).
+    let item = |word: Option<&'static str>| match (word, &policy.report_to) {
+        (Some(word), Some(endpoint)) => {
+            HeaderValue::try_from(format!(r#"{word}; report-to="{}""#, endpoint.name())).ok()
+        }
+        (word, _) => word.map(HeaderValue::from_static),
+    };
+    let integrity = |policies: Option<IntegrityPolicy>| {
+        let word = policies?.as_str();
+        match &policy.report_to {
+            Some(endpoint) => {
+                HeaderValue::try_from(format!("{word}, endpoints=({})", endpoint.name())).ok()
+            }
+            None => Some(HeaderValue::from_static(word)),
+        }
+    };
     let fixed_csp = |csp: &Option<Csp>| {
         csp.as_ref()
             .filter(|csp| !csp.uses_nonce())
@@ -117,7 +155,10 @@ fn fields(policy: &SecurityHeaders, https: bool) -> HeaderMap {
     );
     set(
         X_FRAME_OPTIONS,
-        policy.frame_options.map(FrameOptions::value),
+        policy
+            .frame_options
+            .map(FrameOptions::as_str)
+            .map(HeaderValue::from_static),
     );
     set(
         X_CONTENT_TYPE_OPTIONS,
@@ -125,7 +166,10 @@ fn fields(policy: &SecurityHeaders, https: bool) -> HeaderMap {
     );
     set(
         REFERRER_POLICY,
-        policy.referrer_policy.map(ReferrerPolicy::value),
+        policy
+            .referrer_policy
+            .map(ReferrerPolicy::as_str)
+            .map(HeaderValue::from_static),
     );
     set(
         PERMISSIONS_POLICY,
@@ -136,21 +180,74 @@ fn fields(policy: &SecurityHeaders, https: bool) -> HeaderMap {
     );
     set(
         COOP,
-        policy
-            .cross_origin_opener_policy
-            .map(CrossOriginOpenerPolicy::value),
+        item(
+            policy
+                .cross_origin_opener_policy
+                .map(CrossOriginOpenerPolicy::as_str),
+        ),
+    );
+    set(
+        COOP_REPORT_ONLY,
+        item(
+            policy
+                .cross_origin_opener_policy_report_only
+                .map(CrossOriginOpenerPolicy::as_str),
+        ),
     );
     set(
         COEP,
-        policy
-            .cross_origin_embedder_policy
-            .map(CrossOriginEmbedderPolicy::value),
+        item(
+            policy
+                .cross_origin_embedder_policy
+                .map(CrossOriginEmbedderPolicy::as_str),
+        ),
+    );
+    set(
+        COEP_REPORT_ONLY,
+        item(
+            policy
+                .cross_origin_embedder_policy_report_only
+                .map(CrossOriginEmbedderPolicy::as_str),
+        ),
+    );
+    set(
+        DIP,
+        item(
+            policy
+                .document_isolation_policy
+                .map(DocumentIsolationPolicy::as_str),
+        ),
+    );
+    set(
+        DIP_REPORT_ONLY,
+        item(
+            policy
+                .document_isolation_policy_report_only
+                .map(DocumentIsolationPolicy::as_str),
+        ),
+    );
+    set(INTEGRITY_POLICY, integrity(policy.integrity_policy));
+    set(
+        INTEGRITY_POLICY_REPORT_ONLY,
+        integrity(policy.integrity_policy_report_only),
+    );
+    let endpoints: Vec<_> = policy
+        .reporting_endpoints
+        .iter()
+        .map(ReportingEndpoint::to_string)
+        .collect();
+    set(
+        REPORTING_ENDPOINTS,
+        (!endpoints.is_empty())
+            .then(|| HeaderValue::try_from(endpoints.join(", ")).ok())
+            .flatten(),
     );
     set(
         CORP,
         policy
             .cross_origin_resource_policy
-            .map(CrossOriginResourcePolicy::value),
+            .map(CrossOriginResourcePolicy::as_str)
+            .map(HeaderValue::from_static),
     );
     set(
         ORIGIN_AGENT_CLUSTER,
@@ -178,7 +275,7 @@ mod tests {
         for (name, value) in own {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        Prebuilt::new(policy).apply(&mut headers, https, CspNonce::generate());
+        Prebuilt::new(policy).apply(&mut headers, https, false, CspNonce::generate());
         headers
     }
 
@@ -289,6 +386,57 @@ mod tests {
         assert!(headers.contains_key("x-other"));
         let headers = applied(SecurityHeaders::empty(), true, &own);
         assert_eq!(headers.len(), own.len());
+    }
+
+    #[test]
+    fn every_isolation_policy_has_a_report_only_form_and_names_the_endpoint() {
+        let endpoint = ReportingEndpoint::new("main", "/reports").unwrap();
+        let other = ReportingEndpoint::new("csp", "https://r.example/csp").unwrap();
+        let policy = SecurityHeaders::empty()
+            .cross_origin_opener_policy(CrossOriginOpenerPolicy::SameOriginAllowPopups)
+            .cross_origin_opener_policy_report_only(CrossOriginOpenerPolicy::SameOrigin)
+            .cross_origin_embedder_policy(CrossOriginEmbedderPolicy::Credentialless)
+            .cross_origin_embedder_policy_report_only(CrossOriginEmbedderPolicy::RequireCorp)
+            .document_isolation_policy(DocumentIsolationPolicy::IsolateAndCredentialless)
+            .document_isolation_policy_report_only(DocumentIsolationPolicy::IsolateAndRequireCorp)
+            .integrity_policy(IntegrityPolicy::Scripts)
+            .integrity_policy_report_only(IntegrityPolicy::ScriptsAndStyles);
+        let lines = |policy: SecurityHeaders| {
+            let headers = applied(policy, true, &[]);
+            let mut lines: Vec<_> = headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+                .collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(
+            lines(policy.clone()),
+            [
+                "cross-origin-embedder-policy-report-only: require-corp",
+                "cross-origin-embedder-policy: credentialless",
+                "cross-origin-opener-policy-report-only: same-origin",
+                "cross-origin-opener-policy: same-origin-allow-popups",
+                "document-isolation-policy-report-only: isolate-and-require-corp",
+                "document-isolation-policy: isolate-and-credentialless",
+                "integrity-policy-report-only: blocked-destinations=(script style)",
+                "integrity-policy: blocked-destinations=(script)",
+            ]
+        );
+        assert_eq!(
+            lines(policy.report_to(endpoint).reporting_endpoint(other)),
+            [
+                r#"cross-origin-embedder-policy-report-only: require-corp; report-to="main""#,
+                r#"cross-origin-embedder-policy: credentialless; report-to="main""#,
+                r#"cross-origin-opener-policy-report-only: same-origin; report-to="main""#,
+                r#"cross-origin-opener-policy: same-origin-allow-popups; report-to="main""#,
+                r#"document-isolation-policy-report-only: isolate-and-require-corp; report-to="main""#,
+                r#"document-isolation-policy: isolate-and-credentialless; report-to="main""#,
+                "integrity-policy-report-only: blocked-destinations=(script style), endpoints=(main)",
+                "integrity-policy: blocked-destinations=(script), endpoints=(main)",
+                r#"reporting-endpoints: main="/reports", csp="https://r.example/csp""#,
+            ]
+        );
     }
 
     #[test]

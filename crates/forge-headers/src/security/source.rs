@@ -90,6 +90,15 @@ impl Source {
         }
     }
 
+    /// Whether the source is text in single quotes: a keyword or a hash.
+    pub(crate) fn is_quoted(&self) -> bool {
+        self.text().is_some_and(|text| text.starts_with('\''))
+    }
+
+    pub(crate) fn is_hash(&self) -> bool {
+        self.is_quoted() && is_hash(self.text().unwrap_or_default().trim_matches('\''))
+    }
+
     /// Whether the source says something about code: keywords other than `'self'` and `'none'`,
     /// the nonce and hashes.
     pub(crate) fn is_about_code(&self) -> bool {

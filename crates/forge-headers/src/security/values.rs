@@ -1,7 +1,5 @@
 //! The fields whose value is one of a few words.
 
-use http::HeaderValue;
-
 /// `X-Frame-Options` (RFC 7034).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -13,11 +11,11 @@ pub enum FrameOptions {
 }
 
 impl FrameOptions {
-    pub(crate) fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::Deny => "DENY",
             Self::SameOrigin => "SAMEORIGIN",
-        })
+        }
     }
 }
 
@@ -37,13 +35,13 @@ pub enum ReferrerPolicy {
 }
 
 impl ReferrerPolicy {
-    pub(crate) fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::NoReferrer => "no-referrer",
             Self::SameOrigin => "same-origin",
             Self::StrictOrigin => "strict-origin",
             Self::StrictOriginWhenCrossOrigin => "strict-origin-when-cross-origin",
-        })
+        }
     }
 }
 
@@ -62,13 +60,13 @@ pub enum CrossOriginOpenerPolicy {
 }
 
 impl CrossOriginOpenerPolicy {
-    pub(crate) fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::SameOrigin => "same-origin",
             Self::SameOriginAllowPopups => "same-origin-allow-popups",
             Self::NoopenerAllowPopups => "noopener-allow-popups",
             Self::UnsafeNone => "unsafe-none",
-        })
+        }
     }
 }
 
@@ -85,12 +83,12 @@ pub enum CrossOriginEmbedderPolicy {
 }
 
 impl CrossOriginEmbedderPolicy {
-    pub(crate) fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::RequireCorp => "require-corp",
             Self::Credentialless => "credentialless",
             Self::UnsafeNone => "unsafe-none",
-        })
+        }
     }
 }
 
@@ -107,11 +105,54 @@ pub enum CrossOriginResourcePolicy {
 }
 
 impl CrossOriginResourcePolicy {
-    pub(crate) fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::SameOrigin => "same-origin",
             Self::SameSite => "same-site",
             Self::CrossOrigin => "cross-origin",
-        })
+        }
+    }
+}
+
+/// `Document-Isolation-Policy` (W3C Document Isolation Policy): cross-origin isolation of one
+/// document, whatever those around it do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DocumentIsolationPolicy {
+    /// Isolated; embeds what other origins allow it to.
+    IsolateAndRequireCorp,
+    /// Isolated; embeds from other origins without credentials.
+    IsolateAndCredentialless,
+    /// No isolation.
+    None,
+}
+
+impl DocumentIsolationPolicy {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::IsolateAndRequireCorp => "isolate-and-require-corp",
+            Self::IsolateAndCredentialless => "isolate-and-credentialless",
+            Self::None => "none",
+        }
+    }
+}
+
+/// `Integrity-Policy` (W3C Subresource Integrity §3.7): what is not loaded without an `integrity`
+/// attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IntegrityPolicy {
+    /// Scripts.
+    Scripts,
+    /// Scripts and style sheets.
+    ScriptsAndStyles,
+}
+
+impl IntegrityPolicy {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Scripts => "blocked-destinations=(script)",
+            Self::ScriptsAndStyles => "blocked-destinations=(script style)",
+        }
     }
 }
