@@ -9,6 +9,7 @@ use crate::MAX_POLICIES;
 use crate::error::StoreError;
 use crate::gcra::seconds_up;
 use crate::key::KeyClass;
+use crate::quota::Quota;
 use crate::store::Verdict;
 
 /// What one policy said.
@@ -21,6 +22,10 @@ pub struct PolicyVerdict {
     pub policy: Arc<str>,
     /// What kind of key it counted.
     pub key_class: KeyClass,
+    /// The quota that held for the key.
+    pub quota: Quota,
+    /// Whether the policy has no say.
+    pub shadow: bool,
     /// What the store said.
     pub verdict: Verdict,
 }
@@ -66,9 +71,16 @@ impl Decision {
         }
     }
 
-    /// The policies that had not enough left.
+    /// The policies that had not enough left and therefore refused.
     pub fn violated(&self) -> impl Iterator<Item = &PolicyVerdict> {
-        self.verdicts().iter().filter(|of| !of.verdict.allowed)
+        let verdicts = self.verdicts().iter();
+        verdicts.filter(|of| !of.verdict.allowed && !of.shadow)
+    }
+
+    /// The policies in shadow that would have refused.
+    pub fn would_refuse(&self) -> impl Iterator<Item = &PolicyVerdict> {
+        let verdicts = self.verdicts().iter();
+        verdicts.filter(|of| !of.verdict.allowed && of.shadow)
     }
 
     /// After a refusal, the whole seconds after which the same request passes: rounded up and at
@@ -77,5 +89,16 @@ impl Decision {
     pub fn retry_after(&self) -> Option<Duration> {
         let wait = self.violated().map(|of| of.verdict.wait).max()?;
         Some(Duration::from_secs(seconds_up(wait).max(1)))
+    }
+
+    /// One word for metrics and logs.
+    #[must_use]
+    pub const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Admitted(_) => "admitted",
+            Self::Refused(_) => "refused",
+            Self::Unidentified { .. } => "unidentified",
+            Self::Undecided { .. } => "undecided",
+        }
     }
 }

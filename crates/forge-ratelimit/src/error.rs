@@ -57,3 +57,15 @@ pub enum StoreError {
     #[error("rate limit store unavailable")]
     Unavailable(#[source] BoxError),
 }
+
+/// Why a key could not be looked at or adjusted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdjustError {
+    /// The limiter has no policy of that name.
+    #[error("no policy of that name")]
+    UnknownPolicy,
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

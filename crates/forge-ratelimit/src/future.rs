@@ -5,20 +5,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use arrayvec::ArrayVec;
-use http::header::RETRY_AFTER;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::MAX_POLICIES;
-use crate::decision::{Decision, PolicyVerdict};
-use crate::fields;
-use crate::limiter::RateLimiter;
+use crate::fields::Fields;
+use crate::limiter::Rules;
 use crate::on_decision::OnDecision;
-use crate::refusal::{Refusal, Respond};
-use crate::service::RateLimit;
+use crate::refusal::Respond;
+use crate::service::{RateLimit, Settled};
 use crate::store::{Charges, Store};
 
 pin_project! {
@@ -29,29 +25,28 @@ pin_project! {
         S: Store,
     {
         #[pin]
-        state: State<S::Future, I::Future>,
-        // What is needed until the decision is there.
-        waiting: Option<Waiting<I, S, O, R, ReqBody>>,
-        // What is needed to write the fields into the response.
-        limiter: RateLimiter<S>,
-        verdicts: ArrayVec<PolicyVerdict, MAX_POLICIES>,
+        state: State<S::Future, I::Future, I::Response, Pending<I, S, O, R, ReqBody>>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<C, F> {
-        Unidentified { policy: Option<Arc<str>> },
-        Deciding { #[pin] charge: C },
-        Calling { #[pin] future: F },
+    enum State<C, F, B, P> {
+        Refused { response: Option<B> },
+        // Boxed: a store that has to be waited for costs more than an allocation, and one in
+        // memory is never waited for.
+        Deciding { #[pin] charge: C, pending: Option<Box<P>> },
+        Calling { #[pin] future: F, fields: Option<Fields> },
     }
 }
 
-struct Waiting<I, S, O, R, ReqBody> {
-    service: RateLimit<I, S, O, R>,
-    parts: Parts,
-    body: ReqBody,
-    charges: Charges,
+/// What is needed until the decision is there.
+pub(crate) struct Pending<I, S, O, R, ReqBody> {
+    pub(crate) service: RateLimit<I, S, O, R>,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) parts: Parts,
+    pub(crate) body: ReqBody,
+    pub(crate) charges: Charges,
 }
 
 impl<I, S, O, R, ReqBody> ResponseFuture<I, S, O, R, ReqBody>
@@ -59,36 +54,23 @@ where
     I: Service<Request<ReqBody>>,
     S: Store,
 {
-    pub(crate) fn new(
-        service: RateLimit<I, S, O, R>,
-        parts: Parts,
-        body: ReqBody,
-        charges: Result<Charges, Arc<str>>,
-    ) -> Self {
-        let limiter = service.limiter.clone();
-        let (state, charges) = match charges {
-            Ok(charges) => {
-                let charge = service.limiter.store().charge(charges.clone());
-                (State::Deciding { charge }, charges)
-            }
-            Err(policy) => (
-                State::Unidentified {
-                    policy: Some(policy),
-                },
-                Charges::new(),
-            ),
-        };
-        let waiting = Waiting {
-            service,
-            parts,
-            body,
-            charges,
-        };
+    pub(crate) fn refused(response: I::Response) -> Self {
+        let response = Some(response);
         Self {
-            state,
-            waiting: Some(waiting),
-            limiter,
-            verdicts: ArrayVec::new(),
+            state: State::Refused { response },
+        }
+    }
+
+    pub(crate) fn calling(future: I::Future, fields: Option<Fields>) -> Self {
+        Self {
+            state: State::Calling { future, fields },
+        }
+    }
+
+    pub(crate) fn deciding(charge: S::Future, pending: Pending<I, S, O, R, ReqBody>) -> Self {
+        let pending = Some(Box::new(pending));
+        Self {
+            state: State::Deciding { charge, pending },
         }
     }
 }
@@ -103,66 +85,41 @@ where
     type Output = Result<I::Response, I::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let mut state = self.project().state;
         loop {
-            let verdicts = match this.state.as_mut().project() {
-                StateProj::Calling { future } => {
-                    let mut response = ready!(future.poll(cx))?;
-                    fields::append(response.headers_mut(), this.limiter, this.verdicts);
+            let (verdicts, pending) = match state.as_mut().project() {
+                StateProj::Refused { response } => {
+                    let response = response.take().expect("polled after completion");
                     return Poll::Ready(Ok(response));
                 }
-                StateProj::Deciding { charge } => Ok(ready!(charge.poll(cx))),
-                StateProj::Unidentified { policy } => {
-                    Err(policy.take().expect("polled after completion"))
+                StateProj::Calling { future, fields } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    if let Some(fields) = fields.take() {
+                        fields.append_to(response.headers_mut());
+                    }
+                    return Poll::Ready(Ok(response));
                 }
+                StateProj::Deciding { charge, pending } => (ready!(charge.poll(cx)), pending),
             };
-            let waiting = this.waiting.take().expect("a decision is taken once");
-            let Waiting {
+            let pending = pending.take().expect("a decision is taken once");
+            let Pending {
                 mut service,
-                parts,
+                rules,
+                mut parts,
                 body,
                 charges,
-            } = waiting;
+            } = *pending;
             let decision = match verdicts {
-                Ok(verdicts) => this.limiter.decision(&charges, verdicts),
-                Err(policy) => Decision::Unidentified { policy },
+                Ok(verdicts) => rules.decision(&charges, Ok(&verdicts)),
+                Err(error) => rules.decision(&charges, Err(error)),
             };
-            service.on_decision.on_decision(&parts, &decision);
-            if !decision.is_admitted() {
-                let refusal = refusal(&decision);
-                let mut response = service.responder.respond(&parts, &refusal);
-                fields::append(response.headers_mut(), this.limiter, decision.verdicts());
-                return Poll::Ready(Ok(response));
+            match service.settle(&rules, &charges, &decision, &mut parts) {
+                Settled::Refused(response) => return Poll::Ready(Ok(response)),
+                Settled::Admitted(fields) => {
+                    let future = service.inner.call(Request::from_parts(parts, body));
+                    state.set(State::Calling { future, fields });
+                }
             }
-            if let Decision::Admitted(verdicts) = decision {
-                *this.verdicts = verdicts;
-            }
-            let future = service.inner.call(Request::from_parts(parts, body));
-            this.state.set(State::Calling { future });
-        }
-    }
-}
-
-fn refusal(decision: &Decision) -> Refusal {
-    match decision {
-        Decision::Unidentified { policy } => {
-            tracing::warn!(%policy, "request refused: its rate limit key cannot be read");
-            Refusal::unidentified()
-        }
-        Decision::Undecided { error, .. } => {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                "request refused: no verdict"
-            );
-            Refusal::undecided().with_header(RETRY_AFTER, HeaderValue::from_static("1"))
-        }
-        Decision::Admitted(_) | Decision::Refused(_) => {
-            let violated = decision
-                .violated()
-                .map(|of| Arc::clone(&of.policy))
-                .collect();
-            let wait = decision.retry_after().unwrap_or_default().as_secs();
-            Refusal::quota_exceeded(violated).with_header(RETRY_AFTER, HeaderValue::from(wait))
         }
     }
 }

@@ -20,7 +20,28 @@ pub(crate) enum Outcome {
     },
     /// It does not, and would after `wait` nanoseconds. `tat` is the state no charge has changed,
     /// brought within one bucket of now: a clock that was ahead for a while locks nobody out.
-    Exceeds { tat: u64, remaining: u32, wait: u64 },
+    Exceeds {
+        tat: u64,
+        remaining: u32,
+        wait: u64,
+        blocked: bool,
+    },
+}
+
+impl Outcome {
+    pub(crate) fn fits(&self) -> bool {
+        matches!(self, Self::Fits { .. })
+    }
+
+    /// The key is under a block that ends `wait` from now.
+    pub(crate) fn blocked(now: u64, wait: u64) -> Self {
+        Self::Exceeds {
+            tat: now.saturating_add(wait),
+            remaining: 0,
+            wait,
+            blocked: true,
+        }
+    }
 }
 
 /// Decides whether `weight` units fit at time `now` into a bucket whose state is `tat`.
@@ -32,32 +53,39 @@ pub(crate) fn decide(quota: &Quota, tat: u64, now: u64, weight: NonZeroU32) -> O
     let cost = interval.saturating_mul(u64::from(weight.get()));
     let after = debt.saturating_add(cost);
     if after <= capacity {
-        let remaining = units(capacity - after, interval);
+        let (free, part) = ((capacity - after) / interval, (capacity - after) % interval);
         Outcome::Fits {
             tat: now.saturating_add(after),
-            remaining,
-            next_unit: next_unit(after, interval),
+            remaining: units(free),
+            // The bucket is so many whole intervals large.
+            next_unit: interval - part,
         }
     } else {
         Outcome::Exceeds {
             tat: now.saturating_add(debt),
-            remaining: units(capacity - debt, interval),
+            remaining: units((capacity - debt) / interval),
             wait: after - capacity,
+            blocked: false,
         }
     }
 }
 
-fn units(free: u64, interval: u64) -> u32 {
-    u32::try_from(free / interval).unwrap_or(u32::MAX)
+/// The state after `units` more, or fewer where negative, than there were; the debt stays between
+/// none and the whole bucket.
+pub(crate) fn shift(quota: &Quota, tat: u64, now: u64, units: i64) -> u64 {
+    let capacity = quota.interval_nanos() * u64::from(quota.burst().get());
+    let debt = tat.saturating_sub(now).min(capacity);
+    let by = quota.interval_nanos().saturating_mul(units.unsigned_abs());
+    let debt = if units < 0 {
+        debt.saturating_sub(by)
+    } else {
+        debt.saturating_add(by).min(capacity)
+    };
+    now.saturating_add(debt)
 }
 
-/// Nanoseconds until one more unit is there; none when the bucket is full.
-fn next_unit(debt: u64, interval: u64) -> u64 {
-    match debt % interval {
-        0 if debt == 0 => 0,
-        0 => interval,
-        part => part,
-    }
+fn units(free: u64) -> u32 {
+    u32::try_from(free).unwrap_or(u32::MAX)
 }
 
 /// Whole seconds, rounded up, so that who waits that long is not early.
@@ -94,7 +122,8 @@ mod tests {
             Outcome::Exceeds {
                 tat,
                 remaining: 0,
-                wait: SECOND
+                wait: SECOND,
+                blocked: false,
             }
         );
         assert!(matches!(
@@ -113,6 +142,10 @@ mod tests {
             for tat in [0, 1, u64::MAX - 1, u64::MAX] {
                 for weight in [ONE, NonZeroU32::MAX] {
                     decide(&Quota::ADMIN, tat, now, weight);
+                    for units in [i64::MIN, -1, 0, 1, i64::MAX] {
+                        let shifted = shift(&Quota::ADMIN, tat, now, units);
+                        assert!(shifted >= now);
+                    }
                 }
             }
         }

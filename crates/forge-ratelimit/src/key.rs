@@ -3,7 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use http::Method;
 use http::request::Parts;
+
+use crate::hash::SipHasher;
 
 /// Bytes of a key that are held in place; longer keys are allocated.
 const INLINE: usize = 46;
@@ -20,6 +23,10 @@ pub enum KeyClass {
     Session,
     /// An API key.
     ApiKey,
+    /// An endpoint: a method and a route.
+    Route,
+    /// A tool that agents call.
+    Tool,
     /// Everybody together.
     Global,
     /// Something of the application's own.
@@ -35,8 +42,24 @@ impl KeyClass {
             Self::User => "user",
             Self::Session => "session",
             Self::ApiKey => "api_key",
+            Self::Route => "route",
+            Self::Tool => "tool",
             Self::Global => "global",
             Self::Other(name) => name,
+        }
+    }
+
+    /// A number for each class, and the name of one of the application's own.
+    const fn number(&self) -> (u8, &'static str) {
+        match self {
+            Self::Address => (0, ""),
+            Self::User => (1, ""),
+            Self::Session => (2, ""),
+            Self::ApiKey => (3, ""),
+            Self::Route => (4, ""),
+            Self::Tool => (5, ""),
+            Self::Global => (6, ""),
+            Self::Other(name) => (7, name),
         }
     }
 }
@@ -56,6 +79,8 @@ impl KeyClass {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     class: KeyClass,
+    /// How many keys it was put together from: no key of one part equals one of two.
+    parts: u8,
     bytes: Bytes,
 }
 
@@ -120,6 +145,17 @@ impl Key {
         }
     }
 
+    /// The /48 that an IPv6 address lies in, for a wider tier: a policy that stops whoever sweeps
+    /// the 65,536 networks of one allocation. Nothing for IPv4, where addresses are not given out
+    /// by the block: let the policy skip those.
+    #[must_use]
+    pub fn allocation(address: IpAddr) -> Option<Self> {
+        match address.to_canonical() {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => Some(Self::v6(v6, 48)),
+        }
+    }
+
     fn v4(address: Ipv4Addr) -> Self {
         Self::new(KeyClass::Address, &address.octets())
     }
@@ -151,6 +187,24 @@ impl Key {
         Self::new(KeyClass::ApiKey, id.as_ref())
     }
 
+    /// An endpoint: `route` is the pattern, such as `/users/{id}`, never the path, which a client
+    /// chooses. `HEAD` counts as `GET`.
+    #[must_use]
+    pub fn route(method: &Method, route: &str) -> Self {
+        let method = match *method {
+            Method::HEAD => Method::GET,
+            _ => method.clone(),
+        };
+        let bytes = [method.as_str(), route].join(" ");
+        Self::new(KeyClass::Route, bytes.as_bytes())
+    }
+
+    /// The tool of that name, as agents call it.
+    #[must_use]
+    pub fn tool(name: &str) -> Self {
+        Self::new(KeyClass::Tool, name.as_bytes())
+    }
+
     /// Everybody together: one bucket for the whole service.
     #[must_use]
     pub fn global() -> Self {
@@ -162,8 +216,66 @@ impl Key {
     pub fn new(class: KeyClass, bytes: &[u8]) -> Self {
         Self {
             class,
+            parts: 1,
             bytes: Bytes::new(bytes),
         }
+    }
+
+    /// This key and another together: a bucket for each pair, such as user and tool. The class
+    /// stays that of the first.
+    ///
+    /// ```
+    /// use forge_ratelimit::Key;
+    ///
+    /// let of = |user, tool| Key::user(user).and(&Key::tool(tool));
+    /// assert_ne!(of("7", "search"), of("7", "write"));
+    /// assert_ne!(of("7", "search"), Key::user("7"));
+    /// ```
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        let (first, second) = (self.bytes.as_slice(), other.bytes.as_slice());
+        let class = other.class.as_str().as_bytes();
+        let mut bytes = Vec::with_capacity(16 + first.len() + class.len() + second.len());
+        for part in [first, class] {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        bytes.extend_from_slice(second);
+        Self {
+            class: self.class,
+            parts: self.parts.saturating_add(other.parts),
+            bytes: Bytes::new(&bytes),
+        }
+    }
+
+    /// Whether the key is that of an address, which anybody may have without an account.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.class == KeyClass::Address
+    }
+
+    /// Feeds the whole key, so that no two keys feed the same.
+    #[inline]
+    pub(crate) fn feed(&self, hash: &mut SipHasher) {
+        let bytes = self.bytes.as_slice();
+        let (class, name) = self.class.number();
+        // A length has less than 48 bits.
+        hash.word((bytes.len() as u64) << 16 | u64::from(self.parts) << 8 | u64::from(class));
+        hash.bytes(bytes);
+        if !name.is_empty() {
+            hash.word(name.len() as u64);
+            hash.bytes(name.as_bytes());
+        }
+    }
+
+    /// As [`feed`](Self::feed), for hashes of bytes.
+    #[cfg(feature = "redis")]
+    pub(crate) fn feed_bytes(&self, feed: &mut impl FnMut(&[u8])) {
+        let bytes = self.bytes.as_slice();
+        let (class, name) = self.class.number();
+        feed(&[class, self.parts]);
+        feed(&(name.len() as u64).to_be_bytes());
+        feed(name.as_bytes());
+        feed(bytes);
     }
 
     /// What kind of thing the key stands for.
@@ -255,6 +367,35 @@ mod tests {
             assert_eq!(Key::user(&same), Key::user(&same));
             assert_ne!(Key::user(&same), Key::user(&other));
         }
+    }
+
+    #[test]
+    fn head_counts_as_get() {
+        let of = |method| Key::route(&method, "/users/{id}");
+        assert_eq!(of(Method::HEAD), of(Method::GET));
+        assert_ne!(of(Method::POST), of(Method::GET));
+    }
+
+    #[test]
+    fn an_allocation_is_the_48_of_ipv6_alone() {
+        let of = |address: &str| Key::allocation(address.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:ffff::"));
+        assert_ne!(of("2001:db8:1::"), of("2001:db8:2::"));
+        assert_eq!(of("192.0.2.1"), None);
+        assert_eq!(of("::ffff:192.0.2.1"), None);
+    }
+
+    #[test]
+    fn pairs_differ_from_each_other_and_from_single_keys() {
+        let pair = |a: &str, b: &str| Key::user(a).and(&Key::tool(b));
+        assert_ne!(pair("ab", "c"), pair("a", "bc"));
+        assert_ne!(pair("a", "b").and(&Key::tool("c")), pair("a", "b"));
+        assert_ne!(
+            Key::user("a").and(&Key::tool("b")),
+            Key::user("a").and(&Key::session("b"))
+        );
+        let plain = Key::user(pair("a", "b").bytes.as_slice());
+        assert_ne!(pair("a", "b"), plain);
     }
 
     #[test]

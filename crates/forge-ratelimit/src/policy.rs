@@ -9,6 +9,7 @@ use http::request::Parts;
 use crate::error::BuildError;
 use crate::key::KeyExtractor;
 use crate::quota::Quota;
+use crate::store::StoreFailure;
 
 /// Whether a policy applies to a request. Implemented for closures.
 pub trait Condition: Send + Sync + 'static {
@@ -21,6 +22,37 @@ where
     F: Fn(&Parts) -> bool + Send + Sync + 'static,
 {
     fn applies(&self, parts: &Parts) -> bool {
+        self(parts)
+    }
+}
+
+/// The quota of a request by whose it is: a tier, such as that of a paying customer. Implemented
+/// for closures.
+pub trait Tier: Send + Sync + 'static {
+    /// The quota for `parts`; nothing where the policy's own holds.
+    fn quota(&self, parts: &Parts) -> Option<Quota>;
+}
+
+impl<F> Tier for F
+where
+    F: Fn(&Parts) -> Option<Quota> + Send + Sync + 'static,
+{
+    fn quota(&self, parts: &Parts) -> Option<Quota> {
+        self(parts)
+    }
+}
+
+/// What a request costs. Implemented for closures.
+pub trait Weight: Send + Sync + 'static {
+    /// The units for `parts`; none where it costs nothing.
+    fn weight(&self, parts: &Parts) -> u32;
+}
+
+impl<F> Weight for F
+where
+    F: Fn(&Parts) -> u32 + Send + Sync + 'static,
+{
+    fn weight(&self, parts: &Parts) -> u32 {
         self(parts)
     }
 }
@@ -58,9 +90,13 @@ pub struct Policy {
     pub(crate) quota: Quota,
     pub(crate) key: Arc<dyn KeyExtractor>,
     pub(crate) when: Option<Arc<dyn Condition>>,
+    pub(crate) tier: Option<Arc<dyn Tier>>,
     pub(crate) weight: NonZeroU32,
+    pub(crate) weight_by: Option<Arc<dyn Weight>>,
     pub(crate) missing_key: MissingKey,
+    pub(crate) store_failure: Option<StoreFailure>,
     pub(crate) announced: bool,
+    pub(crate) shadow: bool,
 }
 
 impl Policy {
@@ -72,9 +108,13 @@ impl Policy {
             quota,
             key: Arc::new(key),
             when: None,
+            tier: None,
             weight: NonZeroU32::MIN,
+            weight_by: None,
             missing_key: MissingKey::default(),
+            store_failure: None,
             announced: true,
+            shadow: false,
         }
     }
 
@@ -87,6 +127,35 @@ impl Policy {
     /// Units one request costs. Default: 1. Above the burst is an error of the builder.
     pub fn weight(mut self, weight: NonZeroU32) -> Self {
         self.weight = weight;
+        self
+    }
+
+    /// Units by request, instead of [`weight`](Self::weight). One that costs nothing is not
+    /// counted; one that costs more than the burst costs the whole burst, so that it can pass at
+    /// all.
+    pub fn weight_by(mut self, weight: impl Weight) -> Self {
+        self.weight_by = Some(Arc::new(weight));
+        self
+    }
+
+    /// The quota by request, such as by the principal's plan. Default: the policy's own for all.
+    /// A key whose quota changes keeps its debt, as time; a fixed weight above a tier's burst
+    /// costs the whole burst.
+    pub fn tier(mut self, tier: impl Tier) -> Self {
+        self.tier = Some(Arc::new(tier));
+        self
+    }
+
+    /// What becomes of a request while the store gives no verdict. Default: what the limiter says.
+    pub fn store_failure(mut self, store_failure: StoreFailure) -> Self {
+        self.store_failure = Some(store_failure);
+        self
+    }
+
+    /// Counts and tells observers, and lets pass what it would refuse: to try a quota out.
+    /// Responses do not tell of it. Default: false.
+    pub fn shadow(mut self, shadow: bool) -> Self {
+        self.shadow = shadow;
         self
     }
 
@@ -106,16 +175,22 @@ impl Policy {
         self.when.as_ref().is_none_or(|when| when.applies(parts))
     }
 
+    pub(crate) fn quota_of(&self, parts: &Parts) -> Quota {
+        let tier = self.tier.as_ref().and_then(|tier| tier.quota(parts));
+        tier.unwrap_or(self.quota)
+    }
+
+    /// What a request costs under `quota`, if anything.
+    pub(crate) fn weight_of(&self, parts: &Parts, quota: &Quota) -> Option<NonZeroU32> {
+        let weight = match &self.weight_by {
+            Some(weight) => NonZeroU32::new(weight.weight(parts))?,
+            None => self.weight,
+        };
+        Some(weight.min(quota.burst()))
+    }
+
     pub(crate) fn check(&self) -> Result<(), BuildError> {
-        let token =
-            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-        let name = self.name.as_bytes();
-        let named = (1..=32).contains(&name.len())
-            && name[0].is_ascii_lowercase()
-            && name.iter().all(|b| token(*b));
-        if !named {
-            return Err(BuildError::PolicyName(self.name.to_string()));
-        }
+        check_name(&self.name)?;
         if self.weight > self.quota.burst() {
             return Err(BuildError::WeightAboveBurst {
                 policy: self.name.to_string(),
@@ -127,6 +202,20 @@ impl Policy {
     }
 }
 
+/// A name is a token, and short: it stands in header fields, metrics and logs.
+pub(crate) fn check_name(name: &str) -> Result<(), BuildError> {
+    let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    let bytes = name.as_bytes();
+    let named = (1..=32).contains(&bytes.len())
+        && bytes[0].is_ascii_lowercase()
+        && bytes.iter().all(|b| token(*b));
+    if named {
+        Ok(())
+    } else {
+        Err(BuildError::PolicyName(name.to_owned()))
+    }
+}
+
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy")
@@ -134,6 +223,7 @@ impl fmt::Debug for Policy {
             .field("quota", &self.quota)
             .field("weight", &self.weight)
             .field("missing_key", &self.missing_key)
+            .field("shadow", &self.shadow)
             .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,21 @@
 //! Refusals as responses: RFC 9457 problem details for HTTP, a `grpc-status` for gRPC.
 
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::MAX_POLICIES;
+use crate::decision::Decision;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// A response body that a refusal can be written into.
 ///
@@ -56,13 +68,36 @@ pub struct Refusal {
     problem_type: &'static str,
     title: &'static str,
     detail: &'static str,
-    violated: Vec<std::sync::Arc<str>>,
-    headers: HeaderMap,
+    violated: ArrayVec<Arc<str>, MAX_POLICIES>,
+    retry_after: Option<u64>,
 }
 
 impl Refusal {
+    /// What a decision that admits nothing says to the client.
+    pub(crate) fn of(decision: &Decision) -> Self {
+        match decision {
+            Decision::Unidentified { .. } => Self::unidentified(),
+            Decision::Undecided { error, .. } => {
+                // Said by the store once an outage; here for whoever looks for one request.
+                tracing::debug!(
+                    error = error as &dyn std::error::Error,
+                    "request refused: no verdict"
+                );
+                Self::undecided()
+            }
+            Decision::Admitted(_) | Decision::Refused(_) => {
+                let wait = decision.retry_after().unwrap_or_default().as_secs();
+                let violated = decision.violated().map(|of| Arc::clone(&of.policy));
+                Self::quota_exceeded(violated.collect(), wait.max(1))
+            }
+        }
+    }
+
     /// 429, `RESOURCE_EXHAUSTED`: the quotas of the named policies are used up.
-    pub(crate) fn quota_exceeded(violated: Vec<std::sync::Arc<str>>) -> Self {
+    pub(crate) fn quota_exceeded(
+        violated: ArrayVec<Arc<str>, MAX_POLICIES>,
+        retry_after: u64,
+    ) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
             grpc_code: 8,
@@ -71,7 +106,7 @@ impl Refusal {
             title: "Too Many Requests",
             detail: "the quota for this client is used up; wait as long as Retry-After says",
             violated,
-            headers: HeaderMap::new(),
+            retry_after: Some(retry_after),
         }
     }
 
@@ -83,8 +118,8 @@ impl Refusal {
             problem_type: "about:blank",
             title: "Service Unavailable",
             detail: "the request cannot be admitted right now; try again later",
-            violated: Vec::new(),
-            headers: HeaderMap::new(),
+            violated: ArrayVec::new(),
+            retry_after: Some(1),
         }
     }
 
@@ -96,14 +131,18 @@ impl Refusal {
             problem_type: "about:blank",
             title: "Forbidden",
             detail: "the request cannot be attributed to a client",
-            violated: Vec::new(),
-            headers: HeaderMap::new(),
+            violated: ArrayVec::new(),
+            retry_after: None,
         }
     }
 
-    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
-        self
+    /// 429, `RESOURCE_EXHAUSTED`: as many requests of the client are under way as may be.
+    pub(crate) fn too_many_at_once(policy: Arc<str>) -> Self {
+        let violated = [policy].into_iter().collect();
+        Self {
+            detail: "too many requests of this client are under way; end one first",
+            ..Self::quota_exceeded(violated, 1)
+        }
     }
 
     /// The HTTP status.
@@ -122,41 +161,88 @@ impl Refusal {
     }
 
     /// The names of the policies whose quota is used up.
-    pub fn violated_policies(&self) -> &[std::sync::Arc<str>] {
+    pub fn violated_policies(&self) -> &[Arc<str>] {
         &self.violated
     }
 
-    /// The header fields that belong to the refusal, such as `Retry-After`.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+    /// Whole seconds after which the same request is worth another try, for `Retry-After`.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.retry_after
+    }
+
+    /// The header fields that belong to the refusal: `Retry-After`, where waiting helps.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        headers
+    }
+
+    /// The violated policies as the items of a JSON array.
+    fn policies_json(&self) -> String {
+        let mut json = String::with_capacity(self.violated.len() * 16);
+        for name in &self.violated {
+            // Policy names are lower-case tokens (see `Policy::new`): nothing to escape.
+            let comma = if json.is_empty() { "" } else { "," };
+            json.extend([comma, "\"", name, "\""]);
+        }
+        json
     }
 
     fn problem_json(&self, parts: &Parts) -> String {
-        let mut json = format!(
+        use std::fmt::Write;
+        let mut json = String::with_capacity(384);
+        let _ = write!(
+            json,
             r#"{{"type":"{}","title":"{}","status":{},"detail":"{}""#,
             self.problem_type,
             self.title,
             self.status.as_u16(),
             self.detail
         );
-        if let Some((first, rest)) = self.violated.split_first() {
-            // Policy names are lower-case tokens (see `Policy::new`): nothing to escape.
-            json.push_str(r#","violated-policies":[""#);
-            json.push_str(first);
-            for name in rest {
-                json.push_str(r#"",""#);
-                json.push_str(name);
-            }
-            json.push_str(r#""]"#);
+        if !self.violated.is_empty() {
+            json.extend([r#","violated-policies":["#, &self.policies_json(), "]"]);
         }
         if let Some(id) = request_id(parts) {
-            json.push_str(r#","request_id":""#);
-            json.push_str(id);
-            json.push('"');
+            json.extend([r#","request_id":""#, id, "\""]);
         }
         json.push('}');
         json
     }
+
+    /// `google.rpc.Status` with a `RetryInfo`, as `grpc-status-details-bin` bears it.
+    fn status_details(&self, seconds: u64) -> String {
+        /// `type_url` of the one detail.
+        const RETRY_INFO: &[u8] = b"type.googleapis.com/google.rpc.RetryInfo";
+        let mut duration = vec![0x08];
+        varint(&mut duration, seconds);
+        let mut info = Vec::new();
+        field(&mut info, 1, &duration);
+        let mut any = Vec::new();
+        field(&mut any, 1, RETRY_INFO);
+        field(&mut any, 2, &info);
+        let mut status = vec![0x08, self.grpc_code];
+        field(&mut status, 2, self.detail.as_bytes());
+        field(&mut status, 3, &any);
+        // Padding is left out, as gRPC asks of senders.
+        STANDARD_NO_PAD.encode(status)
+    }
+}
+
+/// A field of type bytes, string or message, in the wire format of Protocol Buffers.
+fn field(into: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    into.push((number << 3) | 2);
+    varint(into, bytes.len() as u64);
+    into.extend_from_slice(bytes);
+}
+
+fn varint(into: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        into.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    into.push(number as u8);
 }
 
 /// Turns a [`Refusal`] into the response that the client sees.
@@ -177,7 +263,8 @@ where
 }
 
 /// The default responder: `application/problem+json` (RFC 9457), or for a request of type
-/// `application/grpc` a response of trailers only with `grpc-status`.
+/// `application/grpc` a response of trailers only with `grpc-status` and, where waiting helps, a
+/// `RetryInfo` in `grpc-status-details-bin`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Problem;
 
@@ -187,24 +274,66 @@ impl<B: RefusalBody> Respond<B> for Problem {
             let mut response = Response::new(B::from_bytes(Bytes::new()));
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert(
-                "grpc-status",
-                HeaderValue::from(u16::from(refusal.grpc_code)),
-            );
-            headers.insert("grpc-message", HeaderValue::from_static(refusal.detail));
+            headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(refusal.grpc_code)));
+            headers.insert(GRPC_MESSAGE, HeaderValue::from_static(refusal.detail));
+            if let Some(seconds) = refusal.retry_after {
+                let details = refusal.status_details(seconds);
+                let details = HeaderValue::try_from(details).expect("base64 is ASCII");
+                headers.insert(GRPC_DETAILS, details);
+            }
             response
         } else {
             let json = refusal.problem_json(parts);
-            let mut response = Response::new(B::from_bytes(Bytes::from(json)));
-            *response.status_mut() = refusal.status;
-            response.headers_mut().insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/problem+json"),
-            );
-            response
+            with_body(refusal, json, "application/problem+json")
         };
-        response.headers_mut().extend(refusal.headers.clone());
+        set_retry_after(&mut response, refusal);
         response
+    }
+}
+
+/// A responder for JSON-RPC 2.0 endpoints, such as MCP over HTTP: the status stays, the body is an
+/// error object of code -32000 (the range left to servers) without an id, since the request was
+/// not read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonRpc;
+
+impl<B: RefusalBody> Respond<B> for JsonRpc {
+    fn respond(&self, parts: &Parts, refusal: &Refusal) -> Response<B> {
+        let mut json =
+            String::from(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":""#);
+        json.extend([
+            refusal.detail,
+            r#"","data":{"status":"#,
+            refusal.status.as_str(),
+        ]);
+        if let Some(seconds) = refusal.retry_after {
+            json.extend([r#","retry_after":"#, &seconds.to_string()]);
+        }
+        if !refusal.violated.is_empty() {
+            json.extend([r#","violated_policies":["#, &refusal.policies_json(), "]"]);
+        }
+        if let Some(id) = request_id(parts) {
+            json.extend([r#","request_id":""#, id, "\""]);
+        }
+        json.push_str("}}}");
+        let mut response = with_body(refusal, json, "application/json");
+        set_retry_after(&mut response, refusal);
+        response
+    }
+}
+
+fn with_body<B: RefusalBody>(refusal: &Refusal, json: String, of: &'static str) -> Response<B> {
+    let mut response = Response::new(B::from_bytes(Bytes::from(json)));
+    *response.status_mut() = refusal.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(of));
+    response
+}
+
+fn set_retry_after<B>(response: &mut Response<B>, refusal: &Refusal) {
+    if let Some(seconds) = refusal.retry_after {
+        let value = HeaderValue::from(seconds);
+        response.headers_mut().insert(RETRY_AFTER, value);
     }
 }
 
@@ -232,6 +361,11 @@ mod tests {
     use http::Request;
     use http_body_util::{BodyExt, Full};
 
+    fn exceeded(policies: &[&str]) -> Refusal {
+        let policies = policies.iter().map(|name| Arc::from(*name));
+        Refusal::quota_exceeded(policies.collect(), 7)
+    }
+
     fn parts(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Parts {
         build(Request::builder()).body(()).unwrap().into_parts().0
     }
@@ -252,7 +386,7 @@ mod tests {
     #[tokio::test]
     async fn is_problem_json_with_the_request_id_for_http() {
         let parts = parts(|r| r.header("x-request-id", "0191-ab"));
-        let refusal = Refusal::quota_exceeded(vec!["web".into(), "address".into()]);
+        let refusal = exceeded(&["web", "address"]);
         let response: Response<Full<Bytes>> = Problem.respond(&parts, &refusal);
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
@@ -274,10 +408,35 @@ mod tests {
     #[test]
     fn is_a_status_of_trailers_only_for_grpc() {
         let parts = parts(|r| r.header(CONTENT_TYPE, "application/grpc+proto"));
-        let response: Response<Full<Bytes>> =
-            Problem.respond(&parts, &Refusal::quota_exceeded(Vec::new()));
+        let response: Response<Full<Bytes>> = Problem.respond(&parts, &exceeded(&[]));
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["grpc-status"], "8");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
+    }
+
+    #[tokio::test]
+    async fn is_an_error_object_for_json_rpc() {
+        let parts = parts(|r| r.header("x-request-id", "0191-ab"));
+        let response: Response<Full<Bytes>> = JsonRpc.respond(&parts, &exceeded(&["mcp"]));
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[RETRY_AFTER], "7");
+        let body: serde_json::Value = serde_json::from_str(&body(response).await).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "jsonrpc": "2.0",
+                "id": null,
+                "error": {
+                    "code": -32000,
+                    "message": "the quota for this client is used up; wait as long as Retry-After says",
+                    "data": {
+                        "status": 429,
+                        "retry_after": 7,
+                        "violated_policies": ["mcp"],
+                        "request_id": "0191-ab",
+                    },
+                },
+            })
+        );
     }
 }

@@ -4,15 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::Guard;
+use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::future::ResponseFuture;
-use crate::limiter::RateLimiter;
+use crate::charged::Charged;
+use crate::decision::Decision;
+use crate::fields::Fields;
+use crate::future::{Pending, ResponseFuture};
+use crate::limiter::{RateLimiter, Rules};
 use crate::on_decision::OnDecision;
-use crate::refusal::{Problem, Respond};
-use crate::store::Store;
+use crate::refusal::{Problem, Refusal, Respond};
 use crate::store::memory::MemoryStore;
+use crate::store::{Charge, Charges, Store, Verdicts};
 
 /// A service whose requests are limited. Made by [`RateLimitLayer`](crate::RateLimitLayer).
 pub struct RateLimit<I, S = MemoryStore, O = (), R = Problem> {
@@ -38,18 +43,85 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let rules = self.limiter.rules();
+        let mut charges = Charges::new();
+        let mut verdicts = Verdicts::new();
+        let decision = match rules.charges(&parts, &mut charges) {
+            Err(policy) => Some(Decision::Unidentified { policy }),
+            Ok(()) if self.limiter.store().charge_now(&charges, &mut verdicts) => {
+                Some(rules.decision(&charges, Ok(&verdicts)))
+            }
+            Ok(()) => None,
+        };
+        if let Some(decision) = &decision {
+            return match self.settle(&rules, &charges, decision, &mut parts) {
+                Settled::Refused(response) => ResponseFuture::refused(response),
+                Settled::Admitted(fields) => {
+                    let request = Request::from_parts(parts, body);
+                    ResponseFuture::calling(self.inner.call(request), fields)
+                }
+            };
+        }
         // The service that was polled ready must be the one that is called.
         let unready = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, unready);
-        let (parts, body) = request.into_parts();
-        let charges = self.limiter.charges(&parts);
         let service = RateLimit {
-            inner,
+            inner: std::mem::replace(&mut self.inner, unready),
             limiter: self.limiter.clone(),
             on_decision: Arc::clone(&self.on_decision),
             responder: Arc::clone(&self.responder),
         };
-        ResponseFuture::new(service, parts, body, charges)
+        let charge = self.limiter.store().charge(&charges);
+        ResponseFuture::deciding(
+            charge,
+            Pending {
+                service,
+                rules: Guard::into_inner(rules),
+                parts,
+                body,
+                charges,
+            },
+        )
+    }
+}
+
+/// What follows from a decision.
+pub(crate) enum Settled<B> {
+    Admitted(Option<Fields>),
+    Refused(Response<B>),
+}
+
+impl<I, S, O, R> RateLimit<I, S, O, R>
+where
+    S: Store,
+    O: OnDecision,
+{
+    /// Tells of the decision, and makes the response or marks the request.
+    pub(crate) fn settle<B>(
+        &self,
+        rules: &Rules,
+        charges: &[Charge],
+        decision: &Decision,
+        parts: &mut Parts,
+    ) -> Settled<B>
+    where
+        R: Respond<B>,
+    {
+        self.on_decision.on_decision(parts, decision);
+        let fields = Fields::of(rules, decision.verdicts());
+        if !decision.is_admitted() {
+            let refusal = Refusal::of(decision);
+            let mut response = self.responder.respond(parts, &refusal);
+            if let Some(fields) = fields {
+                fields.append_to(response.headers_mut());
+            }
+            return Settled::Refused(response);
+        }
+        if rules.hands_on {
+            let charged = Charged::new(charges, decision.verdicts(), self.limiter.adjuster());
+            parts.extensions.insert(charged);
+        }
+        Settled::Admitted(fields)
     }
 }
 

@@ -10,8 +10,9 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
 use forge_ratelimit::{
-    Charges, Decision, Key, ManualClock, MemoryStore, MissingKey, PeerAddress, Policy, Quota,
-    RateLimitLayer, RateLimiter, Refusal, Store, StoreError, StoreFailure, Verdicts,
+    AdjustFuture, Adjustment, Charge, Decision, Key, ManualClock, MemoryStore, MissingKey,
+    PeerAddress, Policy, Quota, RateLimitLayer, RateLimiter, Refusal, Store, StoreError,
+    StoreFailure, Verdicts,
 };
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -179,8 +180,14 @@ struct Down;
 impl Store for Down {
     type Future = std::future::Ready<Result<Verdicts, StoreError>>;
 
-    fn charge(&self, _: Charges) -> Self::Future {
+    fn charge(&self, _: &[Charge]) -> Self::Future {
         std::future::ready(Err(StoreError::Unavailable("connection refused".into())))
+    }
+
+    fn adjust(&self, _: &Charge, _: Adjustment) -> AdjustFuture {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable(
+            "connection refused".into(),
+        ))))
     }
 }
 

@@ -1,0 +1,231 @@
+//! How many requests of one key may be under way at once.
+//!
+//! A permit is held from the call until the response's **body** has ended or is dropped: a stream
+//! counts for as long as it lasts, which a rate at its opening does not see.
+
+mod body;
+mod future;
+mod layer;
+mod service;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::request::Parts;
+
+use crate::error::BuildError;
+use crate::hash::Secret;
+use crate::key::{Key, KeyExtractor};
+use crate::policy::{Condition, MissingKey, check_name};
+
+pub use body::ConcurrencyBody;
+pub use future::ConcurrencyFuture;
+pub use layer::ConcurrencyLayer;
+pub use service::ConcurrencyLimit;
+
+/// Parts of the table that are locked by themselves.
+const SHARDS: usize = 16;
+
+/// So many requests of one key at once. Cheap to clone; clones share the count.
+///
+/// ```
+/// use std::num::NonZeroU32;
+///
+/// use forge_ratelimit::{Concurrency, ConcurrencyLayer, PeerAddress};
+///
+/// let four = NonZeroU32::new(4).unwrap();
+/// let layer = ConcurrencyLayer::new(Concurrency::new("streams", four, PeerAddress)?);
+/// # Ok::<(), forge_ratelimit::BuildError>(())
+/// ```
+///
+/// Memory is bounded by the requests that are under way: a key without any is not kept.
+#[derive(Clone)]
+#[must_use]
+pub struct Concurrency {
+    pub(crate) name: Arc<str>,
+    max: NonZeroU32,
+    key: Arc<dyn KeyExtractor>,
+    when: Option<Arc<dyn Condition>>,
+    missing_key: MissingKey,
+    held: Arc<Held>,
+}
+
+struct Held {
+    shards: [Mutex<HashMap<u64, u32>>; SHARDS],
+    /// Secret of this process; no key is kept in clear.
+    secret: Secret,
+}
+
+/// The right of one request to be under way; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    held: Arc<Held>,
+    hash: u64,
+    /// How many more there may be.
+    pub(crate) free: u32,
+}
+
+/// What a limit says to a request.
+pub(crate) enum Admission {
+    /// It does not apply.
+    Uncounted,
+    Granted(Permit),
+    Full,
+    Unidentified,
+}
+
+impl Concurrency {
+    /// At most `max` requests of one key at once, under a name of 1 to 32 of `a-z`, `0-9`, `-` and
+    /// `_`, beginning with a letter; clients read it.
+    ///
+    /// # Errors
+    /// Another name.
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        max: NonZeroU32,
+        key: impl KeyExtractor,
+    ) -> Result<Self, BuildError> {
+        let name = name.into();
+        check_name(&name)?;
+        Ok(Self {
+            name,
+            max,
+            key: Arc::new(key),
+            when: None,
+            missing_key: MissingKey::default(),
+            held: Arc::new(Held {
+                shards: Default::default(),
+                secret: Secret::random(),
+            }),
+        })
+    }
+
+    /// Applies the limit only where the condition holds. Default: everywhere.
+    pub fn when(mut self, condition: impl Condition) -> Self {
+        self.when = Some(Arc::new(condition));
+        self
+    }
+
+    /// What becomes of a request whose key cannot be read. Default: it is refused.
+    pub fn missing_key(mut self, missing_key: MissingKey) -> Self {
+        self.missing_key = missing_key;
+        self
+    }
+
+    /// How many requests of `key` are under way.
+    #[must_use]
+    pub fn under_way(&self, key: &Key) -> u32 {
+        let hash = self.held.hash(key);
+        self.held.shard(hash).get(&hash).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.max.get()
+    }
+
+    pub(crate) fn admit(&self, parts: &Parts) -> Admission {
+        if self.when.as_ref().is_some_and(|when| !when.applies(parts)) {
+            return Admission::Uncounted;
+        }
+        match (self.key.key(parts), self.missing_key) {
+            (Some(key), _) => self
+                .held
+                .take(&key, self.max())
+                .map_or(Admission::Full, Admission::Granted),
+            (None, MissingKey::Skip) => Admission::Uncounted,
+            (None, MissingKey::Refuse) => Admission::Unidentified,
+        }
+    }
+}
+
+impl Held {
+    fn hash(&self, key: &Key) -> u64 {
+        let mut hash = self.secret.hasher();
+        key.feed(&mut hash);
+        hash.finish()
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, HashMap<u64, u32>> {
+        let shard = &self.shards[(hash % SHARDS as u64) as usize];
+        // Nothing that can panic runs under the lock.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(self: &Arc<Self>, key: &Key, max: u32) -> Option<Permit> {
+        let hash = self.hash(key);
+        let mut shard = self.shard(hash);
+        let count = shard.entry(hash).or_insert(0);
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Permit {
+            held: Arc::clone(self),
+            hash,
+            free: max - *count,
+        })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut count) = self.held.shard(self.hash).entry(self.hash) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Concurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Concurrency")
+            .field("name", &self.name)
+            .field("max", &self.max)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    #[test]
+    fn gives_so_many_permits_and_keeps_no_key_without_any() {
+        let two = NonZeroU32::new(2).unwrap();
+        let limit = Concurrency::new("streams", two, |_: &Parts| Some(Key::global())).unwrap();
+        let parts = Request::new(()).into_parts().0;
+        let (first, second) = (limit.admit(&parts), limit.admit(&parts));
+        assert!(matches!(&first, Admission::Granted(permit) if permit.free == 1));
+        assert!(matches!(&second, Admission::Granted(permit) if permit.free == 0));
+        assert!(matches!(limit.admit(&parts), Admission::Full));
+        drop(first);
+        assert!(matches!(limit.admit(&parts), Admission::Granted(_)));
+        drop(second);
+        assert_eq!(limit.under_way(&Key::global()), 0);
+        assert!(
+            limit
+                .held
+                .shards
+                .iter()
+                .all(|shard| shard.lock().unwrap().is_empty())
+        );
+    }
+
+    #[test]
+    fn refuses_a_name_that_clients_could_not_read() {
+        let refused = Concurrency::new("a\"b", NonZeroU32::MIN, |_: &Parts| None);
+        assert_eq!(refused.unwrap_err(), BuildError::PolicyName("a\"b".into()));
+    }
+}
