@@ -18,17 +18,31 @@ pub(crate) struct Credential {
 ///
 /// An access token in `Authorization` wins over a cookie, which is then not read: it was sent on
 /// purpose, a cookie goes along by itself. A bad token is never made good by a cookie.
+///
+/// A ticket in the query, where one is looked for, is sent on purpose too, and for this very
+/// request: it counts before a cookie, but not beside an access token.
 pub(crate) fn credential(
     parts: &Parts,
     cookie: &SessionCookie,
+    ticket: Option<&str>,
 ) -> Result<Option<Credential>, (Via, Rejection)> {
-    if has_token_in_query(parts) {
+    if in_query(parts, "access_token").next().is_some() {
         return Err((Via::Bearer, Rejection::InQuery));
     }
     let via = Via::Bearer;
     if let Some(token) = bearer(parts).map_err(|rejection| (via, rejection))? {
         let text = Zeroizing::new(token.to_owned());
         return Ok(Some(Credential { via, text }));
+    }
+    if let Some(name) = ticket {
+        let mut tickets = in_query(parts, name);
+        if let Some(text) = tickets.next() {
+            let via = Via::Ticket;
+            if tickets.next().is_some() {
+                return Err((via, Rejection::Ambiguous));
+            }
+            return Ok(Some(Credential { via, text }));
+        }
     }
     let via = Via::Cookie;
     let secret = cookie.read(&parts.headers).map_err(|r| (via, r))?;
@@ -64,10 +78,13 @@ fn bearer(parts: &Parts) -> Result<Option<&str>, Rejection> {
     token.map(Some).map_err(|_| Rejection::Malformed)
 }
 
-/// RFC 9700, section 4.3.2, forbids it: URLs end up in logs, histories and `Referer`.
-fn has_token_in_query(parts: &Parts) -> bool {
+/// What the query says for a name. For an access token RFC 9700, section 4.3.2, forbids it: URLs
+/// end up in logs, histories and `Referer`.
+fn in_query<'p>(parts: &'p Parts, name: &'p str) -> impl Iterator<Item = Zeroizing<String>> + 'p {
     let query = parts.uri.query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
+    form_urlencoded::parse(query.as_bytes())
+        .filter(move |(found, _)| found == name)
+        .map(|(_, value)| Zeroizing::new(value.into_owned()))
 }
 
 #[cfg(test)]
@@ -81,7 +98,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let parts = request.body(()).unwrap().into_parts().0;
-        match credential(&parts, &SessionCookie::new()) {
+        match credential(&parts, &SessionCookie::new(), Some("ticket")) {
             Ok(found) => Ok(found.map(|c| (c.via, c.text.to_string()))),
             Err((_, rejection)) => Err(rejection),
         }
@@ -143,5 +160,16 @@ mod tests {
             assert_eq!(find(uri, &[COOKIE]), Err(Rejection::InQuery), "{uri}");
         }
         assert_eq!(find("/?token=a&xaccess_token=b", &[]), Ok(None));
+    }
+
+    #[test]
+    fn finds_one_ticket_before_a_cookie_and_not_beside_a_token() {
+        let ticket = Ok(Some((Via::Ticket, "a-_".into())));
+        assert_eq!(find("/?x=y&ticket=a-_", &[COOKIE]), ticket);
+        let token = find("/?ticket=a", &[("authorization", "Bearer t")]);
+        assert_eq!(token, Ok(Some((Via::Bearer, "t".into()))));
+        assert_eq!(find("/?ticket=a&ticket=a", &[]), Err(Rejection::Ambiguous));
+        let both = find("/?ticket=a&access_token=b", &[]);
+        assert_eq!(both, Err(Rejection::InQuery));
     }
 }

@@ -38,6 +38,13 @@ pub enum BuildError {
     /// [`MAX_ACCESS_TTL`](crate::MAX_ACCESS_TTL).
     #[error("an access token must live at least a second and at most an hour")]
     AccessTtl,
+    /// The overlap is above an hour, or a cookie's secret is replaced before two overlaps are over.
+    #[error("the overlap must be at most an hour, and half the time between rotations")]
+    Overlap,
+    /// What is cached lives longer than a minute: for so long another node may not know of a
+    /// revocation.
+    #[error("what is cached must be read again within a minute")]
+    CacheTtl,
     /// The issuer or the audience of access tokens is empty.
     #[error("access tokens need an issuer and an audience")]
     AccessTokens,
@@ -99,7 +106,8 @@ pub enum IssueError {
     /// [`access_tokens`](crate::SessionsBuilder::access_tokens).
     #[error("no issuer of access tokens is configured")]
     NotConfigured,
-    /// The session is of a kind that bears no access tokens, or is over.
+    /// The session is of a kind that bears no access tokens, or is over, or has not the scopes
+    /// that were asked for.
     #[error("the session bears no access tokens")]
     NotEntitled,
     /// The signature could not be made.
@@ -117,6 +125,9 @@ pub enum KeyError {
     /// The bytes are no Ed25519 private key in PKCS #8.
     #[error("not an Ed25519 private key in PKCS #8")]
     Malformed,
+    /// A shared secret has less than 32 bytes (RFC 7518, section 3.2).
+    #[error("a shared secret must have at least 32 bytes")]
+    TooShort,
 }
 
 /// Why a request, or a credential, was not accepted: for the audit and the metrics. The client is
@@ -128,6 +139,10 @@ pub enum Rejection {
     Absent,
     /// The session is of a kind that is not admitted here.
     WrongKind,
+    /// The access token has not the scope that is required here.
+    Scope,
+    /// The session's user may not do this.
+    Forbidden,
     /// The credential is not of the right shape.
     Malformed,
     /// There is more than one credential of the same sort.
@@ -140,7 +155,7 @@ pub enum Rejection {
     Expired,
     /// The session has been revoked.
     Revoked,
-    /// The secret has been replaced by another.
+    /// The secret has been replaced by another, longer ago than the overlap.
     Reused,
     /// Another request replaced the refresh token in the same moment.
     Raced,
@@ -150,6 +165,10 @@ pub enum Rejection {
     WrongClient,
     /// The access token did not pass.
     Token(TokenError),
+    /// The ticket is unknown, used, too old, or for another path.
+    Ticket,
+    /// The session is revoked because of what was noticed with this request.
+    Threat,
     /// The store failed, so nothing was accepted.
     StoreUnavailable,
 }
@@ -161,6 +180,8 @@ impl Rejection {
         match self {
             Self::Absent => "absent",
             Self::WrongKind => "wrong_kind",
+            Self::Scope => "scope",
+            Self::Forbidden => "forbidden",
             Self::Malformed => "malformed",
             Self::Ambiguous => "ambiguous",
             Self::InQuery => "in_query",
@@ -172,6 +193,8 @@ impl Rejection {
             Self::WrongCarrier => "wrong_carrier",
             Self::WrongClient => "wrong_client",
             Self::Token(error) => error.as_str(),
+            Self::Ticket => "ticket",
+            Self::Threat => "threat",
             Self::StoreUnavailable => "store_unavailable",
         }
     }

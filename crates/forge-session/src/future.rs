@@ -6,19 +6,45 @@ use std::task::{Context, Poll, ready};
 
 use http::header::SET_COOKIE;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::authenticated::{Anonymous, Authenticated, Via};
+use crate::authenticated::{Anonymous, Via};
 use crate::cookie::SessionCookie;
 use crate::error::{AuthenticateError, Rejection};
 use crate::on_event::OnRejection;
 use crate::refusal::{Refusal, Respond};
-use crate::service::Authenticate;
-use crate::session::Session;
+use crate::service::{Authenticate, Checked};
+use crate::sessions::rotate::Renewed;
 
-type Check = Pin<Box<dyn Future<Output = Result<Session, AuthenticateError>> + Send>>;
+type Check = Pin<Box<dyn Future<Output = Result<Checked, AuthenticateError>> + Send>>;
+
+/// A cookie to set on the response, unless that sets it itself: a sign-in, or a sign-out, has the
+/// last word.
+pub(crate) struct SetCookie {
+    cookie: SessionCookie,
+    field: HeaderValue,
+}
+
+impl SetCookie {
+    pub(crate) fn clear(cookie: SessionCookie) -> Self {
+        let field = cookie.clear_cookie();
+        Self { cookie, field }
+    }
+
+    fn renew(cookie: SessionCookie, renewed: &Renewed) -> Self {
+        let field = cookie.set_cookie(&renewed.secret, renewed.max_age);
+        Self { cookie, field }
+    }
+
+    fn append_to(self, headers: &mut HeaderMap) {
+        let mut fields = headers.get_all(SET_COOKIE).iter();
+        if !fields.any(|field| self.cookie.is_set_by(field)) {
+            headers.append(SET_COOKIE, self.field);
+        }
+    }
+}
 
 pin_project! {
     /// The future of [`Authenticate`].
@@ -37,7 +63,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F, T> {
         Checking { check: Check },
-        Calling { #[pin] future: F, clear: Option<SessionCookie> },
+        Calling { #[pin] future: F, set: Option<SetCookie> },
         Refused { response: Option<T> },
     }
 }
@@ -71,9 +97,9 @@ where
         }
     }
 
-    pub(crate) fn calling(future: I::Future, clear: Option<SessionCookie>) -> Self {
+    pub(crate) fn calling(future: I::Future, set: Option<SetCookie>) -> Self {
         Self {
-            state: State::Calling { future, clear },
+            state: State::Calling { future, set },
             waiting: None,
         }
     }
@@ -100,10 +126,10 @@ where
         loop {
             let result = match this.state.as_mut().project() {
                 StateProj::Checking { check } => ready!(check.as_mut().poll(cx)),
-                StateProj::Calling { future, clear } => {
+                StateProj::Calling { future, set } => {
                     let mut response = ready!(future.poll(cx))?;
-                    if let Some(cookie) = clear {
-                        clear_unless_set(response.headers_mut(), cookie);
+                    if let Some(set) = set.take() {
+                        set.append_to(response.headers_mut());
                     }
                     return Poll::Ready(Ok(response));
                 }
@@ -126,22 +152,23 @@ where
 {
     fn decide(
         mut self,
-        result: Result<Session, AuthenticateError>,
+        result: Result<Checked, AuthenticateError>,
     ) -> State<I::Future, I::Response> {
         let config = &*self.service.config;
-        let mut clear = None;
-        match result {
-            Ok(session) => {
-                let authenticated = Authenticated::new(session, self.via);
-                self.parts.extensions.insert(authenticated);
+        let set = match result {
+            Ok(checked) => {
+                let renewed = checked.renewed.as_ref();
+                let set = renewed.map(|renewed| SetCookie::renew(config.cookie, renewed));
+                self.parts.extensions.insert(checked.authenticated);
+                set
             }
             Err(AuthenticateError::Rejected(rejection)) => {
                 config.on_rejection.on_rejection(&self.parts, rejection);
-                if self.via == Via::Bearer {
+                if self.via != Via::Cookie {
                     return self.refuse(&Refusal::of_bearer(rejection, &config.challenge));
                 }
-                clear = Some(config.cookie);
                 Anonymous::mark(&mut self.parts, &config.challenge);
+                Some(SetCookie::clear(config.cookie))
             }
             Err(AuthenticateError::Store(error)) => {
                 let error = &error as &dyn std::error::Error;
@@ -150,24 +177,16 @@ where
                 config.on_rejection.on_rejection(&self.parts, rejection);
                 return self.refuse(&Refusal::undecided());
             }
-        }
+        };
         let request = Request::from_parts(self.parts, self.body);
         let future = self.service.inner.call(request);
-        State::Calling { future, clear }
+        State::Calling { future, set }
     }
 
     fn refuse(&self, refusal: &Refusal) -> State<I::Future, I::Response> {
         let responder = &self.service.config.responder;
         let response = Some(responder.respond(&self.parts, refusal));
         State::Refused { response }
-    }
-}
-
-/// A sign-in that replaces a stale cookie has the last word.
-fn clear_unless_set(headers: &mut HeaderMap, cookie: &SessionCookie) {
-    let mut fields = headers.get_all(SET_COOKIE).iter();
-    if !fields.any(|field| cookie.is_set_by(field)) {
-        headers.append(SET_COOKIE, cookie.clear_cookie());
     }
 }
 

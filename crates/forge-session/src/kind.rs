@@ -23,10 +23,14 @@ impl Kind {
     pub fn new(name: impl Into<String>) -> Result<Self, InvalidName> {
         let name = name.into();
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
-        if (1..=32).contains(&name.len()) && name.bytes().all(allowed) {
-            Ok(Self(Cow::Owned(name)))
-        } else {
-            Err(InvalidName)
+        match &*name {
+            // Those that every request copies cost nothing to copy.
+            "web" => Ok(Self::WEB),
+            "mcp" => Ok(Self::MCP),
+            _ if (1..=32).contains(&name.len()) && name.bytes().all(allowed) => {
+                Ok(Self(Cow::Owned(name)))
+            }
+            _ => Err(InvalidName),
         }
     }
 

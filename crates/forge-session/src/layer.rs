@@ -21,8 +21,10 @@ use crate::sessions::Sessions;
 /// |---|---|
 /// | nothing | it passes, without [`Authenticated`](crate::Authenticated) |
 /// | a good credential | it passes, with [`Authenticated`](crate::Authenticated) in its extensions |
+/// | a good cookie whose secret is old, or has been replaced lately | the same; the response sets the new secret, unless it sets the cookie itself |
 /// | a cookie that is malformed, unknown, expired, revoked, or sent twice | it passes as one that bears nothing; the response clears the cookie, unless it sets a new one |
 /// | a bearer token that is not good | 401 with the [`Challenge`] and `error="invalid_token"`; gRPC: `UNAUTHENTICATED` |
+/// | a ticket that is not good, where [tickets](Self::ticket_parameter) are taken | as such a token |
 /// | two `Authorization` fields, or `access_token` in the query | 400; gRPC: `INVALID_ARGUMENT` |
 /// | any credential, while the store fails | 503; gRPC: `UNAVAILABLE` |
 ///
@@ -30,8 +32,9 @@ use crate::sessions::Sessions;
 /// [`RequireSessionLayer`](crate::RequireSessionLayer) inside it, or use the extractor, where a
 /// session is required.
 ///
-/// The use of a session is written before the request goes on, at most once a minute; should that
-/// write fail, the request goes on all the same, and the session only expires earlier.
+/// The use of a session is noted, and weighed by the
+/// [`ThreatPolicy`](crate::ThreatPolicy); should it not be possible to write it, the request goes
+/// on all the same, and the session only expires earlier.
 #[must_use]
 pub struct SessionLayer<C = UserAgent, O = (), R = Problem> {
     config: Config<C, O, R>,
@@ -40,6 +43,7 @@ pub struct SessionLayer<C = UserAgent, O = (), R = Problem> {
 pub(crate) struct Config<C, O, R> {
     pub(crate) sessions: Sessions,
     pub(crate) cookie: SessionCookie,
+    pub(crate) ticket: Option<&'static str>,
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) caller: Arc<C>,
     pub(crate) on_rejection: Arc<O>,
@@ -53,6 +57,7 @@ impl SessionLayer {
             config: Config {
                 sessions,
                 cookie: SessionCookie::new(),
+                ticket: None,
                 challenge: Arc::new(Challenge::bearer()),
                 caller: Arc::new(UserAgent),
                 on_rejection: Arc::new(()),
@@ -66,6 +71,13 @@ impl<C, O, R> SessionLayer<C, O, R> {
     /// Which cookie bears the secret. Default: `__Host-forge`.
     pub fn cookie(mut self, cookie: SessionCookie) -> Self {
         self.config.cookie = cookie;
+        self
+    }
+
+    /// Takes tickets in this parameter of the query, such as `ticket`. Default: takes none. See
+    /// [`Sessions::issue_ticket`].
+    pub fn ticket_parameter(mut self, name: &'static str) -> Self {
+        self.config.ticket = Some(name);
         self
     }
 
@@ -83,6 +95,7 @@ impl<C, O, R> SessionLayer<C, O, R> {
             config: Config {
                 sessions: config.sessions,
                 cookie: config.cookie,
+                ticket: config.ticket,
                 challenge: config.challenge,
                 caller: Arc::new(caller),
                 on_rejection: config.on_rejection,
@@ -99,6 +112,7 @@ impl<C, O, R> SessionLayer<C, O, R> {
             config: Config {
                 sessions: config.sessions,
                 cookie: config.cookie,
+                ticket: config.ticket,
                 challenge: config.challenge,
                 caller: config.caller,
                 on_rejection: Arc::new(on_rejection),
@@ -114,6 +128,7 @@ impl<C, O, R> SessionLayer<C, O, R> {
             config: Config {
                 sessions: config.sessions,
                 cookie: config.cookie,
+                ticket: config.ticket,
                 challenge: config.challenge,
                 caller: config.caller,
                 on_rejection: config.on_rejection,
@@ -144,6 +159,7 @@ impl<C, O, R> Clone for Config<C, O, R> {
         Self {
             sessions: self.sessions.clone(),
             cookie: self.cookie,
+            ticket: self.ticket,
             challenge: Arc::clone(&self.challenge),
             caller: Arc::clone(&self.caller),
             on_rejection: Arc::clone(&self.on_rejection),

@@ -55,7 +55,7 @@
 //!   `Option<Authenticated>` as extractors.
 //! - `tonic`: the layers on a [`tonic`](https://docs.rs/tonic) server, whose services read
 //!   [`Authenticated`] from the request's extensions.
-//! - `sqlite`: the store `SqliteSessionStore`.
+//! - `sqlite`, `postgres`: the stores `SqliteSessionStore` and `PostgresSessionStore`.
 //! - `metrics`: the observer `RecordMetrics`.
 //!
 //! Access tokens need one of the features `rust_crypto` and `aws_lc_rs` of
@@ -64,12 +64,19 @@
 //!
 //! # Security
 //!
-//! - Secrets are 256 random bits and stored as their SHA-256; a copy of the database opens no
-//!   session. They are never in `Debug`, an event or a metric.
-//! - Access tokens are `at+jwt` (RFC 9068), signed with Ed25519, validated after RFC 8725: one
-//!   algorithm, no header member but `alg`, `typ` and `kid`, every claim required, 30 seconds of
-//!   leeway. Each is bound to a row, which is read with every request.
-//! - A refresh token is good once. When it comes again its session is revoked: then a copy is out.
+//! - Secrets are 256 random bits, and 128 that those of one session have in common; stored is
+//!   their SHA-256. A copy of the database opens no session. They are never in `Debug`, an event or
+//!   a metric.
+//! - Access tokens are `at+jwt` (RFC 9068), signed with Ed25519 or, where you choose so, HS256,
+//!   validated after RFC 8725: the key says which algorithm, no header member but `alg`, `typ` and
+//!   `kid`, every claim required, 30 seconds of leeway. Each is bound to a session, whose state is
+//!   checked with every request.
+//! - A secret is replaced by one that is derived from it and a stored salt: a refresh token with
+//!   each use, a cookie after half a day. The old one yields the same successor for a short
+//!   overlap. When it comes later, or one that was replaced even before, the session is revoked:
+//!   then a copy is out.
+//! - A session found good is remembered for a few seconds. A revocation through the same
+//!   [`Sessions`] overtakes that, also one that a read of the store is just overtaking.
 //! - A cookie goes along with requests that another site makes a browser send. `SameSite=Lax`
 //!   keeps it out of most; put a cross-origin guard inside the layer for the rest, where
 //!   [`Via::Cookie`].
@@ -78,6 +85,8 @@
 
 mod access_token;
 mod authenticated;
+mod body;
+mod cache;
 mod caller_info;
 mod challenge;
 mod clock;
@@ -87,6 +96,7 @@ mod error;
 #[cfg(feature = "axum")]
 mod extract;
 mod future;
+mod key_schedule;
 mod kind;
 mod layer;
 #[cfg(feature = "metrics")]
@@ -95,17 +105,22 @@ mod on_event;
 mod policy;
 mod refusal;
 mod require;
+mod scopes;
 mod secret;
 mod service;
 mod session;
 mod sessions;
 mod signing_key;
 mod store;
+mod threat;
+mod ticket;
+mod watch;
 
 #[cfg(feature = "metrics")]
 pub use crate::metrics::RecordMetrics;
 pub use access_token::{AccessToken, AccessTokens};
 pub use authenticated::{Authenticated, Via};
+pub use body::UntilRevoked;
 pub use caller_info::{CallerInfo, UserAgent};
 pub use challenge::Challenge;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
@@ -115,17 +130,19 @@ pub use error::{
     RandomError, RefreshError, Rejection, StoreError, TokenError,
 };
 #[cfg(feature = "axum")]
-pub use extract::SessionRequired;
+pub use extract::{Require, Requirement, SessionRequired};
 pub use future::ResponseFuture;
+pub use key_schedule::{KeyPlan, KeySchedule};
 pub use kind::Kind;
 pub use layer::SessionLayer;
-pub use on_event::{OnEvent, OnRejection, SessionEvent};
-pub use policy::{Carrier, KindPolicy, MAX_ACCESS_TTL, choose_evicted};
+pub use on_event::{OnEvent, OnRejection, OnRevoked, SessionEvent};
+pub use policy::{Carrier, KindPolicy, MAX_ACCESS_TTL, OnReuse, choose_evicted};
 pub use refusal::{Problem, Refusal, RefusalBody, Respond};
 pub use require::future::ResponseFuture as RequireSessionFuture;
 pub use require::layer::RequireSessionLayer;
 pub use require::service::RequireSession;
-pub use secret::SecretHash;
+pub use scopes::Scopes;
+pub use secret::{FamilyHash, RotationSalt, SecretHash};
 pub use service::Authenticate;
 pub use session::{Caller, ClientId, RevokeCause, Session, SessionId, UserId};
 pub use sessions::builder::SessionsBuilder;
@@ -133,6 +150,9 @@ pub use sessions::refresh::Refreshed;
 pub use sessions::{Created, NewSession, Sessions};
 pub use signing_key::{SigningKey, TokenKeys};
 pub use store::memory::MemorySessionStore;
+#[cfg(feature = "postgres")]
+pub use store::postgres::PostgresSessionStore;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::SqliteSessionStore;
 pub use store::{Found, Matched, Rotation, Selector, SessionStore, StoreFuture, Touch};
+pub use threat::{Assessment, ByScore, ThreatPolicy, ThreatResponse, ThreatSignal};

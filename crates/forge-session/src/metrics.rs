@@ -19,6 +19,10 @@ use crate::on_event::{OnEvent, OnRejection, SessionEvent};
 /// | `forge_session_reuse_detected_total` | counter | `kind` |
 /// | `forge_session_refresh_rejected_total` | counter | `reason` |
 /// | `forge_session_swept_total` | counter | |
+/// | `forge_session_reuse_tolerated_total` | counter | `kind` |
+/// | `forge_session_threat_total` | counter | `signal`, `response` |
+/// | `forge_session_validation_seconds` | histogram | `kind`, `cache`: `hit` or `miss` |
+/// | `forge_session_live` | gauge | `kind` |
 /// | `forge_session_rejected_total` | counter | `reason` |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RecordMetrics;
@@ -51,6 +55,31 @@ impl OnEvent for RecordMetrics {
             SessionEvent::RefreshRejected { rejection, .. } => {
                 counter!("forge_session_refresh_rejected_total", "reason" => rejection.as_str())
                     .increment(1);
+            }
+            SessionEvent::ReuseTolerated { session, .. } => {
+                counter!("forge_session_reuse_tolerated_total", "kind" => session.kind.to_string())
+                    .increment(1);
+            }
+            SessionEvent::Threat {
+                assessment,
+                response,
+            } => {
+                for signal in &assessment.signals {
+                    let labels = [("signal", signal.as_str()), ("response", response.as_str())];
+                    counter!("forge_session_threat_total", &labels).increment(1);
+                }
+            }
+            SessionEvent::Validated { kind, cached, took } => {
+                let cache = if *cached { "hit" } else { "miss" };
+                let kind = kind.to_string();
+                metrics::histogram!("forge_session_validation_seconds", "kind" => kind, "cache" => cache)
+                    .record(took.as_secs_f64());
+            }
+            SessionEvent::Counted { live } => {
+                for (kind, count) in live {
+                    metrics::gauge!("forge_session_live", "kind" => kind.to_string())
+                        .set(*count as f64);
+                }
             }
             SessionEvent::Swept { count } => {
                 counter!("forge_session_swept_total").increment(*count);

@@ -1,12 +1,15 @@
 //! What happens to sessions, told to whoever wants to know.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 
 use crate::error::Rejection;
+use crate::kind::Kind;
 use crate::session::{Caller, RevokeCause, Session, SessionId};
 use crate::store::Selector;
+use crate::threat::{Assessment, ThreatResponse};
 
 /// Something that happened to sessions. Bears no secret.
 #[derive(Clone, Debug)]
@@ -38,8 +41,38 @@ pub enum SessionEvent {
         /// The sessions it ended; those over before are not among them.
         sessions: Vec<SessionId>,
     },
-    /// A secret was presented after it had been replaced: it, or its successor, was stolen. The
-    /// session is revoked, which is told next.
+    /// A credential was found good.
+    Validated {
+        /// The session's kind.
+        kind: Kind,
+        /// Whether the store had not to be asked.
+        cached: bool,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A secret was presented after its overlap, and honoured because the client is similar to the
+    /// one the session was last used with: see
+    /// [`OnReuse::TolerateSimilar`](crate::OnReuse::TolerateSimilar).
+    ReuseTolerated {
+        /// The session.
+        session: Session,
+        /// Who presented it.
+        caller: Caller,
+    },
+    /// A session is used in a way that may mean that it was stolen.
+    Threat {
+        /// What was noticed.
+        assessment: Assessment,
+        /// What the policy makes of it.
+        response: ThreatResponse,
+    },
+    /// How many sessions are live, by kind; told with each sweep.
+    Counted {
+        /// The kinds that have live sessions, and how many.
+        live: Vec<(Kind, u64)>,
+    },
+    /// A secret was presented after it had been replaced, and after the overlap: it, or its
+    /// successor, was stolen. The session is revoked, which is told next.
     ReuseDetected {
         /// The session.
         session: Session,
@@ -95,6 +128,31 @@ impl OnEvent for Arc<dyn OnEvent> {
     fn on_event(&self, event: &SessionEvent) {
         (**self).on_event(event);
     }
+}
+
+/// Is told which sessions have been revoked here, so that other nodes that share the store can be
+/// told to [`invalidate`](crate::Sessions::invalidate) them.
+///
+/// Implemented for closures and for `()`, which does nothing: with one node nobody else has to
+/// know. It is called in the middle of a request: it must not block. What a node is not told it
+/// learns when what it remembers is over, so delivery need not be reliable.
+pub trait OnRevoked: Send + Sync + 'static {
+    /// These have been revoked. Some of the selected may have been over before, and a change that
+    /// was given up half way is told too: telling too much costs a look-up.
+    fn on_revoked(&self, selector: &Selector);
+}
+
+impl<F> OnRevoked for F
+where
+    F: Fn(&Selector) + Send + Sync + 'static,
+{
+    fn on_revoked(&self, selector: &Selector) {
+        self(selector);
+    }
+}
+
+impl OnRevoked for () {
+    fn on_revoked(&self, _: &Selector) {}
 }
 
 /// Is told which requests bear a credential that is not accepted, or lack one that is required.

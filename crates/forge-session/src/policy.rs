@@ -29,10 +29,10 @@ pub enum Carrier {
 ///
 /// Read the fields, write them with the setters of the same name.
 ///
-/// | | carrier | live per user | idle | absolute | access token |
-/// |---|---|---|---|---|---|
-/// | [`cookie()`](Self::cookie), of [`Kind::WEB`](crate::Kind::WEB) | cookie | 3 | 24 h | 7 d | none |
-/// | [`bearer()`](Self::bearer), of [`Kind::MCP`](crate::Kind::MCP) | bearer | 5 | 30 d | 90 d | 15 min |
+/// | | carrier | live per user | idle | absolute | new secret | overlap | access token |
+/// |---|---|---|---|---|---|---|---|
+/// | [`cookie()`](Self::cookie), of [`Kind::WEB`](crate::Kind::WEB) | cookie | 3 | 24 h | 7 d | each 12 h | 60 s | none |
+/// | [`bearer()`](Self::bearer), of [`Kind::MCP`](crate::Kind::MCP) | bearer | 5 | 30 d | 90 d | each refresh | 10 min | 15 min |
 ///
 /// NIST SP 800-63B-4 (AAL1) wants people to sign in again after at most 30 days; ASVS 5.0 V7.3
 /// wants an idle and an absolute limit, chosen and written down. A program holds its session
@@ -51,6 +51,33 @@ pub struct KindPolicy {
     pub absolute: Duration,
     /// How long an access token lives, at most [`MAX_ACCESS_TTL`]. Without effect for cookies.
     pub access_ttl: Duration,
+    /// A secret this old is replaced with the next request. Only for cookies: a refresh token is
+    /// replaced each time.
+    pub rotate_after: Duration,
+    /// For how long the replaced secret is still honoured. It yields the same successor each time,
+    /// so that requests under way, and a retry after a lost response, do no harm.
+    pub overlap: Duration,
+    /// What it means when a replaced secret comes after the overlap.
+    pub on_reuse: OnReuse,
+}
+
+/// What it means when the secret before the current one comes after its overlap.
+///
+/// One that was replaced even before that one always means theft.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnReuse {
+    /// Theft: the session is revoked. The default, and what RFC 9700, section 4.14.2, asks for.
+    #[default]
+    Revoke,
+    /// A client with the same family of user agent, from the same network, as the session was last
+    /// used with gets the successor as within the overlap, and the event says so; for any other
+    /// client it is theft.
+    ///
+    /// This forgives a browser that crashed before it wrote the new cookie to disk, and a program
+    /// that lost the response and comes back hours later. It costs the discovery of a thief who
+    /// sits behind the same router with the same browser.
+    TolerateSimilar,
 }
 
 impl KindPolicy {
@@ -63,6 +90,9 @@ impl KindPolicy {
             idle: DAY,
             absolute: DAY.saturating_mul(7),
             access_ttl: Duration::from_secs(15 * 60),
+            rotate_after: HOUR.saturating_mul(12),
+            overlap: Duration::from_secs(60),
+            on_reuse: OnReuse::Revoke,
         }
     }
 
@@ -75,6 +105,9 @@ impl KindPolicy {
             idle: DAY.saturating_mul(30),
             absolute: DAY.saturating_mul(90),
             access_ttl: Duration::from_secs(15 * 60),
+            rotate_after: Duration::ZERO,
+            overlap: Duration::from_secs(10 * 60),
+            on_reuse: OnReuse::Revoke,
         }
     }
 
@@ -106,12 +139,38 @@ impl KindPolicy {
         self
     }
 
+    /// Sets the age at which the secret in a cookie is replaced.
+    #[must_use]
+    pub const fn rotate_after(mut self, rotate_after: Duration) -> Self {
+        self.rotate_after = rotate_after;
+        self
+    }
+
+    /// Sets for how long a replaced secret is honoured.
+    #[must_use]
+    pub const fn overlap(mut self, overlap: Duration) -> Self {
+        self.overlap = overlap;
+        self
+    }
+
+    /// Sets what a replaced secret after its overlap means.
+    #[must_use]
+    pub const fn on_reuse(mut self, on_reuse: OnReuse) -> Self {
+        self.on_reuse = on_reuse;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         if self.idle < Duration::from_secs(60) || self.absolute < self.idle {
             return Err(BuildError::Limits);
         }
         if self.access_ttl < Duration::from_secs(1) || self.access_ttl > MAX_ACCESS_TTL {
             return Err(BuildError::AccessTtl);
+        }
+        let rotates_too_soon =
+            self.carrier == Carrier::Cookie && self.rotate_after < self.overlap.saturating_mul(2);
+        if self.overlap > HOUR || rotates_too_soon {
+            return Err(BuildError::Overlap);
         }
         Ok(())
     }
@@ -181,6 +240,9 @@ mod tests {
         let hour = Duration::from_secs(3600);
         assert!(KindPolicy::cookie().absolute(hour).check().is_err());
         assert!(KindPolicy::cookie().idle(Duration::ZERO).check().is_err());
+        assert!(KindPolicy::cookie().overlap(hour * 7).check().is_err());
+        let often = KindPolicy::cookie().rotate_after(Duration::from_secs(119));
+        assert!(often.check().is_err());
         assert!(KindPolicy::bearer().access_ttl(hour * 2).check().is_err());
         assert!(
             KindPolicy::bearer()

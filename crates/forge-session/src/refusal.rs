@@ -106,6 +106,22 @@ impl Refusal {
         .with_challenge(challenge, None)
     }
 
+    /// 403, `PERMISSION_DENIED`: the session is good, but not for this.
+    pub(crate) fn forbidden() -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            grpc_code: 7,
+            title: "Forbidden",
+            detail: "this session may not do that",
+            headers: HeaderMap::new(),
+        }
+    }
+
+    /// 403, `PERMISSION_DENIED`: the access token has not the scope (RFC 6750, section 3.1).
+    pub(crate) fn insufficient_scope(challenge: &Challenge) -> Self {
+        Self::forbidden().with_challenge(challenge, Some("insufficient_scope"))
+    }
+
     /// 503, `UNAVAILABLE`: who is calling could not be decided.
     pub(crate) fn undecided() -> Self {
         Self {

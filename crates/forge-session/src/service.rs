@@ -7,16 +7,17 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::authenticated::{Anonymous, Via};
+use crate::authenticated::{Anonymous, Authenticated, Via};
 use crate::caller_info::{CallerInfo, UserAgent};
 use crate::credential::{Credential, credential};
-use crate::error::AuthenticateError;
-use crate::future::ResponseFuture;
+use crate::error::{AuthenticateError, Rejection};
+use crate::future::{ResponseFuture, SetCookie};
 use crate::layer::Config;
 use crate::on_event::OnRejection;
 use crate::refusal::{Problem, Refusal, Respond};
-use crate::session::{Caller, Session};
+use crate::session::Caller;
 use crate::sessions::Sessions;
+use crate::sessions::rotate::Renewed;
 
 /// A service whose requests are authenticated. Made by [`SessionLayer`](crate::SessionLayer).
 pub struct Authenticate<I, C = UserAgent, O = (), R = Problem> {
@@ -42,11 +43,15 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let config = &self.config;
         let (mut parts, body) = request.into_parts();
-        match credential(&parts, &config.cookie) {
+        match credential(&parts, &config.cookie, config.ticket) {
             Ok(Some(credential)) => {
                 let via = credential.via;
                 let caller = config.caller.caller(&parts);
-                let check = Box::pin(check(config.sessions.clone(), credential, caller));
+                let path = match via {
+                    Via::Ticket => parts.uri.path().to_owned(),
+                    _ => String::new(),
+                };
+                let check = Box::pin(check(config.sessions.clone(), credential, caller, path));
                 // The service that was polled ready must be the one that is called.
                 let unready = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, unready);
@@ -56,20 +61,20 @@ where
                 };
                 ResponseFuture::checking(service, parts, body, via, check)
             }
-            Err((Via::Bearer, rejection)) => {
+            Err((Via::Bearer | Via::Ticket, rejection)) => {
                 config.on_rejection.on_rejection(&parts, rejection);
                 let refusal = Refusal::of_bearer(rejection, &config.challenge);
                 ResponseFuture::refused(config.responder.respond(&parts, &refusal))
             }
             found => {
                 // Nothing, or a cookie in a shape that is not worth a look-up.
-                let clear = found.is_err().then_some(config.cookie);
+                let set = found.is_err().then(|| SetCookie::clear(config.cookie));
                 if let Err((_, rejection)) = found {
                     config.on_rejection.on_rejection(&parts, rejection);
                 }
                 Anonymous::mark(&mut parts, &config.challenge);
                 let request = Request::from_parts(parts, body);
-                ResponseFuture::calling(self.inner.call(request), clear)
+                ResponseFuture::calling(self.inner.call(request), set)
             }
         }
     }
@@ -80,17 +85,34 @@ async fn check(
     sessions: Sessions,
     credential: Credential,
     caller: Caller,
-) -> Result<Session, AuthenticateError> {
-    let session = match credential.via {
-        Via::Cookie => sessions.authenticate_cookie(&credential.text).await?,
-        Via::Bearer => sessions.authenticate_bearer(&credential.text).await?,
+    path: String,
+) -> Result<Checked, AuthenticateError> {
+    let (via, text) = (credential.via, &credential.text);
+    let mut valid = match via {
+        Via::Cookie => sessions.check_cookie(text, &caller, true).await?,
+        Via::Bearer => sessions.check_bearer(text).await?,
+        Via::Ticket => sessions.check_ticket(text, &path).await?,
     };
-    if let Err(error) = sessions.touch(&session, &caller).await {
+    let renewed = valid.renewed.take();
+    let response = sessions.observe(&valid.session, &caller).await?;
+    if response.must_end() {
+        return Err(Rejection::Threat.into());
+    }
+    if let Err(error) = sessions.touch(&valid.session, &caller).await {
         // The session was found good. Without the write it only expires earlier.
         let error = &error as &dyn std::error::Error;
-        tracing::warn!(error, session = %session.id, "use of a session not noted");
+        tracing::warn!(error, session = %valid.session.id, "use of a session not noted");
     }
-    Ok(session)
+    Ok(Checked {
+        authenticated: Authenticated::found(valid, via, response, sessions),
+        renewed,
+    })
+}
+
+/// What becomes of a good credential.
+pub(crate) struct Checked {
+    pub(crate) authenticated: Authenticated,
+    pub(crate) renewed: Option<Renewed>,
 }
 
 impl<I: Clone, C, O, R> Clone for Authenticate<I, C, O, R> {

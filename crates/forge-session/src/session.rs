@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::error::InvalidName;
 use crate::kind::Kind;
+use crate::scopes::Scopes;
 
 /// The id of a session (UUIDv7). Not a secret: it may be shown, logged and listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -200,6 +201,8 @@ pub struct Session {
     pub kind: Kind,
     /// The program it was made for; always present for a kind that bears access tokens.
     pub client: Option<ClientId>,
+    /// What it is good for, where that is not everything its user may do.
+    pub scopes: Option<Scopes>,
     /// When it was made.
     pub created: Timestamp,
     /// When it was last used, up to a minute late.
@@ -227,6 +230,16 @@ impl Session {
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && now < self.expires()
+    }
+
+    /// Whether it is good for all of these, or, without scopes, for everything.
+    #[must_use]
+    pub fn has_scopes(&self, scopes: Option<&Scopes>) -> bool {
+        match (&self.scopes, scopes) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(wanted)) => wanted.is_subset(own),
+        }
     }
 
     /// When it ends unless it is used before.

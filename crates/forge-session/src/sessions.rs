@@ -1,6 +1,5 @@
 //! The handle: make, check, refresh, list and revoke sessions.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,23 +8,47 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::access_token::{AccessToken, AccessTokens};
+use crate::cache::Cache;
 use crate::clock::{Clock, Timestamp};
-use crate::error::{AuthenticateError, CreateError, IssueError, Rejection, StoreError, TokenError};
+use crate::error::{CreateError, IssueError, Rejection, StoreError};
 use crate::kind::Kind;
-use crate::on_event::{OnEvent, SessionEvent};
+use crate::on_event::{OnEvent, OnRevoked, SessionEvent};
 use crate::policy::{Carrier, KindPolicy};
+use crate::scopes::Scopes;
 use crate::secret::Secret;
 use crate::session::{Caller, ClientId, RevokeCause, Session, SessionId, UserId};
 use crate::sessions::builder::SessionsBuilder;
-use crate::store::{Matched, Selector, SessionStore, Touch};
+use crate::store::{Selector, SessionStore, Touch};
+use crate::threat::{Sightings, ThreatPolicy};
+use crate::ticket::Tickets;
+use crate::watch::Watchers;
 
+pub(crate) mod authenticate;
 pub(crate) mod builder;
 pub(crate) mod refresh;
+pub(crate) mod rotate;
+mod threats;
+mod tickets;
 
 /// How many rows one step of a sweep deletes, so that it never holds the writer for long.
 const SWEEP_BATCH: NonZeroU32 = NonZeroU32::MIN.saturating_add(499);
 
-/// All that can be done with sessions. Clones share the store, the policies and the keys.
+/// How many uses wait at most to be written.
+const MAX_TOUCHES: usize = 256;
+
+/// All that can be done with sessions. Clones share the store, the cache, the policies and the
+/// keys.
+///
+/// # What is remembered
+///
+/// A session that was found good is not looked up again for a few seconds (see
+/// [`SessionsBuilder::cache`]). A revocation through this handle, or a clone of it, holds from the
+/// next request on all the same. Where several processes share a store, let
+/// [`SessionsBuilder::on_revoked`] tell the others, who call [`invalidate`](Self::invalidate);
+/// without that they know when what they remember is over.
+///
+/// Uses of sessions are written in batches, see [`touch`](Self::touch): call
+/// [`flush`](Self::flush) every few seconds and before the process ends.
 #[derive(Clone)]
 pub struct Sessions {
     shared: Arc<Shared>,
@@ -33,11 +56,19 @@ pub struct Sessions {
 
 struct Shared {
     store: Arc<dyn SessionStore>,
-    policies: HashMap<Kind, KindPolicy>,
+    /// A handful: looking through them is faster than hashing.
+    policies: Vec<(Kind, KindPolicy)>,
     access_tokens: Option<AccessTokens>,
     retention: Duration,
+    write_behind: Duration,
     clock: Arc<dyn Clock>,
     on_event: Arc<dyn OnEvent>,
+    on_revoked: Arc<dyn OnRevoked>,
+    threat_policy: Arc<dyn ThreatPolicy>,
+    cache: Cache,
+    sightings: Sightings,
+    tickets: Tickets,
+    watchers: Arc<Watchers>,
 }
 
 impl Sessions {
@@ -69,6 +100,7 @@ impl Sessions {
             user: new.user,
             kind: new.kind,
             client: new.client,
+            scopes: new.scopes,
             created: now,
             last_used: now,
             idle_expires: (now + policy.idle).min(absolute_expires),
@@ -80,10 +112,15 @@ impl Sessions {
             rotated: None,
             revoked: None,
         };
+        let selector = Selector::Kind {
+            user: session.user.clone(),
+            kind: session.kind.clone(),
+        };
+        let change = self.begin_change(selector);
         let store = &self.shared.store;
-        let evicted = store
-            .create(&session, secret.hash(), policy.max_per_user)
-            .await?;
+        let (family, hash, max) = (secret.family(), secret.hash(), policy.max_per_user);
+        let evicted = store.create(&session, family, hash, max).await?;
+        change.end(evicted.iter().map(|id| Selector::Session(*id)));
         self.tell(&SessionEvent::Created {
             session: session.clone(),
         });
@@ -100,55 +137,7 @@ impl Sessions {
         })
     }
 
-    /// The live session whose secret is in a cookie.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthenticateError::Rejected`] when there is none, [`AuthenticateError::Store`] when that
-    /// could not be decided.
-    pub async fn authenticate_cookie(&self, secret: &str) -> Result<Session, AuthenticateError> {
-        let secret = Secret::parse(secret).ok_or(Rejection::Malformed)?;
-        let found = self.shared.store.find_by_secret(secret.hash()).await?;
-        let found = found.ok_or(Rejection::Unknown)?;
-        self.admit(&found.session, Carrier::Cookie)?;
-        match found.matched {
-            Matched::Current => Ok(found.session),
-            Matched::Previous => Err(Rejection::Reused.into()),
-        }
-    }
-
-    /// The live session that an access token was issued for.
-    ///
-    /// The store is asked for the session each time, so that a token ends with its session.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthenticateError::Rejected`] when the token or the session is not good,
-    /// [`AuthenticateError::Store`] when that could not be decided.
-    ///
-    /// # Panics
-    ///
-    /// When the binary is built with no, or with both, of `jsonwebtoken`'s features `rust_crypto`
-    /// and `aws_lc_rs`.
-    pub async fn authenticate_bearer(&self, token: &str) -> Result<Session, AuthenticateError> {
-        let tokens = self.shared.access_tokens.as_ref();
-        let tokens = tokens.ok_or(Rejection::Token(TokenError::NotConfigured))?;
-        let claims = tokens.verify(token, self.now()).map_err(Rejection::from)?;
-        let id = claims.session().map_err(Rejection::from)?;
-        let session = self.shared.store.find(id).await?;
-        let session = session.ok_or(Rejection::Unknown)?;
-        self.admit(&session, Carrier::Bearer)?;
-        let client = session.client.as_ref().map(ClientId::as_str);
-        if session.user.as_str() != claims.sub
-            || session.kind.as_str() != claims.kind
-            || client != Some(&claims.client_id)
-        {
-            return Err(Rejection::Token(TokenError::Claims).into());
-        }
-        Ok(session)
-    }
-
-    /// Issues an access token for a live session of a kind that bears them.
+    /// Issues an access token for a live session of a kind that bears them, with all its scopes.
     ///
     /// # Errors
     ///
@@ -158,28 +147,52 @@ impl Sessions {
     ///
     /// As [`authenticate_bearer`](Self::authenticate_bearer).
     pub fn issue_access_token(&self, session: &Session) -> Result<AccessToken, IssueError> {
+        self.issue_access_token_for(session, session.scopes.as_ref())
+    }
+
+    /// Issues an access token that is good for these scopes, of those the session has; without
+    /// scopes for everything, if that is what the session is good for.
+    ///
+    /// # Errors
+    ///
+    /// [`IssueError`]; [`IssueError::NotEntitled`] also for a scope the session has not.
+    ///
+    /// # Panics
+    ///
+    /// As [`authenticate_bearer`](Self::authenticate_bearer).
+    pub fn issue_access_token_for(
+        &self,
+        session: &Session,
+        scopes: Option<&Scopes>,
+    ) -> Result<AccessToken, IssueError> {
         let tokens = self.shared.access_tokens.as_ref();
         let tokens = tokens.ok_or(IssueError::NotConfigured)?;
         let policy = self.policy(&session.kind);
         let policy = policy.filter(|policy| policy.carrier == Carrier::Bearer);
         let policy = policy.ok_or(IssueError::NotEntitled)?;
         let now = self.now();
-        if !session.is_live(now) {
+        if !session.is_live(now) || !session.has_scopes(scopes) {
             return Err(IssueError::NotEntitled);
         }
-        tokens.issue(session, policy.access_ttl, now)
+        tokens.issue(session, scopes, policy.access_ttl, now)
     }
 
-    /// The user's live sessions, the newest first.
+    /// The user's live sessions, the newest first, with the uses that were waiting to be written.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store fails.
     pub async fn list(&self, user: &UserId) -> Result<Vec<Session>, StoreError> {
+        if let Err(error) = self.flush().await {
+            warn_not_noted(&error);
+        }
         self.shared.store.list(user, self.now()).await
     }
 
     /// Ends sessions, for good, with the next request. Returns how many were ended.
+    ///
+    /// What waits for their end is told: [`Authenticated::revoked`](crate::Authenticated::revoked)
+    /// and [`OnRevoked`].
     ///
     /// # Errors
     ///
@@ -189,8 +202,10 @@ impl Sessions {
         selector: Selector,
         cause: RevokeCause,
     ) -> Result<usize, StoreError> {
+        let change = self.begin_change(selector.clone());
         let store = &self.shared.store;
         let sessions = store.revoke(&selector, cause, self.now()).await?;
+        change.end([selector.clone()]);
         let count = sessions.len();
         if count > 0 {
             self.tell(&SessionEvent::Revoked {
@@ -202,14 +217,23 @@ impl Sessions {
         Ok(count)
     }
 
+    /// Forgets what is remembered of these sessions, and tells whoever waits for their end: another
+    /// node has revoked them.
+    pub fn invalidate(&self, selector: &Selector) {
+        self.shared.cache.forget(selector);
+        self.shared.watchers.end(selector);
+    }
+
     /// Notes that a session is used, which puts off its idle expiry.
     ///
-    /// Written at most once a minute for each session, so `last_used` may be that much behind. A
-    /// session revoked meanwhile stays revoked.
+    /// Noted at most once a minute for each session, so `last_used` may be that much behind; and
+    /// written at most every few seconds, all together (see [`SessionsBuilder::write_behind`]), or
+    /// with [`flush`](Self::flush). What a crash loses makes sessions expire that much earlier. A
+    /// session that is over when it is written stays over.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store fails.
+    /// [`StoreError`] when the store fails; then the batch is kept for the next time.
     pub async fn touch(&self, session: &Session, caller: &Caller) -> Result<(), StoreError> {
         let Some(policy) = self.policy(&session.kind) else {
             return Ok(());
@@ -225,11 +249,36 @@ impl Sessions {
             ip: caller.ip(),
             user_agent: caller.user_agent().map(str::to_owned),
         };
-        self.shared.store.touch(&[touch]).await.map(|_| ())
+        let shared = &self.shared;
+        // What is written after the session is over is not taken.
+        let soon = session.idle_expires.duration_since(now) < shared.write_behind * 2;
+        let due = shared.cache.touch(touch, shared.write_behind, MAX_TOUCHES);
+        if due || soon {
+            self.flush().await?;
+        }
+        Ok(())
     }
 
-    /// Deletes the sessions that have been over for the retention time, a small batch at a time.
-    /// Returns how many. Call it about once an hour.
+    /// Writes the uses of sessions that were noted and not written yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails; then they are kept for the next time.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        let now = self.now();
+        let mut batch = Batch {
+            cache: &self.shared.cache,
+            touches: self.shared.cache.take_touches(now),
+        };
+        if !batch.touches.is_empty() {
+            self.shared.store.touch(&batch.touches, now).await?;
+            batch.touches.clear();
+        }
+        Ok(())
+    }
+
+    /// Deletes the sessions that have been over for the retention time, a small batch at a time,
+    /// and counts those that are live. Returns how many are deleted. Call it about once an hour.
     ///
     /// # Errors
     ///
@@ -247,13 +296,18 @@ impl Sessions {
         if count > 0 {
             self.tell(&SessionEvent::Swept { count });
         }
+        let live = self.shared.store.count(self.now()).await?;
+        self.tell(&SessionEvent::Counted { live });
         Ok(count)
     }
 
     /// The policy of a kind.
     #[must_use]
     pub fn policy(&self, kind: &Kind) -> Option<&KindPolicy> {
-        self.shared.policies.get(kind)
+        let mut policies = self.shared.policies.iter();
+        policies
+            .find(|(of, _)| of == kind)
+            .map(|(_, policy)| policy)
     }
 
     /// The issuer of access tokens, where there is one; its keys give the JWK Set.
@@ -277,6 +331,14 @@ impl Sessions {
         Ok(policy)
     }
 
+    fn begin_change(&self, selector: Selector) -> Change {
+        self.shared.cache.begin_change();
+        Change {
+            shared: Arc::clone(&self.shared),
+            selector: Some(selector),
+        }
+    }
+
     fn now(&self) -> Timestamp {
         self.shared.clock.now()
     }
@@ -284,6 +346,63 @@ impl Sessions {
     fn tell(&self, event: &SessionEvent) {
         self.shared.on_event.on_event(event);
     }
+}
+
+/// A revocation under way. When it is dropped before its end, the store may or may not have done
+/// it: what it was about is forgotten here, and nothing new is remembered for a while.
+struct Change {
+    shared: Arc<Shared>,
+    selector: Option<Selector>,
+}
+
+impl Change {
+    /// The store has said what was revoked.
+    fn end(mut self, revoked: impl IntoIterator<Item = Selector>) {
+        self.selector = None;
+        let mut begun = true;
+        for selector in revoked {
+            if std::mem::take(&mut begun) {
+                self.shared.cache.end_change(&selector, None);
+            } else {
+                self.shared.cache.forget(&selector);
+            }
+            self.shared.watchers.end(&selector);
+            self.shared.on_revoked.on_revoked(&selector);
+        }
+        if begun {
+            self.shared.cache.end_without_change();
+        }
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        if let Some(selector) = self.selector.take() {
+            let now = self.shared.clock.now();
+            self.shared.cache.end_change(&selector, Some(now));
+            self.shared.watchers.end(&selector);
+            self.shared.on_revoked.on_revoked(&selector);
+        }
+    }
+}
+
+/// Uses that are being written; those that are not, go back when this is dropped.
+struct Batch<'a> {
+    cache: &'a Cache,
+    touches: Vec<Touch>,
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let touches = std::mem::take(&mut self.touches);
+        self.cache.put_touches_back(touches, MAX_TOUCHES);
+    }
+}
+
+/// The session was found good. Without the write it only expires earlier.
+fn warn_not_noted(error: &StoreError) {
+    let error = error as &dyn std::error::Error;
+    tracing::warn!(error, "uses of sessions not written yet");
 }
 
 impl fmt::Debug for Sessions {
@@ -301,6 +420,7 @@ pub struct NewSession {
     user: UserId,
     kind: Kind,
     client: Option<ClientId>,
+    scopes: Option<Scopes>,
     caller: Caller,
 }
 
@@ -312,6 +432,7 @@ impl NewSession {
             user,
             kind,
             client: None,
+            scopes: None,
             caller: Caller::default(),
         }
     }
@@ -320,6 +441,13 @@ impl NewSession {
     #[must_use]
     pub fn client(mut self, client: ClientId) -> Self {
         self.client = Some(client);
+        self
+    }
+
+    /// What it is to be good for; everything its user may do, unless this is said.
+    #[must_use]
+    pub fn scopes(mut self, scopes: Scopes) -> Self {
+        self.scopes = Some(scopes);
         self
     }
 

@@ -1,11 +1,12 @@
-//! The keys that sign access tokens: Ed25519, known by their thumbprint.
+//! The keys that sign access tokens: Ed25519, known by their thumbprint, or a shared secret.
 
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use hmac::{Hmac, KeyInit, Mac};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -13,15 +14,22 @@ use zeroize::Zeroizing;
 
 use crate::error::{KeyError, RandomError};
 
-/// An Ed25519 key (RFC 8037) that signs access tokens.
+/// The least bytes of a shared secret: as many as its hash has (RFC 7518, section 3.2).
+const MIN_SHARED: usize = 32;
+
+/// A key that signs access tokens: Ed25519 (RFC 8037), or a secret that is shared with whoever
+/// verifies them (HS256).
 ///
-/// Its id (`kid`) is the JWK thumbprint of the public key (RFC 7638), so that it needs no
-/// bookkeeping and cannot be given to two keys.
+/// The id (`kid`) of an Ed25519 key is the JWK thumbprint of the public key (RFC 7638), so that it
+/// needs no bookkeeping and cannot be given to two keys. That of a shared secret is derived from
+/// it, and tells no more of it than a token does. The key says which algorithm its tokens have,
+/// never the token.
 #[derive(Clone)]
 pub struct SigningKey {
     id: String,
-    /// The public key, base64url.
-    x: String,
+    /// The public key, base64url; none of a shared secret.
+    x: Option<String>,
+    algorithm: Algorithm,
     signing: EncodingKey,
     verifying: DecodingKey,
 }
@@ -49,7 +57,31 @@ impl SigningKey {
         Self::new(&key.map_err(|_| KeyError::Malformed)?)
     }
 
-    /// The private key as PKCS #8 (RFC 5958), DER. Seal it before you store it.
+    /// A secret that is shared with whoever verifies the tokens: whoever can verify one can make
+    /// one too. Take random bytes, not a password.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::TooShort`] for less than 32 bytes.
+    pub fn from_shared_secret(secret: &SecretSlice<u8>) -> Result<Self, KeyError> {
+        let secret = secret.expose_secret();
+        if secret.len() < MIN_SHARED {
+            return Err(KeyError::TooShort);
+        }
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| KeyError::Malformed)?;
+        mac.update(b"forge-session kid 1");
+        let id = mac.finalize().into_bytes();
+        Ok(Self {
+            id: URL_SAFE_NO_PAD.encode(&id[..16]),
+            x: None,
+            algorithm: Algorithm::HS256,
+            signing: EncodingKey::from_secret(secret),
+            verifying: DecodingKey::from_secret(secret),
+        })
+    }
+
+    /// The private key as PKCS #8 (RFC 5958), DER; of a shared secret, its bytes. Seal it before
+    /// you store it.
     #[must_use]
     pub fn to_pkcs8(&self) -> SecretSlice<u8> {
         self.signing.as_bytes().to_vec().into()
@@ -69,10 +101,15 @@ impl SigningKey {
         let thumbprint = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
         Ok(Self {
             id: URL_SAFE_NO_PAD.encode(Sha256::digest(thumbprint)),
-            x,
+            x: Some(x),
+            algorithm: Algorithm::EdDSA,
             signing: EncodingKey::from_ed_der(der.as_bytes()),
             verifying: DecodingKey::from_ed_der(public.as_bytes()),
         })
+    }
+
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     pub(crate) fn signing(&self) -> &EncodingKey {
@@ -109,21 +146,24 @@ impl TokenKeys {
         }
     }
 
-    /// Accepts tokens of `key` too. Keep a retired key for as long as its last token lives.
+    /// Accepts tokens of `key` too, and publishes it: one that signed before, for as long as its
+    /// last token lives, or one that is to sign next, so that verifiers know it by then. See
+    /// [`KeySchedule`](crate::KeySchedule).
     #[must_use]
     pub fn previous(mut self, key: SigningKey) -> Self {
         self.previous.push(key);
         self
     }
 
-    /// The public keys as a JWK Set (RFC 7517, RFC 8037), to be served as `jwks_uri`.
+    /// The public keys as a JWK Set (RFC 7517, RFC 8037), to be served as `jwks_uri`. A shared
+    /// secret is not among them.
     #[must_use]
     pub fn jwks(&self) -> serde_json::Value {
-        let keys = self.all().map(|key| {
-            json!({
-                "kty": "OKP", "crv": "Ed25519", "x": key.x,
+        let keys = self.all().filter_map(|key| {
+            Some(json!({
+                "kty": "OKP", "crv": "Ed25519", "x": key.x.as_ref()?,
                 "kid": key.id, "alg": "EdDSA", "use": "sig",
-            })
+            }))
         });
         json!({ "keys": keys.collect::<Vec<_>>() })
     }
@@ -159,13 +199,23 @@ mod tests {
         let seed = URL_SAFE_NO_PAD.decode(d).unwrap();
         let key = ed25519_dalek::SigningKey::from_bytes(&seed.try_into().unwrap());
         let key = SigningKey::new(&key).unwrap();
-        assert_eq!(key.x, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+        assert_eq!(
+            key.x.unwrap(),
+            "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+        );
         assert_eq!(key.id, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }
 
     #[test]
     fn refuses_what_is_no_key() {
         assert!(SigningKey::from_pkcs8(&vec![0x30, 0x03].into()).is_err());
+    }
+
+    #[test]
+    fn refuses_a_shared_secret_of_31_bytes() {
+        let short = SigningKey::from_shared_secret(&vec![1; 31].into());
+        assert!(matches!(short, Err(KeyError::TooShort)));
+        assert!(SigningKey::from_shared_secret(&vec![1; 32].into()).is_ok());
     }
 
     #[test]
@@ -178,7 +228,7 @@ mod tests {
         let jwks = keys.jwks();
         assert_eq!(jwks["keys"][0]["kid"], new.id());
         assert_eq!(jwks["keys"][1]["kid"], old.id());
-        assert_eq!(jwks["keys"][0]["x"], new.x);
+        assert_eq!(jwks["keys"][0]["x"], new.x.clone().unwrap());
         assert!(jwks["keys"][0].get("d").is_none());
         let pkcs8 = new.to_pkcs8();
         let seed = format!("{:?}", &pkcs8.expose_secret()[16..48]);

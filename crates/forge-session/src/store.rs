@@ -9,10 +9,14 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::kind::Kind;
-use crate::secret::SecretHash;
+use crate::secret::{FamilyHash, RotationSalt, SecretHash};
 use crate::session::{ClientId, RevokeCause, Session, SessionId, UserId};
 
 pub(crate) mod memory;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sql;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
@@ -29,7 +33,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// A session is *live* at a time when it is not revoked and that time is before its
 /// [`expires`](Session::expires).
 pub trait SessionStore: Send + Sync + 'static {
-    /// Stores a new session with the hash of its secret, after revoking with
+    /// Stores a new session with the hashes of its secret, after revoking with
     /// [`RevokeCause::Evicted`] as many live sessions of its user and kind as
     /// [`choose_evicted`](crate::choose_evicted) says for `max`. Returns the evicted.
     ///
@@ -37,12 +41,17 @@ pub trait SessionStore: Send + Sync + 'static {
     fn create<'a>(
         &'a self,
         session: &'a Session,
+        family: FamilyHash,
         secret: SecretHash,
         max: NonZeroU32,
     ) -> StoreFuture<'a, Vec<SessionId>>;
 
-    /// The session whose current or previous secret has this hash, live or not.
-    fn find_by_secret(&self, secret: SecretHash) -> StoreFuture<'_, Option<Found>>;
+    /// The session whose secrets are of this family, live or not, and which of them this one is.
+    fn find_by_secret(
+        &self,
+        family: FamilyHash,
+        secret: SecretHash,
+    ) -> StoreFuture<'_, Option<Found>>;
 
     /// The session with this id, live or not.
     fn find(&self, id: SessionId) -> StoreFuture<'_, Option<Session>>;
@@ -50,17 +59,21 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The user's sessions live at `now`, the newest first.
     fn list<'a>(&'a self, user: &'a UserId, now: Timestamp) -> StoreFuture<'a, Vec<Session>>;
 
+    /// How many sessions are live at `now`, by kind; kinds that have none may be left out.
+    fn count(&self, now: Timestamp) -> StoreFuture<'_, Vec<(Kind, u64)>>;
+
     /// Replaces a session's secret, if it is live and its secret is still the one expected.
     /// Returns the session as it is then, or `None` when it was not changed.
     ///
-    /// The replaced secret becomes the previous one, `generation` grows by one, `rotated` and
-    /// `last_used` become `rotation.at`.
+    /// The replaced secret becomes the previous one, the salt is kept with it, `generation` grows
+    /// by one, `rotated` and `last_used` become `rotation.at`.
     fn rotate<'a>(&'a self, rotation: &'a Rotation) -> StoreFuture<'a, Option<Session>>;
 
-    /// Notes uses of sessions. Each is taken only if its session is live at `touch.at`, and only
-    /// forward: neither `last_used` nor `idle_expires` ever goes back, and `idle_expires` stays
-    /// within `absolute_expires`. Returns how many were taken.
-    fn touch<'a>(&'a self, touches: &'a [Touch]) -> StoreFuture<'a, u64>;
+    /// Notes uses of sessions. Each is taken only if its session is live at `now`, whenever the use
+    /// was, since another may have been made in the place of one that was over; and only forward:
+    /// neither `last_used` nor `idle_expires` ever goes back, and `idle_expires` stays within
+    /// `absolute_expires`. Returns how many were taken.
+    fn touch<'a>(&'a self, touches: &'a [Touch], now: Timestamp) -> StoreFuture<'a, u64>;
 
     /// Revokes the selected sessions that are not revoked yet. Returns their ids.
     fn revoke<'a>(
@@ -79,14 +92,19 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     fn create<'a>(
         &'a self,
         session: &'a Session,
+        family: FamilyHash,
         secret: SecretHash,
         max: NonZeroU32,
     ) -> StoreFuture<'a, Vec<SessionId>> {
-        (**self).create(session, secret, max)
+        (**self).create(session, family, secret, max)
     }
 
-    fn find_by_secret(&self, secret: SecretHash) -> StoreFuture<'_, Option<Found>> {
-        (**self).find_by_secret(secret)
+    fn find_by_secret(
+        &self,
+        family: FamilyHash,
+        secret: SecretHash,
+    ) -> StoreFuture<'_, Option<Found>> {
+        (**self).find_by_secret(family, secret)
     }
 
     fn find(&self, id: SessionId) -> StoreFuture<'_, Option<Session>> {
@@ -97,12 +115,16 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
         (**self).list(user, now)
     }
 
+    fn count(&self, now: Timestamp) -> StoreFuture<'_, Vec<(Kind, u64)>> {
+        (**self).count(now)
+    }
+
     fn rotate<'a>(&'a self, rotation: &'a Rotation) -> StoreFuture<'a, Option<Session>> {
         (**self).rotate(rotation)
     }
 
-    fn touch<'a>(&'a self, touches: &'a [Touch]) -> StoreFuture<'a, u64> {
-        (**self).touch(touches)
+    fn touch<'a>(&'a self, touches: &'a [Touch], now: Timestamp) -> StoreFuture<'a, u64> {
+        (**self).touch(touches, now)
     }
 
     fn revoke<'a>(
@@ -126,6 +148,11 @@ pub struct Found {
     pub session: Session,
     /// Which of its secrets it was.
     pub matched: Matched,
+    /// The hash of the secret that is valid now.
+    pub current: SecretHash,
+    /// What the current secret was derived with from the one before; none before the first
+    /// rotation.
+    pub salt: Option<RotationSalt>,
 }
 
 /// Which of a session's secrets was presented.
@@ -135,6 +162,9 @@ pub enum Matched {
     Current,
     /// The one before, which has been replaced.
     Previous,
+    /// None of the two, but of the family: one that was replaced longer ago, or made up by
+    /// somebody who has seen one.
+    Older,
 }
 
 /// A replacement of a session's secret, as a compare-and-set.
@@ -148,6 +178,8 @@ pub struct Rotation {
     pub expected_secret: SecretHash,
     /// The hash of the new secret.
     pub secret: SecretHash,
+    /// What the new secret was derived with.
+    pub salt: RotationSalt,
     /// When.
     pub at: Timestamp,
     /// When it ends now unless it is used before.
@@ -208,7 +240,7 @@ pub enum Selector {
         /// The one that stays.
         keep: SessionId,
     },
-    /// All of everybody.
+    /// All of everybody: a store does it in one step, whatever their number.
     Everybody,
 }
 

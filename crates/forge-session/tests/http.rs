@@ -88,6 +88,7 @@ async fn who(me: Authenticated) -> String {
     let via = match me.via() {
         Via::Cookie => "cookie",
         Via::Bearer => "bearer",
+        _ => "ticket",
     };
     format!("{} by {via}", me.session().user)
 }
@@ -97,7 +98,7 @@ async fn maybe(me: Option<Authenticated>) -> String {
 }
 
 async fn sign_in() -> impl IntoResponse {
-    let secret = "B".repeat(43).into();
+    let secret = "B".repeat(64).into();
     let set = COOKIE_OF_HOST.set_cookie(&secret, Duration::from_secs(60));
     ([(SET_COOKIE, set)], "signed in")
 }
@@ -174,7 +175,7 @@ async fn a_cookie_that_is_no_good_is_anonymous_and_cleared() {
     let created = app.ground.web("github:1001").await;
     let revoked = cookie(&created.secret);
     app.ground.revoke(created.session.id).await;
-    let unknown = format!("__Host-forge={}", "A".repeat(43));
+    let unknown = format!("__Host-forge={}", "A".repeat(64));
     for (cookie, rejection) in [
         (&*revoked, Rejection::Revoked),
         (&*unknown, Rejection::Unknown),
@@ -197,7 +198,7 @@ async fn a_cookie_that_is_no_good_is_anonymous_and_cleared() {
 #[tokio::test]
 async fn a_sign_in_replaces_a_stale_cookie() {
     let app = App::new();
-    let stale = format!("__Host-forge={}", "A".repeat(43));
+    let stale = format!("__Host-forge={}", "A".repeat(64));
     let response = app.get("/sign-in", &[("cookie", &stale)]).await;
     let set: Vec<_> = response.headers().get_all(SET_COOKIE).iter().collect();
     assert_eq!(set.len(), 1);
@@ -281,9 +282,9 @@ async fn notes_the_use_of_a_session_and_goes_on_if_it_cannot() {
     let headers = [("cookie", &*cookie), ("user-agent", "Firefox")];
     let hour = Duration::from_secs(3600);
     app.ground.clock.advance(hour);
-    app.ground.store.fail_touches(true);
+    app.ground.store.fail_writes(true);
     assert_eq!(app.get("/me", &headers).await.status(), StatusCode::OK);
-    app.ground.store.fail_touches(false);
+    app.ground.store.fail_writes(false);
     assert_eq!(app.get("/me", &headers).await.status(), StatusCode::OK);
     let owner = &created.session.user;
     let session = app.ground.sessions.list(owner).await.unwrap().remove(0);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_session::{
-    ClientId, Kind, Matched, MemorySessionStore, RevokeCause, Rotation, SecretHash, Selector,
-    Session, SessionId, SessionStore, Timestamp, Touch, UserId,
+    ClientId, FamilyHash, Kind, Matched, MemorySessionStore, RevokeCause, Rotation, RotationSalt,
+    SecretHash, Selector, Session, SessionId, SessionStore, Timestamp, Touch, UserId,
 };
 
 type Store = Arc<dyn SessionStore>;
@@ -34,6 +34,7 @@ fn session(owner: &str, created: Timestamp) -> Session {
         user: user(owner),
         kind: Kind::WEB,
         client: None,
+        scopes: None,
         created,
         last_used: created,
         idle_expires: created + HOUR,
@@ -57,12 +58,19 @@ fn touch(session: &Session, at: Timestamp) -> Touch {
     }
 }
 
+/// Writes uses at the moment of the last of them.
+async fn write(store: &Store, touches: &[Touch]) -> u64 {
+    let now = touches.iter().map(|touch| touch.at).max().unwrap();
+    store.touch(touches, now).await.unwrap()
+}
+
 fn rotation(session: &Session, from: SecretHash, to: SecretHash, at: Timestamp) -> Rotation {
     Rotation {
         id: session.id,
         expected_generation: session.generation,
         expected_secret: from,
         secret: to,
+        salt: RotationSalt::from_bytes(*to.as_bytes()),
         at,
         idle_expires: at + HOUR,
         ip: None,
@@ -70,8 +78,17 @@ fn rotation(session: &Session, from: SecretHash, to: SecretHash, at: Timestamp) 
     }
 }
 
+/// The family of a session of these tests: that of its first secret.
+fn family(first: u8) -> FamilyHash {
+    FamilyHash::from_bytes([first; 32])
+}
+
 async fn create(store: &Store, session: &Session, secret: SecretHash) -> Vec<SessionId> {
-    store.create(session, secret, max(100)).await.unwrap()
+    let family = FamilyHash::from_bytes(*secret.as_bytes());
+    store
+        .create(session, family, secret, max(100))
+        .await
+        .unwrap()
 }
 
 async fn find(store: &Store, session: &Session) -> Session {
@@ -87,6 +104,7 @@ async fn finds_exactly_what_was_stored(store: Store) {
     let mut one = session("a", T0);
     one.kind = Kind::MCP;
     one.client = Some(ClientId::new("inspector").unwrap());
+    one.scopes = Some("read write".parse().unwrap());
     one.created_ip = Some("2001:db8::1".parse().unwrap());
     one.last_ip = None;
     one.user_agent = None;
@@ -95,9 +113,12 @@ async fn finds_exactly_what_was_stored(store: Store) {
     create(&store, &two, hash(2)).await;
 
     assert_eq!(find(&store, &one).await, one);
-    let found = store.find_by_secret(hash(2)).await.unwrap().unwrap();
+    let found = store.find_by_secret(family(2), hash(2)).await;
+    let found = found.unwrap().unwrap();
     assert_eq!((found.session, found.matched), (two, Matched::Current));
-    assert_eq!(store.find_by_secret(hash(3)).await.unwrap(), None);
+    assert_eq!((found.current, found.salt), (hash(2), None));
+    let unknown = store.find_by_secret(family(3), hash(3)).await;
+    assert_eq!(unknown.unwrap(), None);
     assert_eq!(store.find(SessionId::new()).await.unwrap(), None);
 }
 
@@ -105,7 +126,10 @@ async fn evicts_the_oldest_of_the_same_user_and_kind(store: Store) {
     let mut all = Vec::new();
     for n in 0..4 {
         let one = session("a", T0 + MINUTE * n);
-        let evicted = store.create(&one, hash(n as u8), max(3)).await.unwrap();
+        let evicted = store
+            .create(&one, family(n as u8), hash(n as u8), max(3))
+            .await
+            .unwrap();
         all.push(one);
         assert_eq!(evicted.is_empty(), n < 3);
     }
@@ -113,7 +137,10 @@ async fn evicts_the_oldest_of_the_same_user_and_kind(store: Store) {
     other_kind.kind = Kind::MCP;
     let other_user = session("b", T0 + MINUTE * 4);
     for (n, other) in [(10, &other_kind), (11, &other_user)] {
-        let evicted = store.create(other, hash(n), max(3)).await.unwrap();
+        let evicted = store
+            .create(other, family(n), hash(n), max(3))
+            .await
+            .unwrap();
         assert!(evicted.is_empty());
     }
     let oldest = find(&store, &all[0]).await;
@@ -130,7 +157,10 @@ async fn evicts_the_same_client_first(store: Store) {
     for (n, client) in ["x", "y", "y", "y"].into_iter().enumerate() {
         let mut one = session("a", T0 + MINUTE * n as u32);
         one.client = Some(ClientId::new(client).unwrap());
-        let evicted = store.create(&one, hash(n as u8), max(3)).await.unwrap();
+        let evicted = store
+            .create(&one, family(n as u8), hash(n as u8), max(3))
+            .await
+            .unwrap();
         all.push(one.id);
         if n == 3 {
             assert_eq!(evicted, [all[1]]);
@@ -147,7 +177,10 @@ async fn does_not_count_what_is_over(store: Store) {
     let cause = RevokeCause::SignOut;
     store.revoke(&selector, cause, T0 + HOUR).await.unwrap();
     let new = session("a", T0 + HOUR);
-    let evicted = store.create(&new, hash(3), max(1)).await.unwrap();
+    let evicted = store
+        .create(&new, family(3), hash(3), max(1))
+        .await
+        .unwrap();
     assert!(evicted.is_empty());
     assert_eq!(live(&store, "a", T0 + HOUR).await, [new.id]);
     assert_eq!(find(&store, &expired).await.revoked, None);
@@ -159,7 +192,10 @@ async fn leaves_three_of_fifty_made_at_once(store: Store) {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
                 let one = session("a", T0);
-                store.create(&one, hash(n), max(3)).await.unwrap()
+                store
+                    .create(&one, family(n), hash(n), max(3))
+                    .await
+                    .unwrap()
             })
         })
         .collect();
@@ -175,7 +211,10 @@ async fn an_evicted_session_is_not_the_new_one(store: Store) {
     // Made at the same instant as one that is already there: the new one still stays.
     for n in 0..5 {
         let one = session("a", T0);
-        let evicted = store.create(&one, hash(n), max(1)).await.unwrap();
+        let evicted = store
+            .create(&one, family(n), hash(n), max(1))
+            .await
+            .unwrap();
         assert!(!evicted.contains(&one.id));
         assert_eq!(live(&store, "a", T0).await, [one.id]);
     }
@@ -203,14 +242,24 @@ async fn rotates_once_for_each_expected_secret(store: Store) {
     let right_secret_only = rotation(&session_at(&one, 0), hash(2), hash(3), at);
     assert_eq!(store.rotate(&right_secret_only).await.unwrap(), None);
 
-    let of = async |n| store.find_by_secret(hash(n)).await.unwrap();
-    assert_eq!(of(1).await.unwrap().matched, Matched::Previous);
-    assert_eq!(of(2).await.unwrap().matched, Matched::Current);
+    let of = async |n| {
+        let found = store.find_by_secret(family(1), hash(n)).await;
+        let found = found.unwrap().unwrap();
+        assert!(
+            found
+                .salt
+                .is_some_and(|salt| salt.as_bytes() == found.current.as_bytes())
+        );
+        found.matched
+    };
+    assert_eq!(of(1).await, Matched::Previous);
+    assert_eq!(of(2).await, Matched::Current);
+    assert_eq!(of(3).await, Matched::Older);
     let again = rotation(&one, hash(2), hash(3), at);
     assert!(store.rotate(&again).await.unwrap().is_some());
-    assert_eq!(of(1).await, None);
-    assert_eq!(of(2).await.unwrap().matched, Matched::Previous);
-    assert_eq!(of(3).await.unwrap().matched, Matched::Current);
+    assert_eq!(of(1).await, Matched::Older);
+    assert_eq!(of(2).await, Matched::Previous);
+    assert_eq!(of(3).await, Matched::Current);
 }
 
 fn session_at(session: &Session, generation: u32) -> Session {
@@ -246,7 +295,7 @@ async fn touches_forward_only_and_within_the_absolute_limit(store: Store) {
         ..touch(&one, T0 + MINUTE * 50)
     };
     let early = touch(&one, T0 + MINUTE);
-    assert_eq!(store.touch(&[seen.clone(), early]).await.unwrap(), 1);
+    assert_eq!(write(&store, &[seen.clone(), early]).await, 1);
     let now = find(&store, &one).await;
     assert_eq!(now.last_used, seen.at);
     assert_eq!(now.idle_expires, seen.idle_expires);
@@ -256,12 +305,17 @@ async fn touches_forward_only_and_within_the_absolute_limit(store: Store) {
     // A shorter idle limit than before does not shorten what was promised.
     let mut short = touch(&one, T0 + MINUTE * 51);
     short.idle_expires = T0 + MINUTE * 52;
-    assert_eq!(store.touch(&[short]).await.unwrap(), 1);
+    assert_eq!(write(&store, &[short]).await, 1);
     assert_eq!(find(&store, &one).await.idle_expires, seen.idle_expires);
+
+    // A use that is written after the end was no use.
+    let lately = touch(&one, T0 + MINUTE * 52);
+    let ended = find(&store, &one).await.idle_expires;
+    assert_eq!(store.touch(&[lately], ended).await.unwrap(), 0);
 
     let mut beyond = touch(&one, T0 + MINUTE * 100);
     beyond.idle_expires = T0 + HOUR * 100;
-    assert_eq!(store.touch(&[beyond]).await.unwrap(), 1);
+    assert_eq!(write(&store, &[beyond]).await, 1);
     let now = find(&store, &one).await;
     assert_eq!(now.idle_expires, one.absolute_expires);
     assert_eq!(now.last_ip, seen.ip);
@@ -287,7 +341,7 @@ async fn nothing_brings_back_what_is_over(store: Store) {
         touch(&expired, late),
         touch(&session("a", T0), late),
     ];
-    assert_eq!(store.touch(&touches).await.unwrap(), 0);
+    assert_eq!(write(&store, &touches).await, 0);
     for (one, from, at) in [(&revoked, 1, T0 + MINUTE * 2), (&expired, 2, late)] {
         let rotation = rotation(one, hash(from), hash(9), at);
         assert_eq!(store.rotate(&rotation).await.unwrap(), None);
@@ -417,9 +471,115 @@ async fn sweeps_what_is_over_and_nothing_else(store: Store) {
     for gone in [&expired, &revoked] {
         assert_eq!(store.find(gone.id).await.unwrap(), None);
     }
-    assert_eq!(store.find_by_secret(hash(0)).await.unwrap(), None);
+    assert_eq!(
+        store.find_by_secret(family(0), hash(0)).await.unwrap(),
+        None
+    );
     assert_eq!(live(&store, "a", before).await, [live_one.id]);
     assert!(find(&store, &lately).await.revoked.is_some());
+}
+
+async fn everybody_ends_with_one_step_and_who_comes_after_stays(store: Store) {
+    let (before, revoked) = (session("a", T0), session("b", T0));
+    create(&store, &before, hash(1)).await;
+    create(&store, &revoked, hash(2)).await;
+    let one = Selector::Session(revoked.id);
+    store.revoke(&one, RevokeCause::User, T0).await.unwrap();
+    let at = T0 + MINUTE;
+    let everybody = Selector::Everybody;
+    let ended = store.revoke(&everybody, RevokeCause::Admin, at).await;
+    assert_eq!(ended.unwrap(), [before.id]);
+    assert_eq!(
+        find(&store, &before).await.revoked,
+        Some((at, RevokeCause::Admin))
+    );
+    assert_eq!(
+        find(&store, &revoked).await.revoked,
+        Some((T0, RevokeCause::User))
+    );
+    // Nothing brings them back, and none of them counts any more.
+    let late = T0 + MINUTE * 2;
+    assert_eq!(write(&store, &[touch(&before, late)]).await, 0);
+    let rotation = rotation(&before, hash(1), hash(9), late);
+    assert_eq!(store.rotate(&rotation).await.unwrap(), None);
+    for selector in [
+        Selector::Session(before.id),
+        Selector::User(user("a")),
+        everybody.clone(),
+    ] {
+        let again = store.revoke(&selector, RevokeCause::Admin, late).await;
+        assert!(again.unwrap().is_empty());
+    }
+    assert!(live(&store, "a", late).await.is_empty());
+    let after = session("a", late);
+    let evicted = store.create(&after, family(3), hash(3), max(1)).await;
+    assert!(evicted.unwrap().is_empty());
+    assert_eq!(live(&store, "a", late).await, [after.id]);
+    assert_eq!(store.count(late).await.unwrap(), [(Kind::WEB, 1)]);
+    assert_eq!(
+        store.sweep(at, max(9)).await.unwrap(),
+        1,
+        "the one revoked before"
+    );
+    assert_eq!(store.sweep(at + MINUTE, max(9)).await.unwrap(), 1);
+    assert_eq!(find(&store, &after).await, after);
+}
+
+async fn counts_the_live_by_kind(store: Store) {
+    assert_eq!(store.count(T0).await.unwrap(), []);
+    for n in 0..3 {
+        let mut one = session("a", T0 + MINUTE * u32::from(n));
+        if n == 2 {
+            one.kind = Kind::MCP;
+        }
+        create(&store, &one, hash(n)).await;
+    }
+    let counted = store.count(T0 + MINUTE).await.unwrap();
+    assert_eq!(counted, [(Kind::MCP, 1), (Kind::WEB, 2)]);
+    let counted = store.count(T0 + HOUR).await.unwrap();
+    assert_eq!(counted, [(Kind::MCP, 1), (Kind::WEB, 1)]);
+}
+
+async fn two_sessions_cannot_share_a_family(store: Store) {
+    create(&store, &session("a", T0), hash(1)).await;
+    let other = session("b", T0);
+    // In memory the later one wins the look-up, which 128 random bits never show.
+    let made = store.create(&other, family(1), hash(2), max(9)).await;
+    if made.is_err() {
+        assert_eq!(store.find(other.id).await.unwrap(), None);
+    }
+}
+
+async fn batches_from_two_sides_do_not_wait_for_each_other(store: Store) {
+    let mut all = Vec::new();
+    for n in 0..20 {
+        let one = session("a", T0);
+        create(&store, &one, hash(n)).await;
+        all.push(one);
+    }
+    let sides: Vec<_> = (1..=8)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            let mut touches: Vec<_> = all.iter().map(|s| touch(s, T0 + MINUTE * n)).collect();
+            if n % 2 == 0 {
+                touches.reverse();
+            }
+            tokio::spawn(async move {
+                write(&store, &touches).await;
+                if n == 4 {
+                    let selector = Selector::User(user("a"));
+                    store
+                        .revoke(&selector, RevokeCause::User, T0)
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    for side in sides {
+        side.await.unwrap();
+    }
+    assert!(live(&store, "a", T0).await.is_empty());
 }
 
 macro_rules! suite {
@@ -429,6 +589,17 @@ macro_rules! suite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $name() {
                 super::$name(Arc::new(MemorySessionStore::new())).await;
+            })*
+        }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                if let Some(store) = super::postgres_database::store().await {
+                    super::$name(Arc::new(store)).await;
+                }
             })*
         }
 
@@ -458,6 +629,54 @@ suite! {
     revokes_exactly_what_is_selected
     lists_the_live_the_newest_first
     sweeps_what_is_over_and_nothing_else
+    everybody_ends_with_one_step_and_who_comes_after_stays
+    counts_the_live_by_kind
+    two_sessions_cannot_share_a_family
+    batches_from_two_sides_do_not_wait_for_each_other
+}
+
+#[cfg(feature = "postgres")]
+mod postgres_database {
+    use super::*;
+    use forge_session::{PostgresSessionStore, StoreError};
+    use sqlx::PgPool;
+    use sqlx::postgres::PgPoolOptions;
+
+    pub(super) async fn pool() -> Option<PgPool> {
+        let postgres = test_support::require(test_support::Postgres::shared())?;
+        let url = postgres.create_database();
+        let pool = PgPoolOptions::new().max_connections(8);
+        Some(pool.connect(&url).await.unwrap())
+    }
+
+    /// A store in a database of its own; nothing where PostgreSQL is not installed.
+    pub(super) async fn store() -> Option<PostgresSessionStore> {
+        let store = PostgresSessionStore::new(pool().await?);
+        store.migrate().await.unwrap();
+        Some(store)
+    }
+
+    #[tokio::test]
+    async fn migrates_twice_and_refuses_to_change_a_revoked_session() {
+        let Some(pool) = pool().await else { return };
+        let postgres = PostgresSessionStore::new(pool.clone());
+        postgres.migrate().await.unwrap();
+        postgres.migrate().await.unwrap();
+        let store: Store = Arc::new(postgres);
+        let one = session("a", T0);
+        create(&store, &one, hash(1)).await;
+        let selector = Selector::Session(one.id);
+        store
+            .revoke(&selector, RevokeCause::Admin, T0)
+            .await
+            .unwrap();
+        let statement = "UPDATE sessions SET revoked_at = NULL, revoked_cause = NULL";
+        let error = sqlx::query(statement).execute(&pool).await.unwrap_err();
+        assert!(error.to_string().contains("a revoked session"), "{error}");
+        pool.close().await;
+        let error = store.find(one.id).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    }
 }
 
 #[cfg(feature = "sqlite")]
@@ -533,7 +752,7 @@ mod database {
             .execute(&database.pool)
             .await
             .unwrap();
-        let error = store.find_by_secret(hash(1)).await.unwrap_err();
+        let error = store.find_by_secret(family(1), hash(1)).await.unwrap_err();
         assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
     }
 
@@ -541,7 +760,11 @@ mod database {
     async fn a_closed_database_is_unavailable() {
         let database = Database::new().await;
         database.pool.close().await;
-        let error = database.store.find_by_secret(hash(1)).await.unwrap_err();
+        let error = database
+            .store
+            .find_by_secret(family(1), hash(1))
+            .await
+            .unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     }
 

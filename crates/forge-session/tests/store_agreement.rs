@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use forge_session::{
-    Kind, MemorySessionStore, RevokeCause, Rotation, SecretHash, Selector, Session, SessionId,
-    SessionStore, SqliteSessionStore, Timestamp, Touch, UserId,
+    FamilyHash, Kind, MemorySessionStore, RevokeCause, Rotation, RotationSalt, SecretHash,
+    Selector, Session, SessionId, SessionStore, SqliteSessionStore, Timestamp, Touch, UserId,
 };
 use proptest::prelude::*;
 use sqlx::sqlite::SqlitePoolOptions;
@@ -33,10 +33,18 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..12usize, 0..2u32)
             .prop_map(|(session, generation)| Step::Rotate { session, generation }),
         3 => (0..12usize, 0..3u32).prop_map(|(session, back)| Step::Touch { session, back }),
-        2 => (0..12usize, 0..5u8).prop_map(|(session, which)| Step::Revoke { session, which }),
+        2 => (0..12usize, 0..6u8).prop_map(|(session, which)| Step::Revoke { session, which }),
         1 => (1..4u32).prop_map(|limit| Step::Sweep { limit }),
         3 => (1..40u32).prop_map(|minutes| Step::Wait { minutes }),
     ]
+}
+
+/// One for each session.
+fn family_of(session: &Session) -> FamilyHash {
+    let id = session.id.as_uuid().into_bytes();
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&id);
+    FamilyHash::from_bytes(bytes)
 }
 
 struct Run {
@@ -88,8 +96,8 @@ impl Run {
                     user_agent: Some("agent".to_owned()),
                 };
                 let touches = [touch];
-                let memory = self.memory.touch(&touches).await.unwrap();
-                assert_eq!(self.sqlite.touch(&touches).await.unwrap(), memory);
+                let memory = self.memory.touch(&touches, self.now).await.unwrap();
+                assert_eq!(self.sqlite.touch(&touches, self.now).await.unwrap(), memory);
             }
             Step::Revoke { session, which } => {
                 self.revoke(session % self.all.len(), which).await;
@@ -114,6 +122,7 @@ impl Run {
             user: UserId::new(format!("user {user}")).unwrap(),
             kind: if kind { Kind::WEB } else { Kind::MCP },
             client: None,
+            scopes: None,
             created: self.now,
             last_used: self.now,
             idle_expires: self.now + MINUTE * 60,
@@ -126,8 +135,11 @@ impl Run {
             revoked: None,
         };
         let secret = self.secret();
-        let memory = self.memory.create(&session, secret, MAX).await.unwrap();
-        let sqlite = self.sqlite.create(&session, secret, MAX).await.unwrap();
+        let family = family_of(&session);
+        let memory = self.memory.create(&session, family, secret, MAX);
+        let memory = memory.await.unwrap();
+        let sqlite = self.sqlite.create(&session, family, secret, MAX);
+        let sqlite = sqlite.await.unwrap();
         assert_eq!(sqlite, memory);
         for id in memory {
             self.revoked.insert(id, (self.now, RevokeCause::Evicted));
@@ -143,6 +155,7 @@ impl Run {
             expected_generation: session.generation + generation,
             expected_secret,
             secret,
+            salt: RotationSalt::from_bytes(*secret.as_bytes()),
             at: self.now,
             idle_expires: self.now + MINUTE * 60,
             ip: Some("192.0.2.1".parse().unwrap()),
@@ -164,6 +177,7 @@ impl Run {
             1 => Selector::User(user),
             2 => Selector::Kind { user, kind },
             3 => Selector::AllBut { user, keep: id },
+            5 => Selector::Everybody,
             _ => Selector::SessionOf { user, session: id },
         };
         let cause = RevokeCause::Admin;
@@ -183,8 +197,9 @@ impl Run {
         for (session, secret) in &self.all {
             let memory = self.memory.find(session.id).await.unwrap();
             assert_eq!(self.sqlite.find(session.id).await.unwrap(), memory);
-            let by_secret = self.memory.find_by_secret(*secret).await.unwrap();
-            let sqlite = self.sqlite.find_by_secret(*secret).await.unwrap();
+            let family = family_of(session);
+            let by_secret = self.memory.find_by_secret(family, *secret).await.unwrap();
+            let sqlite = self.sqlite.find_by_secret(family, *secret).await.unwrap();
             assert_eq!(sqlite, by_secret);
             let Some(found) = memory else { continue };
             assert_eq!(found.revoked, self.revoked.get(&found.id).copied());
@@ -194,6 +209,8 @@ impl Run {
             }
         }
         assert!(live.values().all(|count| *count <= MAX.get()));
+        let counted = self.memory.count(self.now).await.unwrap();
+        assert_eq!(self.sqlite.count(self.now).await.unwrap(), counted);
         for user in ["user 0", "user 1"] {
             let user = UserId::new(user).unwrap();
             let memory = self.memory.list(&user, self.now).await.unwrap();
@@ -203,7 +220,11 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_stores_agree(steps in proptest::collection::vec(step(), 1..60)) {

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::request::Parts;
 use tower_layer::Layer;
 
+use crate::authenticated::Authenticated;
 use crate::challenge::Challenge;
 use crate::kind::Kind;
 use crate::refusal::Problem;
@@ -23,10 +25,27 @@ pub struct RequireSessionLayer<O = (), R = Problem> {
 pub(crate) struct Config<O, R> {
     /// Empty: every kind.
     pub(crate) kinds: Vec<Kind>,
+    /// All of which are required.
+    pub(crate) scopes: Vec<&'static str>,
+    pub(crate) admit: Option<Arc<dyn Admit>>,
     /// `None`: that of the layer further out.
     pub(crate) challenge: Option<Challenge>,
     pub(crate) on_rejection: Arc<O>,
     pub(crate) responder: Arc<R>,
+}
+
+/// Whether a session may pass: a closure of the application.
+pub(crate) trait Admit: Send + Sync {
+    fn admits(&self, me: &Authenticated, parts: &Parts) -> bool;
+}
+
+impl<F> Admit for F
+where
+    F: Fn(&Authenticated, &Parts) -> bool + Send + Sync,
+{
+    fn admits(&self, me: &Authenticated, parts: &Parts) -> bool {
+        self(me, parts)
+    }
 }
 
 impl RequireSessionLayer {
@@ -35,6 +54,8 @@ impl RequireSessionLayer {
         Self {
             config: Config {
                 kinds: Vec::new(),
+                scopes: Vec::new(),
+                admit: None,
                 challenge: None,
                 on_rejection: Arc::new(()),
                 responder: Arc::new(Problem),
@@ -56,6 +77,24 @@ impl<O, R> RequireSessionLayer<O, R> {
         self
     }
 
+    /// Admits only requests that may do what needs `scope`, and the other scopes so named. To
+    /// another it is 403 with the challenge, the scopes and `error="insufficient_scope"`; gRPC:
+    /// `PERMISSION_DENIED`.
+    pub fn scope(mut self, scope: &'static str) -> Self {
+        self.config.scopes.push(scope);
+        self
+    }
+
+    /// Admits only requests for which `admit` is true, such as those of a role that your own
+    /// middleware has put into the extensions. To another it is 403; gRPC: `PERMISSION_DENIED`.
+    pub fn admit<F>(mut self, admit: F) -> Self
+    where
+        F: Fn(&Authenticated, &Parts) -> bool + Send + Sync + 'static,
+    {
+        self.config.admit = Some(Arc::new(admit));
+        self
+    }
+
     /// What a refused client is told. Default: the challenge of the
     /// [`SessionLayer`](crate::SessionLayer) further out.
     pub fn challenge(mut self, challenge: Challenge) -> Self {
@@ -69,6 +108,8 @@ impl<O, R> RequireSessionLayer<O, R> {
         RequireSessionLayer {
             config: Config {
                 kinds: config.kinds,
+                scopes: config.scopes,
+                admit: config.admit,
                 challenge: config.challenge,
                 on_rejection: Arc::new(on_rejection),
                 responder: config.responder,
@@ -82,6 +123,8 @@ impl<O, R> RequireSessionLayer<O, R> {
         RequireSessionLayer {
             config: Config {
                 kinds: config.kinds,
+                scopes: config.scopes,
+                admit: config.admit,
                 challenge: config.challenge,
                 on_rejection: config.on_rejection,
                 responder: Arc::new(responder),
@@ -110,6 +153,8 @@ impl<O, R> Clone for Config<O, R> {
     fn clone(&self) -> Self {
         Self {
             kinds: self.kinds.clone(),
+            scopes: self.scopes.clone(),
+            admit: self.admit.clone(),
             challenge: self.challenge.clone(),
             on_rejection: Arc::clone(&self.on_rejection),
             responder: Arc::clone(&self.responder),
@@ -121,6 +166,7 @@ impl<O, R> fmt::Debug for RequireSessionLayer<O, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireSessionLayer")
             .field("kinds", &self.config.kinds)
+            .field("scopes", &self.config.scopes)
             .field("challenge", &self.config.challenge)
             .finish_non_exhaustive()
     }

@@ -9,7 +9,6 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::authenticated::{Anonymous, Authenticated};
-use crate::challenge::Challenge;
 use crate::error::Rejection;
 use crate::on_event::OnRejection;
 use crate::refusal::{Problem, Refusal, Respond};
@@ -43,7 +42,7 @@ where
             Ok(()) => ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body))),
             Err(rejection) => {
                 self.config.on_rejection.on_rejection(&parts, rejection);
-                let refusal = self.config.refusal(&parts);
+                let refusal = self.config.refusal(&parts, rejection);
                 ResponseFuture::refused(self.config.responder.respond(&parts, &refusal))
             }
         }
@@ -53,19 +52,29 @@ where
 impl<O, R> Config<O, R> {
     fn admit(&self, parts: &Parts) -> Result<(), Rejection> {
         let authenticated = parts.extensions.get::<Authenticated>();
-        let session = authenticated.ok_or(Rejection::Absent)?.session();
-        if self.kinds.is_empty() || self.kinds.contains(&session.kind) {
-            Ok(())
-        } else {
-            Err(Rejection::WrongKind)
+        let me = authenticated.ok_or(Rejection::Absent)?;
+        if !self.kinds.is_empty() && !self.kinds.contains(&me.session().kind) {
+            return Err(Rejection::WrongKind);
+        }
+        if !self.scopes.iter().all(|scope| me.has_scope(scope)) {
+            return Err(Rejection::Scope);
+        }
+        match &self.admit {
+            Some(admit) if !admit.admits(me, parts) => Err(Rejection::Forbidden),
+            _ => Ok(()),
         }
     }
 
-    fn refusal(&self, parts: &Parts) -> Refusal {
+    fn refusal(&self, parts: &Parts, rejection: Rejection) -> Refusal {
         let outer = parts.extensions.get::<Anonymous>().map(|a| &*a.challenge);
-        match self.challenge.as_ref().or(outer) {
-            Some(challenge) => Refusal::unauthenticated(challenge),
-            None => Refusal::unauthenticated(&Challenge::bearer()),
+        let challenge = self.challenge.as_ref().or(outer).cloned();
+        let challenge = challenge.unwrap_or_default();
+        match rejection {
+            Rejection::Forbidden => Refusal::forbidden(),
+            Rejection::Scope => {
+                Refusal::insufficient_scope(&challenge.scope(&self.scopes.join(" ")))
+            }
+            _ => Refusal::unauthenticated(&challenge),
         }
     }
 }

@@ -1,23 +1,24 @@
-//! Refresh tokens: each good once.
+//! Refresh tokens: each has one successor.
 
 use secrecy::SecretString;
 
 use crate::access_token::AccessToken;
-use crate::error::{RefreshError, Rejection, StoreError};
+use crate::error::{RefreshError, Rejection};
 use crate::on_event::SessionEvent;
-use crate::policy::{Carrier, KindPolicy};
-use crate::secret::{Secret, SecretHash};
-use crate::session::{Caller, ClientId, RevokeCause, Session, SessionId};
+use crate::policy::Carrier;
+use crate::secret::Secret;
+use crate::session::{Caller, ClientId, Session, SessionId};
 use crate::sessions::Sessions;
-use crate::store::{Matched, Rotation, Selector};
+use crate::sessions::rotate::Refused;
 
 impl Sessions {
     /// Exchanges a refresh token for an access token and the next refresh token.
     ///
-    /// A refresh token is good once. Whoever presents the one before the current one has, or was
-    /// robbed of, a copy: the session is revoked with [`RevokeCause::Reuse`]. Of two requests that
-    /// present the current one in the same moment one wins, and the other is rejected with
-    /// [`Rejection::Raced`], without revocation.
+    /// A refresh token has one successor. Within the overlap of the kind's policy it yields the
+    /// same one again, so that a client may repeat a request whose response was lost, and two
+    /// requests at once do no harm. Whoever presents it after that, or one that was replaced
+    /// longer ago, has, or was robbed of, a copy: the session is revoked with
+    /// [`RevokeCause::Reuse`](crate::RevokeCause::Reuse).
     ///
     /// `client` is the client that presents it, which must be the one it was issued to (RFC 6749,
     /// section 6). Whether the client is who it says is for you to check before.
@@ -43,6 +44,9 @@ impl Sessions {
                 session: known,
                 caller: caller.clone(),
             });
+            if let Some(id) = known {
+                self.refresh_failed(id);
+            }
         }
         result
     }
@@ -54,60 +58,35 @@ impl Sessions {
         caller: &Caller,
         known: &mut Option<SessionId>,
     ) -> Result<Refreshed, RefreshError> {
-        let presented = Secret::parse(token).ok_or(Rejection::Malformed)?.hash();
-        let found = self.shared.store.find_by_secret(presented).await?;
-        let found = found.ok_or(Rejection::Unknown)?;
+        let presented = Secret::parse(token).ok_or(Rejection::Malformed)?;
+        let store = &self.shared.store;
+        let found = store.find_by_secret(presented.family(), presented.hash());
+        let found = found.await?.ok_or(Rejection::Unknown)?;
         *known = Some(found.session.id);
         let policy = self.admit(&found.session, Carrier::Bearer)?;
-        if found.matched == Matched::Previous {
-            let stolen = Selector::Session(found.session.id);
-            self.tell(&SessionEvent::ReuseDetected {
-                session: found.session,
-                caller: caller.clone(),
-            });
-            self.revoke(stolen, RevokeCause::Reuse).await?;
-            return Err(Rejection::Reused.into());
-        }
         if found.session.client.as_ref() != Some(client) {
+            if self.is_reuse(&found, policy) {
+                self.stolen(found.session, caller).await?;
+                return Err(Rejection::Reused.into());
+            }
             return Err(Rejection::WrongClient.into());
         }
         // Signed before the rotation: if it fails, the presented token is still the current one.
         let access_token = self.issue_access_token(&found.session)?;
-        let secret = Secret::generate()?;
-        let session = self
-            .rotate(&found.session, policy, presented, secret.hash(), caller)
-            .await?
-            .ok_or(Rejection::Raced)?;
-        self.tell(&SessionEvent::Rotated {
-            session: session.clone(),
-        });
+        if self.observe(&found.session, caller).await?.must_end() {
+            return Err(Rejection::Threat.into());
+        }
+        let successor = self.successor(found, policy, &presented, caller).await;
+        let (session, secret) = successor.map_err(|refused| match refused {
+            Refused::Rejected(rejection) => RefreshError::Rejected(rejection),
+            Refused::Random(error) => error.into(),
+            Refused::NotWritten(error) | Refused::Store(error) => error.into(),
+        })?;
         Ok(Refreshed {
             session,
             access_token,
             refresh_token: secret.reveal(),
         })
-    }
-
-    async fn rotate(
-        &self,
-        session: &Session,
-        policy: &KindPolicy,
-        old: SecretHash,
-        new: SecretHash,
-        caller: &Caller,
-    ) -> Result<Option<Session>, StoreError> {
-        let now = self.now();
-        let rotation = Rotation {
-            id: session.id,
-            expected_generation: session.generation,
-            expected_secret: old,
-            secret: new,
-            at: now,
-            idle_expires: (now + policy.idle).min(session.absolute_expires),
-            ip: caller.ip(),
-            user_agent: caller.user_agent().map(str::to_owned),
-        };
-        self.shared.store.rotate(&rotation).await
     }
 }
 
@@ -118,6 +97,6 @@ pub struct Refreshed {
     pub session: Session,
     /// An access token for it.
     pub access_token: AccessToken,
-    /// The next refresh token. The presented one is used up.
+    /// The next refresh token; the presented one is over with the overlap.
     pub refresh_token: SecretString,
 }

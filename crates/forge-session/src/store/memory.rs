@@ -8,8 +8,9 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Timestamp;
+use crate::kind::Kind;
 use crate::policy::choose_evicted;
-use crate::secret::SecretHash;
+use crate::secret::{FamilyHash, RotationSalt, SecretHash};
 use crate::session::{RevokeCause, Session, SessionId, UserId};
 use crate::store::{Found, Matched, Rotation, Selector, SessionStore, StoreFuture, Touch};
 
@@ -25,14 +26,14 @@ pub struct MemorySessionStore {
 #[derive(Default)]
 struct Table {
     rows: HashMap<SessionId, Row>,
-    /// The current and previous secrets of all rows.
-    by_secret: HashMap<SecretHash, SessionId>,
+    by_family: HashMap<FamilyHash, SessionId>,
 }
 
 struct Row {
     session: Session,
+    family: FamilyHash,
     current: SecretHash,
-    previous: Option<SecretHash>,
+    previous: Option<(SecretHash, RotationSalt)>,
 }
 
 impl MemorySessionStore {
@@ -53,14 +54,19 @@ impl SessionStore for MemorySessionStore {
     fn create<'a>(
         &'a self,
         session: &'a Session,
+        family: FamilyHash,
         secret: SecretHash,
         max: NonZeroU32,
     ) -> StoreFuture<'a, Vec<SessionId>> {
-        Box::pin(async move { Ok(self.table().create(session, secret, max)) })
+        Box::pin(async move { Ok(self.table().create(session, family, secret, max)) })
     }
 
-    fn find_by_secret(&self, secret: SecretHash) -> StoreFuture<'_, Option<Found>> {
-        Box::pin(async move { Ok(self.table().find_by_secret(secret)) })
+    fn find_by_secret(
+        &self,
+        family: FamilyHash,
+        secret: SecretHash,
+    ) -> StoreFuture<'_, Option<Found>> {
+        Box::pin(async move { Ok(self.table().find_by_secret(family, secret)) })
     }
 
     fn find(&self, id: SessionId) -> StoreFuture<'_, Option<Session>> {
@@ -79,14 +85,28 @@ impl SessionStore for MemorySessionStore {
         })
     }
 
+    fn count(&self, now: Timestamp) -> StoreFuture<'_, Vec<(Kind, u64)>> {
+        Box::pin(async move {
+            let mut counts: Vec<(Kind, u64)> = Vec::new();
+            for session in self.table().sessions().filter(|s| s.is_live(now)) {
+                match counts.iter_mut().find(|(kind, _)| *kind == session.kind) {
+                    Some((_, count)) => *count += 1,
+                    None => counts.push((session.kind.clone(), 1)),
+                }
+            }
+            counts.sort();
+            Ok(counts)
+        })
+    }
+
     fn rotate<'a>(&'a self, rotation: &'a Rotation) -> StoreFuture<'a, Option<Session>> {
         Box::pin(async move { Ok(self.table().rotate(rotation)) })
     }
 
-    fn touch<'a>(&'a self, touches: &'a [Touch]) -> StoreFuture<'a, u64> {
+    fn touch<'a>(&'a self, touches: &'a [Touch], now: Timestamp) -> StoreFuture<'a, u64> {
         Box::pin(async move {
             let mut table = self.table();
-            let taken = touches.iter().filter(|touch| table.touch(touch));
+            let taken = touches.iter().filter(|touch| table.touch(touch, now));
             Ok(taken.count() as u64)
         })
     }
@@ -119,7 +139,13 @@ impl Table {
         self.rows.values().map(|row| &row.session)
     }
 
-    fn create(&mut self, session: &Session, secret: SecretHash, max: NonZeroU32) -> Vec<SessionId> {
+    fn create(
+        &mut self,
+        session: &Session,
+        family: FamilyHash,
+        secret: SecretHash,
+        max: NonZeroU32,
+    ) -> Vec<SessionId> {
         let now = session.created;
         let same = |s: &&Session| s.user == session.user && s.kind == session.kind;
         let mut live: Vec<_> = self
@@ -137,23 +163,28 @@ impl Table {
         }
         let row = Row {
             session: session.clone(),
+            family,
             current: secret,
             previous: None,
         };
-        self.by_secret.insert(secret, session.id);
+        self.by_family.insert(family, session.id);
         self.rows.insert(session.id, row);
         evicted
     }
 
-    fn find_by_secret(&self, secret: SecretHash) -> Option<Found> {
-        let row = self.rows.get(self.by_secret.get(&secret)?)?;
-        let matched = if row.current == secret {
-            Matched::Current
-        } else {
-            Matched::Previous
+    fn find_by_secret(&self, family: FamilyHash, secret: SecretHash) -> Option<Found> {
+        let row = self.rows.get(self.by_family.get(&family)?)?;
+        let matched = match row.previous {
+            _ if row.current == secret => Matched::Current,
+            Some((previous, _)) if previous == secret => Matched::Previous,
+            _ => Matched::Older,
         };
-        let session = row.session.clone();
-        Some(Found { session, matched })
+        Some(Found {
+            session: row.session.clone(),
+            matched,
+            current: row.current,
+            salt: row.previous.map(|(_, salt)| salt),
+        })
     }
 
     fn rotate(&mut self, rotation: &Rotation) -> Option<Session> {
@@ -162,11 +193,8 @@ impl Table {
                 && row.session.generation == rotation.expected_generation
                 && row.current == rotation.expected_secret
         })?;
-        if let Some(forgotten) = row.previous.replace(row.current) {
-            self.by_secret.remove(&forgotten);
-        }
+        row.previous = Some((row.current, rotation.salt));
         row.current = rotation.secret;
-        self.by_secret.insert(rotation.secret, rotation.id);
         let session = &mut row.session;
         session.generation += 1;
         session.rotated = Some(rotation.at);
@@ -175,12 +203,12 @@ impl Table {
         Some(session.clone())
     }
 
-    fn touch(&mut self, touch: &Touch) -> bool {
+    fn touch(&mut self, touch: &Touch, now: Timestamp) -> bool {
         let Some(row) = self.rows.get_mut(&touch.id) else {
             return false;
         };
         let session = &mut row.session;
-        if !session.is_live(touch.at) || touch.at <= session.last_used {
+        if !session.is_live(now) || touch.at <= session.last_used {
             return false;
         }
         forward(session, touch.at, touch.idle_expires);
@@ -200,10 +228,7 @@ impl Table {
             .take(limit)
             .collect();
         for row in over.iter().filter_map(|id| self.rows.remove(id)) {
-            self.by_secret.remove(&row.current);
-            if let Some(previous) = row.previous {
-                self.by_secret.remove(&previous);
-            }
+            self.by_family.remove(&row.family);
         }
         over.len() as u64
     }
