@@ -39,8 +39,10 @@ const TAIL: &str = "SELECT seq, hash, time FROM audit_records ORDER BY seq DESC 
 /// that reads cannot write. Triggers refuse to change or delete a record; they stop mistakes, not
 /// somebody who owns the file, whom the chain shows.
 pub struct SqliteAuditStore {
-    writer: Worker,
+    // Dropped in this order: the connection that closes last moves the write-ahead log into the
+    // file, and only one that may write can.
     reader: Worker,
+    writer: Worker,
 }
 
 impl SqliteAuditStore {
@@ -69,7 +71,7 @@ impl SqliteAuditStore {
             Ok(db)
         })
         .await?;
-        Ok(Self { writer, reader })
+        Ok(Self { reader, writer })
     }
 
     /// Brings the schema up to this version of the crate.
@@ -239,6 +241,20 @@ mod tests {
                 known: 1
             })
         ));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_dropped_leaves_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteAuditStore::open(folder.path().join("audit.db"))
+            .await
+            .unwrap();
+        store.migrate().await.unwrap();
+        assert_eq!(store.tail().await.unwrap().seq, 0);
+        drop(store);
+        let names = std::fs::read_dir(folder.path()).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["audit.db"]);
     }
 
     #[tokio::test]

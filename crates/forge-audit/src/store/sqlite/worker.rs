@@ -1,7 +1,7 @@
 //! A thread that owns a connection: the database blocks it, never the async runtime.
 
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -11,9 +11,11 @@ use crate::store::StoreFuture;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// Runs jobs on its thread, one after the other, until it is dropped.
+/// Runs jobs on its thread, one after the other, until it is dropped. Dropping it waits until all
+/// that was queued is done and the connection is closed.
 pub(super) struct Worker {
-    jobs: mpsc::Sender<Job>,
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
@@ -35,12 +37,15 @@ impl Worker {
                 let _ = opened.send(Err(error));
             }
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(serve)
             .map_err(StoreError::unavailable)?;
         opening.await.map_err(StoreError::unavailable)??;
-        Ok(Self { jobs })
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
     }
 
     /// Queues `job` at once, and resolves with what it returns. A job once queued runs, even if
@@ -54,7 +59,17 @@ impl Worker {
             let _ = answer.send(job(db));
         });
         // If the thread is gone, `answer` goes with the job, and `waiting` says so.
-        drop(self.jobs.send(job));
+        drop(self.jobs.as_ref().map(|jobs| jobs.send(job)));
         Box::pin(async move { waiting.await.map_err(StoreError::unavailable)? })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Without a sender the thread comes to the end of its queue.
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
