@@ -35,6 +35,8 @@ impl Trial {
             .clock(clock.clone());
         let github = change(builder).build().unwrap();
         let server = github.serve("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        // Needed where the workspace is built as a whole; one of the tests is the first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .redirect(Policy::none())
             .no_proxy()
