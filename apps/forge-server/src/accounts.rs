@@ -1,15 +1,21 @@
 //! Who may sign in, and who has: the allow-list and the users, by GitHub's numeric id.
 
 use std::fmt;
+use std::sync::Arc;
 
-use forge_crypto::{Context, Sealed, Vault};
+use forge_crypto::{Sealed, Vault};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, SqlitePool};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::github::GithubUser;
+use crate::github::{Github, GithubError, GithubToken, GithubUser};
+use crate::keys::GITHUB_TOKEN;
+
+/// How long before its end a token is refreshed.
+const REFRESH_AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
 
 /// What somebody on the allow-list may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,6 +86,12 @@ pub enum AccountError {
     /// The token cannot be opened: its row was changed, or its key is missing.
     #[error("the token could not be opened")]
     Open(#[source] forge_crypto::OpenError),
+    /// GitHub gave no next token.
+    #[error("the token could not be refreshed")]
+    Github(#[source] GithubError),
+    /// The sessions of an account that was removed could not be ended.
+    #[error("session store unavailable")]
+    Sessions(#[source] forge_monitor::BoxError),
     /// The last admin would be gone.
     #[error("the last admin cannot be removed")]
     LastAdmin,
@@ -94,13 +106,29 @@ pub struct Accounts {
     pool: SqlitePool,
     vault: Vault,
     clock: Clock,
+    /// Held while a refresh token is exchanged; users share a few.
+    refreshing: Arc<[tokio::sync::Mutex<()>; 16]>,
+}
+
+/// A token as it is kept.
+struct KeptToken {
+    id: String,
+    sealed: Sealed,
+    access: SecretString,
+    refresh: Option<SecretString>,
+    expires_at: Option<i64>,
 }
 
 impl Accounts {
     /// Over the server's database; tokens are sealed by `vault`.
     #[must_use]
     pub fn new(pool: SqlitePool, vault: Vault, clock: Clock) -> Self {
-        Self { pool, vault, clock }
+        Self {
+            pool,
+            vault,
+            clock,
+            refreshing: Arc::default(),
+        }
     }
 
     /// Puts the configured first admin on the list if no admin is there.
@@ -154,36 +182,41 @@ impl Accounts {
         }))
     }
 
-    /// Keeps who has signed in and the token GitHub gave, sealed for the user's own row.
+    /// Keeps who has signed in and the token GitHub gave, sealed for the user's own row. False, and
+    /// nothing is kept, where the account is not on the allow-list.
     ///
     /// # Errors
     /// The database failed or the token could not be sealed.
     pub async fn signed_in(
         &self,
         user: &GithubUser,
-        token: &SecretString,
-    ) -> Result<(), AccountError> {
+        token: &GithubToken,
+    ) -> Result<bool, AccountError> {
         let now = self.clock.now_micros();
-        // The row's id exists before the row, so that the token is bound to it.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let allowed = sqlx::query("SELECT 1 FROM allow_list WHERE github_id = ?1")
+            .bind(db_id(user.id))
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if allowed.is_none() {
+            return Ok(false);
+        }
+        // The row's id exists before the row, so that the token is bound to it.
         let known = sqlx::query("SELECT id FROM users WHERE github_id = ?1")
             .bind(db_id(user.id))
             .fetch_optional(&mut *transaction)
             .await?;
         let known: Option<String> = known.map(|row| row.try_get("id")).transpose()?;
         let id = known.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
-        let sealed = self
-            .vault
-            .seal(&token_context(&id), token.expose_secret().as_bytes())
-            .map_err(AccountError::Seal)?;
+        let sealed = self.seal(&id, token)?;
         let statement = match known {
             Some(_) => {
-                "UPDATE users SET login = ?3, name = ?4, github_token = ?5, last_sign_in_at = ?6 \
-                 WHERE id = ?1 AND github_id = ?2"
+                "UPDATE users SET login = ?3, name = ?4, github_token = ?5, last_sign_in_at = ?6, \
+                 github_token_expires_at = ?7 WHERE id = ?1 AND github_id = ?2"
             }
             None => {
-                "INSERT INTO users (id, github_id, login, name, github_token, created_at, last_sign_in_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)"
+                "INSERT INTO users (id, github_id, login, name, github_token, created_at, \
+                 last_sign_in_at, github_token_expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)"
             }
         };
         sqlx::query(statement)
@@ -193,6 +226,7 @@ impl Accounts {
             .bind(&user.name)
             .bind(sealed)
             .bind(now)
+            .bind(expires_at(token, now))
             .execute(&mut *transaction)
             .await?;
         // A login is for people to read: the list shows the one of today.
@@ -202,28 +236,131 @@ impl Accounts {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(true)
     }
 
-    /// The GitHub token of a user, opened.
+    /// The GitHub token of a user, opened, whether it has expired or not.
     ///
     /// # Errors
     /// The database failed or the token cannot be opened.
     pub async fn token(&self, github_id: u64) -> Result<Option<SecretString>, AccountError> {
-        let row = sqlx::query("SELECT id, github_token FROM users WHERE github_id = ?1")
-            .bind(db_id(github_id))
-            .fetch_optional(&self.pool)
-            .await?;
+        let kept = self.kept(github_id).await?;
+        Ok(kept.map(|kept| kept.access))
+    }
+
+    /// The GitHub token of a user, opened; where it has expired, or is about to, the next one. None
+    /// where the user has to sign in again.
+    ///
+    /// A refresh token is good once, so one request at a time exchanges it, and those that waited
+    /// take what it got. Should the process end between GitHub's answer and the database, the user
+    /// has to sign in again.
+    ///
+    /// # Errors
+    /// The database or GitHub failed, or the token cannot be opened.
+    pub async fn fresh_token(
+        &self,
+        github: &Github,
+        github_id: u64,
+    ) -> Result<Option<SecretString>, AccountError> {
+        let turn = usize::try_from(github_id).unwrap_or(0) % self.refreshing.len();
+        let mut guard = None;
+        loop {
+            let Some(kept) = self.kept(github_id).await? else {
+                return Ok(None);
+            };
+            let now = self.clock.now_micros();
+            if kept
+                .expires_at
+                .is_none_or(|at| now < at - REFRESH_AHEAD_MICROS)
+            {
+                return Ok(Some(kept.access));
+            }
+            let Some(refresh) = &kept.refresh else {
+                return Ok(None);
+            };
+            if guard.is_none() {
+                // Whoever held it may have got the next one meanwhile: look again.
+                guard = Some(self.refreshing[turn].lock().await);
+                continue;
+            }
+            let next = match github.refresh(refresh).await {
+                Ok(next) => next,
+                Err(GithubError::Refused(code)) => {
+                    tracing::warn!(%code, "GitHub did not accept a refresh token");
+                    self.replace(&kept, None, None).await?;
+                    return Ok(None);
+                }
+                Err(error) => return Err(AccountError::Github(error)),
+            };
+            let sealed = self.seal(&kept.id, &next)?;
+            let expires_at = expires_at(&next, now);
+            if self.replace(&kept, Some(sealed), expires_at).await? {
+                return Ok(Some(next.access));
+            }
+            // The user has signed in meanwhile, or was removed: what is there now counts.
+        }
+    }
+
+    /// Puts another token in the place of this one, if that is still there.
+    async fn replace(
+        &self,
+        kept: &KeptToken,
+        sealed: Option<Sealed>,
+        expires_at: Option<i64>,
+    ) -> Result<bool, AccountError> {
+        let done = sqlx::query(
+            "UPDATE users SET github_token = ?3, github_token_expires_at = ?4 \
+             WHERE id = ?1 AND github_token = ?2",
+        )
+        .bind(&kept.id)
+        .bind(&kept.sealed)
+        .bind(sealed)
+        .bind(expires_at)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn kept(&self, github_id: u64) -> Result<Option<KeptToken>, AccountError> {
+        let row = sqlx::query(
+            "SELECT id, github_token, github_token_expires_at FROM users WHERE github_id = ?1",
+        )
+        .bind(db_id(github_id))
+        .fetch_optional(&self.pool)
+        .await?;
         let Some(row) = row else { return Ok(None) };
         let (id, sealed): (String, Option<Sealed>) =
             (row.try_get("id")?, row.try_get("github_token")?);
         let Some(sealed) = sealed else {
             return Ok(None);
         };
-        self.vault
-            .open_string(&token_context(&id), &sealed)
-            .map(Some)
-            .map_err(AccountError::Open)
+        let opened = self
+            .vault
+            .open_string(&GITHUB_TOKEN.row(&id), &sealed)
+            .map_err(AccountError::Open)?;
+        // A token has no line break: what follows one is the refresh token.
+        let (access, refresh) = match opened.expose_secret().split_once('\n') {
+            Some((access, refresh)) => (access.into(), Some(refresh.into())),
+            None => (opened, None),
+        };
+        Ok(Some(KeptToken {
+            expires_at: row.try_get("github_token_expires_at")?,
+            id,
+            sealed,
+            access,
+            refresh,
+        }))
+    }
+
+    /// The token with what takes its place, sealed as one value, so that they are never apart.
+    fn seal(&self, id: &str, token: &GithubToken) -> Result<Sealed, AccountError> {
+        let mut text = Zeroizing::new(token.access.expose_secret().to_owned());
+        if let Some(refresh) = &token.refresh {
+            text.push('\n');
+            text.push_str(refresh.expose_secret());
+        }
+        let sealed = self.vault.seal(&GITHUB_TOKEN.row(id), text.as_bytes());
+        sealed.map_err(AccountError::Seal)
     }
 
     /// The allow-list, by id.
@@ -308,9 +445,10 @@ impl fmt::Debug for Accounts {
     }
 }
 
-/// What a user's sealed token is bound to.
-fn token_context(user_row: &str) -> Context<'_> {
-    Context::new("users", "github_token", user_row)
+/// When a token expires that was got at `now`.
+fn expires_at(token: &GithubToken, now: i64) -> Option<i64> {
+    let lives = i64::try_from(token.expires_in?.as_micros()).unwrap_or(i64::MAX);
+    Some(now.saturating_add(lives))
 }
 
 /// SQLite's integers are signed; ids beyond were refused where they came in.

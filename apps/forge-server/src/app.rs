@@ -5,12 +5,15 @@ use std::sync::Arc;
 use forge_audit::AuditLog;
 use forge_monitor::{HealthRegistry, Monitor};
 use forge_session::{SessionCookie, Sessions};
+use tokio_util::task::TaskTracker;
 
 use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::database::Database;
+use crate::device::DeviceLogins;
 use crate::github::Github;
+use crate::limits::Limiters;
 use crate::sign_in::{SignInCookie, SignIns};
 use crate::wiring::Wiring;
 
@@ -24,11 +27,15 @@ pub struct App {
     pub accounts: Accounts,
     pub github: Github,
     pub sign_ins: SignIns,
+    pub device_logins: DeviceLogins,
     pub sessions: Sessions,
     pub audit: AuditLog,
     pub monitor: Monitor,
     pub health: HealthRegistry,
+    pub limits: Limiters,
     pub wiring: Wiring,
+    /// Changes under way, which are finished before the server ends.
+    pub tasks: TaskTracker,
 }
 
 impl App {

@@ -1,9 +1,11 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use crate::keys::KeyCommand;
+pub use crate::login::Login;
 
 /// Sign-in, sessions, limits, audit and monitoring in front of a web API and MCP tools.
 #[derive(Debug, Parser)]
@@ -25,6 +27,11 @@ pub enum Command {
     /// Checks the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Signs this terminal in to a server, by GitHub's device flow.
+    Login(Login),
+    /// Makes and changes the keys that seal secrets at rest.
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 /// `forge serve`
@@ -38,7 +45,7 @@ pub struct Serve {
     /// With --dev, the address of the stand-in for GitHub [default: 127.0.0.1:3002].
     #[cfg(feature = "dev")]
     #[arg(long, value_name = "ADDRESS", requires = "dev")]
-    pub dev_github_listen: Option<SocketAddr>,
+    pub dev_github_listen: Option<std::net::SocketAddr>,
     /// What to configure.
     #[command(flatten)]
     pub settings: Settings,

@@ -8,6 +8,7 @@ mod reference;
 mod settings;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -23,7 +24,7 @@ use url::Url;
 
 use problem::Problem;
 use settings::{Default, variable};
-use sources::{Found, Values};
+use sources::{Found, Origin as Source, Values};
 
 pub use problem::Problems;
 pub use reference::page as reference;
@@ -76,7 +77,18 @@ pub struct Limits {
     pub anonymous: Quota,
     pub health: Quota,
     pub address: Quota,
+    pub network: Quota,
     pub capacity: usize,
+    pub shared: Option<SharedLimits>,
+}
+
+/// `limits.redis*` and `limits.nodes`
+#[derive(Clone)]
+#[expect(missing_docs, reason = "as above")]
+pub struct SharedLimits {
+    pub url: SecretString,
+    pub secret: SecretString,
+    pub nodes: NonZeroU32,
 }
 
 /// `sessions.*`
@@ -124,7 +136,7 @@ impl Config {
     pub fn read(inputs: &Inputs) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let values = Values::collect(inputs, &mut problems);
-        let mut reader = Reader { values, problems };
+        let mut reader = Reader::new(values, problems);
         let config = Self::from_reader(&mut reader);
         match config {
             Some(config) if reader.problems.is_empty() => Ok(config),
@@ -138,10 +150,7 @@ impl Config {
     /// The address cannot be read.
     pub fn listen(inputs: &Inputs) -> Result<SocketAddr, Problems> {
         let values = Values::collect(inputs, &mut Problems::default());
-        let mut reader = Reader {
-            values,
-            problems: Problems::default(),
-        };
+        let mut reader = Reader::new(values, Problems::default());
         match reader.one("listen", address) {
             Some(listen) => Ok(listen),
             None => Err(reader.problems),
@@ -165,7 +174,7 @@ impl Config {
             "" => Err("must name a folder".to_owned()),
             text => Ok(PathBuf::from(text)),
         });
-        let hosts = reader.one("hosts", parse::list(|text| Ok(text.to_owned())));
+        let hosts = reader.one("hosts", parse::list(host));
         let first_admin = reader.one("first_admin", |text| {
             let id = text
                 .parse::<u64>()
@@ -199,9 +208,7 @@ impl Config {
         if public_url.scheme() == "https" && trusted.as_ref().is_none_or(Vec::is_empty) {
             let what = "is empty, while people come over https through a proxy";
             let fix = "name the network of the proxy that ends TLS";
-            reader
-                .problems
-                .push(Problem::new("proxies.trusted", what, fix));
+            reader.refuse("proxies.trusted", what, fix);
         }
         let cors = reader.checked("cors.origins", cors(&cors_origins));
         let trusted_proxies = trusted.unwrap_or_default();
@@ -255,10 +262,22 @@ impl Limits {
             "limits.anonymous",
             "limits.health",
             "limits.address",
+            "limits.network",
         ]
         .map(|key| reader.one(key, parse::quota));
         let capacity = reader.one("limits.capacity", parse::number(1000..=100_000_000));
-        let [web, mcp, admin, auth, callback, anonymous, health, address] = quotas;
+        let shared = SharedLimits::from_reader(reader);
+        let [
+            web,
+            mcp,
+            admin,
+            auth,
+            callback,
+            anonymous,
+            health,
+            address,
+            network,
+        ] = quotas;
         Some(Self {
             web: web?,
             mcp: mcp?,
@@ -268,7 +287,29 @@ impl Limits {
             anonymous: anonymous?,
             health: health?,
             address: address?,
+            network: network?,
             capacity: capacity?,
+            shared,
+        })
+    }
+}
+
+impl SharedLimits {
+    fn from_reader(reader: &mut Reader) -> Option<Self> {
+        let url = reader.one("limits.redis", visible);
+        let secret = reader.one("limits.redis_secret", |text| match text.len() {
+            16.. => Ok(text.to_owned()),
+            _ => Err("is too short to be a secret".to_owned()),
+        });
+        let nodes = reader.one("limits.nodes", parse::number(1..=10_000));
+        if url.is_some() && secret.is_none() {
+            let fix = "set limits.redis_secret, to the same on every node";
+            reader.refuse("limits.redis", "is set without its secret", fix);
+        }
+        Some(Self {
+            url: url?.into(),
+            secret: secret?.into(),
+            nodes: u32::try_from(nodes?).ok().and_then(NonZeroU32::new)?,
         })
     }
 }
@@ -312,16 +353,16 @@ impl KindConfig {
             let max = u32::try_from(max).ok().and_then(NonZeroU32::new);
             max.ok_or_else(|| "must be above zero".to_owned())
         });
-        let idle_time = reader.one(idle, parse::duration);
+        let idle_time = reader.one(idle, |text| {
+            let duration = parse::duration(text)?;
+            let enough = (duration >= Duration::from_secs(60)).then_some(duration);
+            enough.ok_or_else(|| "must be at least one minute".to_owned())
+        });
         let absolute = reader.one(absolute, parse::duration);
         let (idle_time, absolute) = (idle_time?, absolute?);
         if idle_time > absolute {
             let fix = "make it at most the absolute time";
-            reader.problems.push(Problem::new(
-                idle,
-                "is longer than the session may live",
-                fix,
-            ));
+            reader.refuse(idle, "is longer than the session may live", fix);
         }
         Some(Self {
             max: max?,
@@ -372,10 +413,20 @@ impl Log {
 /// Reads values and keeps what is wrong with them.
 struct Reader {
     values: Values,
+    /// Where the values that were read came from.
+    origins: BTreeMap<&'static str, Source>,
     problems: Problems,
 }
 
 impl Reader {
+    fn new(values: Values, problems: Problems) -> Self {
+        Self {
+            values,
+            origins: BTreeMap::new(),
+            problems,
+        }
+    }
+
     /// The value of a key, if it is there and well-formed. A required one that is missing and any
     /// that is not well-formed becomes a problem.
     fn one<T>(
@@ -397,29 +448,29 @@ impl Reader {
             }
             return None;
         };
-        match parse(text.trim()) {
-            Ok(value) => Some(value),
-            Err(what) => {
-                let takes = settings::find(key).map_or("", |setting| setting.takes);
-                let fix = format!("it takes {takes}");
-                self.problems
-                    .push(Problem::new(key, what, fix).from(origin));
-                None
-            }
-        }
+        self.origins.insert(key, origin);
+        self.checked(key, parse(text.trim()))
     }
 
-    /// A value made of several that are well-formed by themselves.
+    /// A value, or what is wrong with it.
     fn checked<T>(&mut self, key: &'static str, value: Result<T, String>) -> Option<T> {
         match value {
             Ok(value) => Some(value),
             Err(what) => {
                 let takes = settings::find(key).map_or("", |setting| setting.takes);
-                self.problems
-                    .push(Problem::new(key, what, format!("it takes {takes}")));
+                self.refuse(key, what, format!("it takes {takes}"));
                 None
             }
         }
+    }
+
+    /// Keeps what is wrong with the value of a key, and where that came from.
+    fn refuse(&mut self, key: &'static str, what: impl Into<String>, fix: impl Into<String>) {
+        let problem = Problem::new(key, what, fix);
+        self.problems.push(match self.origins.get(key) {
+            Some(origin) => problem.from(origin.clone()),
+            None => problem,
+        });
     }
 }
 
@@ -444,6 +495,11 @@ fn forwarded_header(text: &str) -> Result<ForwardedHeader, String> {
             Err(_) => Err("is not the name of a header".to_owned()),
         },
     }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let host = HostAllowList::new([text]).map(|_| text.to_owned());
+    host.map_err(|error| error.to_string())
 }
 
 /// The public host and those listed; on loopback its other names too, at the same port.
@@ -490,6 +546,14 @@ impl fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("public_url", &self.public_url.as_str())
             .field("data", &self.data)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SharedLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedLimits")
+            .field("nodes", &self.nodes)
             .finish_non_exhaustive()
     }
 }

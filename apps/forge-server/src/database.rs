@@ -1,5 +1,6 @@
 //! The server's database: opened, migrated, and asked whether it still works.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,14 +10,23 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 use crate::error::StartError;
 
-const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_server.sql");
+/// The schema, a step after the other.
+const SCHEMA: [(&str, &str); 2] = [
+    (
+        "server",
+        include_str!("../../../migrations/sqlite/0001_server.sql"),
+    ),
+    (
+        "expiring tokens",
+        include_str!("../../../migrations/sqlite/0002_expiring_tokens.sql"),
+    ),
+];
 
 /// The pool over `forge.db`, and the file it is in.
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: SqlitePool,
-    path: PathBuf,
-    identity: (u64, u64),
+    file: OpenFile,
 }
 
 impl Database {
@@ -40,15 +50,11 @@ impl Database {
                 .connect_with(options)
                 .await?;
             migrator().run(&pool).await?;
-            let identity = identity(&path).await?;
-            Ok::<_, forge_monitor::BoxError>((pool, identity))
+            let file = OpenFile::at(&path).await?;
+            Ok::<_, forge_monitor::BoxError>(Self { pool, file })
         };
         match open.await {
-            Ok((pool, identity)) => Ok(Self {
-                pool,
-                path,
-                identity,
-            }),
+            Ok(database) => Ok(database),
             Err(source) => Err(StartError::Database { path, source }),
         }
     }
@@ -64,10 +70,7 @@ impl Database {
     /// # Errors
     /// Why not. For the log, not for a client.
     pub async fn check(&self) -> Result<(), forge_monitor::BoxError> {
-        // A file deleted or replaced under the server can still be written to, and is lost.
-        if identity(&self.path).await? != self.identity {
-            return Err("the database file was replaced".into());
-        }
+        self.file.check().await?;
         let mut connection = self.pool.acquire().await?;
         // Takes the lock for writing, which a read-only or locked database refuses.
         let mut transaction =
@@ -85,22 +88,52 @@ impl Database {
     }
 }
 
-/// The device and inode of a file.
-async fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+/// A database file that is open, known by its device and inode.
+///
+/// One that is deleted or replaced under the server can still be written to, and is lost.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl OpenFile {
+    /// The file that is there now.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be looked at.
+    pub(crate) async fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            identity: identity(path).await?,
+        })
+    }
+
+    /// Whether it is still there.
+    ///
+    /// # Errors
+    /// It was deleted or replaced.
+    pub(crate) async fn check(&self) -> io::Result<()> {
+        if identity(&self.path).await? == self.identity {
+            Ok(())
+        } else {
+            Err(io::Error::other("the database file was replaced"))
+        }
+    }
+}
+
+async fn identity(path: &Path) -> io::Result<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     let meta = tokio::fs::metadata(path).await?;
     Ok((meta.dev(), meta.ino()))
 }
 
 fn migrator() -> Migrator {
-    let migration = Migration::new(
-        1,
-        "server".into(),
-        MigrationType::Simple,
-        sqlx::SqlStr::from_static(SCHEMA),
-        false,
-    );
-    let mut migrator = Migrator::with_migrations(vec![migration]);
+    let migrations = SCHEMA.into_iter().zip(1..).map(|((name, text), version)| {
+        let text = sqlx::SqlStr::from_static(text);
+        Migration::new(version, name.into(), MigrationType::Simple, text, false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
     // The crates' stores share the file, each with a table of its own for what it has applied.
     migrator.dangerous_set_table_name("server_migrations");
     migrator

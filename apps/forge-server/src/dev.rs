@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use fake_github::{Client, FakeGithub, OCTO_ADMIN, OCTO_USER, Running};
+use fake_github::{Client, FakeGithub, OCTO_ADMIN, OCTO_USER, Running, ServeError};
 use forge_crypto::Keyring;
 use tokio::net::TcpListener;
 
@@ -131,10 +131,14 @@ async fn start_github(listen: SocketAddr, public_url: &str) -> Result<Running, S
     let client = Client::new(CLIENT_ID, CLIENT_SECRET, callback);
     let github = FakeGithub::builder().client(client).build();
     let github = github.map_err(|error| part()(error.into()))?;
-    github
-        .serve(listen)
-        .await
-        .map_err(|error| part()(error.into()))
+    github.serve(listen).await.map_err(|error| match error {
+        ServeError::Bind { addr, source } => StartError::Listen {
+            address: addr,
+            flag: "--dev-github-listen",
+            source,
+        },
+        error => part()(error.into()),
+    })
 }
 
 /// The keyring in the data folder, made at the first start.

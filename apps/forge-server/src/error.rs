@@ -28,10 +28,12 @@ pub enum StartError {
         source: BoxError,
     },
     /// The address is taken or not ours.
-    #[error("cannot listen on {address}: choose another with --listen")]
+    #[error("cannot listen on {address}: choose another address with {flag}")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// What sets it.
+        flag: &'static str,
         /// Why.
         #[source]
         source: std::io::Error,

@@ -13,21 +13,30 @@ use forge_monitor::{
 use forge_session::{AccessTokens, Kind, KindPolicy, Sessions, SqliteSessionStore};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::accounts::Accounts;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, KindConfig};
-use crate::database::Database;
+use crate::database::{Database, OpenFile};
+use crate::device::DeviceLogins;
 use crate::error::StartError;
 use crate::github::Github;
 use crate::limits::Limiters;
 use crate::sign_in::SignIns;
+use crate::signing_keys::SigningKeys;
 use crate::wiring::Wiring;
-use crate::{routes, server, signing_keys, stack};
+use crate::{routes, server, stack};
 
 /// How often sessions that are over are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// How often the uses of sessions are written.
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether another key has to sign.
+const TURN_KEYS_EVERY: Duration = Duration::from_secs(3600);
+/// How often samples of metrics are folded together.
+const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A server that is ready to serve.
 #[derive(Debug)]
@@ -35,6 +44,7 @@ pub struct Forge {
     app: App,
     router: Router,
     first_start: bool,
+    signing_keys: SigningKeys,
 }
 
 impl Forge {
@@ -48,8 +58,8 @@ impl Forge {
         for file in ["forge.db", "audit.db"] {
             make_file(&config.data.join(file))?;
         }
-        let audit = open_audit(&config, &clock).await?;
-        let wiring = Wiring::new(audit.clone());
+        let (audit, audit_file) = open_audit(&config, &clock).await?;
+        let wiring = Wiring::new(audit.clone(), &clock);
 
         let database = Database::open(&config.data).await?;
         let pool = database.pool().clone();
@@ -66,7 +76,8 @@ impl Forge {
             .migrate()
             .await
             .map_err(|error| StartError::part("session store")(error.into()))?;
-        let keys = signing_keys::load(&pool, &vault, &clock).await?;
+        let signing_keys = SigningKeys::new(pool.clone(), vault.clone(), clock.clone());
+        let keys = signing_keys.turn().await?;
         let tokens = AccessTokens::new(config.public(""), config.public("/mcp"), keys);
         let sessions = Sessions::builder(session_store)
             .policy(
@@ -101,12 +112,12 @@ impl Forge {
             .map_err(|error| StartError::part("monitor")(error.into()))?;
         wiring.attach(monitor.clone());
 
-        let health = health(&database, &audit, &clock);
+        let health = health(&database, (&audit, &audit_file), &clock);
         let github = Github::new(config.github.clone())?;
-        let limiters = Limiters::new(&config.limits, &clock)
-            .map_err(|error| StartError::part("limits")(error.into()))?;
+        let limits = Limiters::new(&config.limits, &clock)?;
         let app = App {
             sign_ins: SignIns::new(pool, clock.clone()),
+            device_logins: DeviceLogins::new(clock.clone()),
             config,
             clock,
             database,
@@ -116,13 +127,16 @@ impl Forge {
             audit,
             monitor,
             health,
+            limits,
             wiring,
+            tasks: TaskTracker::new(),
         };
-        let router = stack::around(routes::all(&app), &app, limiters)?;
+        let router = stack::around(routes::all(&app), &app)?;
         Ok(Self {
             app,
             router,
             first_start,
+            signing_keys,
         })
     }
 
@@ -148,15 +162,28 @@ impl Forge {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
-        let Self { app, router, .. } = self;
-        let sweeper = sweep(app.sessions.clone());
-        let drained = server::serve(listener, router, &app.config.bounds, shutdown).await;
-        sweeper.abort();
+        let Self {
+            app,
+            router,
+            signing_keys,
+            ..
+        } = self;
+        let housekeeping = [
+            sweep(app.sessions.clone()),
+            flush(app.sessions.clone()),
+            turn_keys(signing_keys, app.sessions.clone()),
+            keep_metrics(),
+        ];
+        let drained = server::serve(listener, router, &app.config, shutdown).await;
+        app.tasks.close();
+        let finished = tokio::time::timeout(app.config.bounds.drain_time, app.tasks.wait()).await;
+        housekeeping.iter().for_each(JoinHandle::abort);
+        flush_once(&app.sessions).await;
         app.monitor.shutdown().await;
         let audit = app.audit.shutdown().await;
         app.database.close().await;
         audit.map_err(|error| StartError::Serve(error.into()))?;
-        if drained {
+        if drained && finished.is_ok() {
             Ok(())
         } else {
             Err(StartError::Serve("open requests were cut off".into()))
@@ -164,22 +191,22 @@ impl Forge {
     }
 }
 
-async fn open_audit(config: &Config, clock: &Clock) -> Result<AuditLog, StartError> {
+async fn open_audit(config: &Config, clock: &Clock) -> Result<(AuditLog, OpenFile), StartError> {
     let path = config.data.join("audit.db");
     let open = async {
         let store = SqliteAuditStore::open(&path).await?;
         store.migrate().await?;
-        AuditLog::builder(Arc::new(store))
+        let log = AuditLog::builder(Arc::new(store))
             .clock(clock.clone())
             .on_record(forge_audit::RecordMetrics)
             .open()
-            .await
+            .await?;
+        Ok::<_, forge_monitor::BoxError>((log, OpenFile::at(&path).await?))
     };
-    let opened: Result<_, forge_audit::StoreError> = open.await;
-    opened.map_err(|error| StartError::Database {
-        path,
-        source: error.into(),
-    })
+    match open.await {
+        Ok(opened) => Ok(opened),
+        Err(source) => Err(StartError::Database { path, source }),
+    }
 }
 
 /// Makes the folder for the databases, for this user alone, where it is missing.
@@ -223,8 +250,13 @@ fn never_block(config: &Config) -> NeverBlock {
     })
 }
 
-fn health(database: &Database, audit: &AuditLog, clock: &Clock) -> HealthRegistry {
-    let (database, audit) = (database.clone(), audit.clone());
+fn health(
+    database: &Database,
+    (audit, audit_file): (&AuditLog, &OpenFile),
+    clock: &Clock,
+) -> HealthRegistry {
+    let database = database.clone();
+    let (audit, audit_file) = (audit.clone(), audit_file.clone());
     HealthRegistry::builder()
         .check("database", HealthGroup::Readiness, move || {
             let database = database.clone();
@@ -242,9 +274,9 @@ fn health(database: &Database, audit: &AuditLog, clock: &Clock) -> HealthRegistr
             }
         })
         .check("audit", HealthGroup::Readiness, move || {
-            let audit = audit.clone();
+            let (audit, file) = (audit.clone(), audit_file.clone());
             async move {
-                if audit.is_healthy() {
+                if audit.is_healthy() && file.check().await.is_ok() {
                     Health::up()
                 } else {
                     Health::down("the audit log cannot be written")
@@ -253,6 +285,49 @@ fn health(database: &Database, audit: &AuditLog, clock: &Clock) -> HealthRegistr
         })
         .clock(clock.clone())
         .build()
+}
+
+/// What metrics keep of each sample is folded together, whether or not anybody collects them.
+fn keep_metrics() -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP_EVERY).await;
+            routes::metrics_upkeep();
+        }
+    })
+}
+
+fn flush(sessions: Sessions) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(FLUSH_EVERY).await;
+            flush_once(&sessions).await;
+        }
+    })
+}
+
+/// What cannot be written now is kept for the next time.
+async fn flush_once(sessions: &Sessions) {
+    if let Err(error) = sessions.flush().await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "the uses of sessions could not be written");
+    }
+}
+
+fn turn_keys(keys: SigningKeys, sessions: Sessions) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(TURN_KEYS_EVERY).await;
+            match (keys.turn().await, sessions.access_tokens()) {
+                (Ok(keys), Some(tokens)) => tokens.set_keys(keys),
+                (Ok(_), None) => {}
+                (Err(error), _) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "the keys for access tokens could not be looked at");
+                }
+            }
+        }
+    })
 }
 
 fn sweep(sessions: Sessions) -> JoinHandle<()> {

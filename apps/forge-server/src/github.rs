@@ -59,6 +59,11 @@ pub enum OauthErrorCode {
     ApplicationSuspended,
     BadRefreshToken,
     UnsupportedGrantType,
+    AuthorizationPending,
+    SlowDown,
+    ExpiredToken,
+    IncorrectDeviceCode,
+    DeviceFlowDisabled,
     #[serde(other)]
     Other,
 }
@@ -74,9 +79,42 @@ impl fmt::Display for OauthErrorCode {
             Self::ApplicationSuspended => "application_suspended",
             Self::BadRefreshToken => "bad_refresh_token",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
+            Self::IncorrectDeviceCode => "incorrect_device_code",
+            Self::DeviceFlowDisabled => "device_flow_disabled",
             Self::Other => "another error",
         })
     }
+}
+
+/// A token of GitHub's, and what takes its place where it expires.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GithubToken {
+    /// The access token.
+    pub access: SecretString,
+    /// How long it lives; none where it does not expire.
+    pub expires_in: Option<Duration>,
+    /// What it is exchanged for the next with, once.
+    pub refresh: Option<SecretString>,
+}
+
+/// A device flow that has begun (RFC 8628, section 3.2).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeviceStart {
+    /// What is polled with.
+    pub device_code: SecretString,
+    /// What the person enters.
+    pub user_code: String,
+    /// Where.
+    pub verification_uri: String,
+    /// How long both codes live.
+    pub expires_in: Duration,
+    /// How long to wait between two polls.
+    pub interval: Duration,
 }
 
 /// A client of GitHub for one OAuth app.
@@ -138,7 +176,101 @@ impl Github {
         code: &str,
         redirect_uri: &str,
         verifier: &SecretString,
-    ) -> Result<SecretString, GithubError> {
+    ) -> Result<GithubToken, GithubError> {
+        self.token(&[
+            ("client_id", self.config.client_id.as_str()),
+            ("client_secret", self.config.client_secret.expose_secret()),
+            ("code", code),
+            ("redirect_uri", redirect_uri),
+            ("code_verifier", verifier.expose_secret()),
+        ])
+        .await
+    }
+
+    /// Changes a refresh token, which is then used up, for the next token.
+    ///
+    /// # Errors
+    /// As [`exchange`](Self::exchange).
+    pub async fn refresh(&self, refresh: &SecretString) -> Result<GithubToken, GithubError> {
+        self.token(&[
+            ("client_id", self.config.client_id.as_str()),
+            ("client_secret", self.config.client_secret.expose_secret()),
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh.expose_secret()),
+        ])
+        .await
+    }
+
+    /// Begins a device flow.
+    ///
+    /// # Errors
+    /// As [`exchange`](Self::exchange).
+    pub async fn begin_device(&self) -> Result<DeviceStart, GithubError> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Answer {
+            Refused {
+                error: OauthErrorCode,
+            },
+            Begun {
+                device_code: Box<str>,
+                user_code: String,
+                verification_uri: String,
+                expires_in: u64,
+                interval: u64,
+            },
+        }
+        let request = self
+            .http
+            .post(self.web("login/device/code"))
+            .header(http::header::ACCEPT, "application/json")
+            .form(&[("client_id", self.config.client_id.as_str())]);
+        match answer(request).await? {
+            Answer::Refused { error } => Err(GithubError::Refused(error)),
+            Answer::Begun {
+                device_code,
+                user_code,
+                verification_uri,
+                expires_in,
+                interval,
+            } => {
+                let printable = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
+                let usable = (1..=256).contains(&device_code.len())
+                    && (1..=64).contains(&user_code.len())
+                    && printable(&user_code)
+                    && verification_uri.len() <= 512
+                    && printable(&verification_uri);
+                usable
+                    .then(|| DeviceStart {
+                        device_code: SecretString::new(device_code),
+                        user_code,
+                        verification_uri,
+                        expires_in: Duration::from_secs(expires_in.min(3600)),
+                        interval: Duration::from_secs(interval.clamp(1, 60)),
+                    })
+                    .ok_or(GithubError::Malformed)
+            }
+        }
+    }
+
+    /// Asks whether the person has answered; until then it is refused with
+    /// [`OauthErrorCode::AuthorizationPending`].
+    ///
+    /// # Errors
+    /// As [`exchange`](Self::exchange).
+    pub async fn poll_device(
+        &self,
+        device_code: &SecretString,
+    ) -> Result<GithubToken, GithubError> {
+        self.token(&[
+            ("client_id", self.config.client_id.as_str()),
+            ("device_code", device_code.expose_secret()),
+            ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ])
+        .await
+    }
+
+    async fn token(&self, form: &[(&str, &str)]) -> Result<GithubToken, GithubError> {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Answer {
@@ -148,29 +280,35 @@ impl Github {
             Granted {
                 access_token: Box<str>,
                 token_type: String,
+                expires_in: Option<u64>,
+                refresh_token: Option<Box<str>>,
             },
         }
         let request = self
             .http
             .post(self.web("login/oauth/access_token"))
             .header(http::header::ACCEPT, "application/json")
-            .form(&[
-                ("client_id", self.config.client_id.as_str()),
-                ("client_secret", self.config.client_secret.expose_secret()),
-                ("code", code),
-                ("redirect_uri", redirect_uri),
-                ("code_verifier", verifier.expose_secret()),
-            ]);
+            .form(form);
         match answer(request).await? {
             Answer::Refused { error } => Err(GithubError::Refused(error)),
             Answer::Granted {
                 access_token,
                 token_type,
+                expires_in,
+                refresh_token,
             } => {
-                let access_token = SecretString::new(access_token);
+                let well_formed = |token: &str| {
+                    (1..=1024).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic())
+                };
                 let usable = token_type.eq_ignore_ascii_case("bearer")
-                    && (1..=1024).contains(&access_token.expose_secret().len());
-                usable.then_some(access_token).ok_or(GithubError::Malformed)
+                    && well_formed(&access_token)
+                    && refresh_token.as_deref().is_none_or(well_formed);
+                let token = GithubToken {
+                    access: SecretString::new(access_token),
+                    expires_in: expires_in.map(Duration::from_secs),
+                    refresh: refresh_token.map(SecretString::new),
+                };
+                usable.then_some(token).ok_or(GithubError::Malformed)
             }
         }
     }

@@ -5,23 +5,29 @@
 //! is what is behind the layers.
 
 mod accounts;
+mod activity;
 mod app;
 mod class;
 pub mod cli;
 mod clock;
 pub mod config;
 mod database;
+mod detach;
 #[cfg(feature = "dev")]
 pub mod dev;
+mod device;
 mod error;
 mod forge;
 mod github;
+mod keys;
 mod limits;
 mod log;
+mod login;
 mod pages;
 mod present;
 mod principal;
 mod problem;
+mod refusals;
 mod request_id;
 mod routes;
 mod server;
@@ -37,10 +43,13 @@ pub use app::App;
 pub use clock::Clock;
 pub use config::Config;
 pub use database::Database;
+pub use device::DeviceLogins;
 pub use error::StartError;
 pub use forge::Forge;
-pub use github::{Github, GithubError, GithubUser, OauthErrorCode};
+pub use github::{DeviceStart, Github, GithubError, GithubToken, GithubUser, OauthErrorCode};
+pub use keys::{GITHUB_TOKEN, SIGNING_KEY};
 pub use log::init as init_log;
+pub use login::{Login, LoginError};
 pub use server::listen;
 pub use shutdown::signal as shutdown_signal;
 pub use sign_in::{SignInCookie, SignIns};

@@ -1,7 +1,6 @@
 //! The `forge` binary: parses, builds, serves, drains.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,6 +19,8 @@ async fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check(settings)) => check(settings),
         Command::Config(ConfigCommand::Reference) => print(&config::reference()),
         Command::Audit(AuditCommand::Verify { file }) => verify(&file).await,
+        Command::Login(login) => login.run(&mut io::stdout()).await.map_err(Into::into),
+        Command::Key(command) => command.run(&mut io::stdout()).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,7 +51,7 @@ async fn run(serve: Serve) -> Result<(), Error> {
 }
 
 #[cfg(feature = "dev")]
-async fn run_dev(inputs: Inputs, github: Option<SocketAddr>) -> Result<(), Error> {
+async fn run_dev(inputs: Inputs, github: Option<std::net::SocketAddr>) -> Result<(), Error> {
     use forge_server::dev::{GITHUB_LISTEN, Trial};
 
     let (trial, config, listener) = Trial::start(inputs, github.unwrap_or(GITHUB_LISTEN)).await?;

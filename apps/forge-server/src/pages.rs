@@ -85,20 +85,21 @@ impl<'a> Message<'a> {
         nonce: &'a str,
     ) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        let text = detail.map(sentence).unwrap_or_else(|| {
-            Cow::Borrowed(match status {
-                StatusCode::NOT_FOUND => "There is no such page.",
-                StatusCode::TOO_MANY_REQUESTS => {
-                    "Too many requests. Wait a moment, then try again."
-                }
-                StatusCode::FORBIDDEN => "You may not do this.",
-                status if status.is_server_error() => {
-                    "This does not work right now. Try again later."
-                }
-                _ => "The request could not be answered.",
-            })
-        });
+        let text = match detail {
+            Some(detail) => sentence(detail),
+            None => of_status(status).into(),
+        };
         Self::new(title, text, request_id, nonce)
+    }
+}
+
+fn of_status(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "There is no such page.",
+        StatusCode::TOO_MANY_REQUESTS => "Too many requests. Wait a moment, then try again.",
+        StatusCode::FORBIDDEN => "You may not do this.",
+        status if status.is_server_error() => "This does not work right now. Try again later.",
+        _ => "The request could not be answered.",
     }
 }
 
@@ -108,5 +109,17 @@ fn sentence(detail: &str) -> Cow<'_, str> {
     match letters.next() {
         Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()).into(),
         None => detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_becomes_one_sentence() {
+        assert_eq!(sentence("sign in again"), "Sign in again.");
+        assert_eq!(sentence("Done."), "Done.");
+        assert_eq!(sentence(""), "");
     }
 }

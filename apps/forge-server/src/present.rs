@@ -103,8 +103,6 @@ fn replaced(response: Response, body: String, kind: &'static str) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn a_person_navigates_a_script_does_not() {
         let navigates = |method: &str, headers: &[(&str, &str)]| {

@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use forge_audit::AuditContext;
-use forge_session::{Authenticated, Kind, Session, UserId};
+use forge_session::{Authenticated, Kind, RevokeCause, Selector, Session, UserId};
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
@@ -12,6 +12,7 @@ use http::{HeaderValue, StatusCode};
 use crate::accounts::Role;
 use crate::app::App;
 use crate::problem::Problem;
+use crate::wiring::Cause;
 
 /// Who a request is from.
 #[derive(Clone, Debug)]
@@ -71,7 +72,16 @@ pub(crate) async fn load(State(app): State<App>, mut request: Request, next: Nex
                     session,
                 });
             }
-            Ok(None) => tracing::warn!("a session's user is not on the allow-list"),
+            Ok(None) => {
+                // What a removal could not end, or began while it went on, ends here.
+                let selector = Selector::Session(session.session().id);
+                let (parts, body) = request.into_parts();
+                let revoked = app.sessions.revoke(selector, RevokeCause::AccountRemoved);
+                if let Err(error) = Cause::of(&parts).scope(revoked).await {
+                    return Problem::unavailable(&error).into_response();
+                }
+                request = Request::from_parts(parts, body);
+            }
             Err(error) => return Problem::unavailable(&error).into_response(),
         }
     }

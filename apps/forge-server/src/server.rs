@@ -2,12 +2,15 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -15,7 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
-use crate::config::Bounds;
+use crate::activity::{Activity, OpenBody, Peers, Place};
+use crate::config::Config;
 use crate::error::StartError;
 
 /// Header fields of one request, at most.
@@ -36,7 +40,11 @@ pub async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), St
         Ok((listener, address))
     };
     let listening: std::io::Result<_> = listen.await;
-    listening.map_err(|source| StartError::Listen { address, source })
+    listening.map_err(|source| StartError::Listen {
+        address,
+        flag: "--listen",
+        source,
+    })
 }
 
 /// Serves `router` until `shutdown` ends, then lets open requests finish.
@@ -45,12 +53,15 @@ pub async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), St
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
-    bounds: &Bounds,
+    config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> bool {
+    let bounds = &config.bounds;
+    // One address cannot take all connections. A trusted proxy brings those of many people.
+    let peers = Peers::new((bounds.connections / 4).max(1));
     let connections = Arc::new(Semaphore::new(bounds.connections));
     let graceful = GracefulShutdown::new();
-    let builder = builder(bounds);
+    let builder = builder(config);
     tokio::pin!(shutdown);
     loop {
         let accepted = async {
@@ -72,7 +83,26 @@ pub(crate) async fn serve(
                 }
             },
         };
-        spawn(&builder, &graceful, router.clone(), stream, peer, permit);
+        let place = match config.proxies.trusts(peer.ip()) {
+            true => None,
+            false => match peers.admit(peer.ip()) {
+                Some(place) => Some(place),
+                None => {
+                    metrics::counter!("forge_server_connections_refused_total").increment(1);
+                    continue;
+                }
+            },
+        };
+        let routes = service(router.clone(), peer);
+        let bounded = (permit, place);
+        spawn(
+            &builder,
+            &graceful,
+            routes,
+            stream,
+            bounded,
+            bounds.header_time,
+        );
     }
     drop(listener);
     tracing::info!("draining: open requests may finish");
@@ -85,12 +115,12 @@ pub(crate) async fn serve(
     drained
 }
 
-fn builder(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
+fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_time)
+        .header_read_timeout(config.bounds.header_time)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD);
     builder
@@ -103,29 +133,61 @@ fn builder(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// The routes for one connection.
+#[derive(Clone)]
+struct Routes {
+    router: Router,
+    peer: SocketAddr,
+    activity: Activity,
+}
+
+fn service(router: Router, peer: SocketAddr) -> Routes {
+    let activity = Activity::default();
+    Routes {
+        router,
+        peer,
+        activity,
+    }
+}
+
+impl Service<Request<Incoming>> for Routes {
+    type Response = Response<OpenBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let open = self.activity.begin();
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let answer = self.router.clone().oneshot(request);
+        Box::pin(async move { Ok(answer.await?.map(|body| OpenBody::new(body, open))) })
+    }
+}
+
 fn spawn(
     builder: &auto::Builder<TokioExecutor>,
     graceful: &GracefulShutdown,
-    router: Router,
+    routes: Routes,
     stream: TcpStream,
-    peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
+    bounded: (OwnedSemaphorePermit, Option<Place>),
+    idle_time: Duration,
 ) {
     let _ = stream.set_nodelay(true);
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|e| match e {})) }
-    });
+    let (peer, activity) = (routes.peer, routes.activity.clone());
     let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(stream), routes)
         .into_owned();
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%peer, %error, "connection ended");
+        // The time for a head runs only once there is one, and HTTP/2 has none.
+        tokio::select! {
+            ended = connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "connection ended");
+                }
+            }
+            () = activity.idle(idle_time) => tracing::debug!(%peer, "idle connection closed"),
         }
-        drop(permit);
+        drop(bounded);
     });
 }
 

@@ -1,67 +1,113 @@
-//! The keys that sign access tokens: made once, sealed in the database.
+//! The keys that sign access tokens: sealed in the database, taking turns.
 
-use forge_crypto::{Context, Vault};
-use forge_session::{SigningKey, TokenKeys};
+use std::fmt;
+
+use forge_crypto::Vault;
+use forge_session::{KeySchedule, SigningKey, Timestamp, TokenKeys};
 use secrecy::{ExposeSecret, SecretSlice};
 use sqlx::{Row, SqlitePool};
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::error::StartError;
+use crate::keys::SIGNING_KEY;
 
-/// The keys in the database, the newest first; one is made where there is none.
-///
-/// # Errors
-/// The database failed, or a key cannot be opened with this keyring.
-pub(crate) async fn load(
-    pool: &SqlitePool,
-    vault: &Vault,
-    clock: &Clock,
-) -> Result<TokenKeys, StartError> {
-    // Held against another process that starts on the same database.
-    let part = || StartError::part("signing key");
-    let mut transaction = pool
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(|error| part()(error.into()))?;
-    let rows = sqlx::query("SELECT id, sealed FROM signing_keys ORDER BY created_at DESC, id DESC")
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(|error| part()(error.into()))?;
-    let mut keys = Vec::with_capacity(rows.len());
-    for row in rows {
-        let (id, sealed): (String, String) = (row.get("id"), row.get("sealed"));
-        let der = vault
-            .open(&context(&id), &sealed)
-            .map_err(|error| StartError::Keys(error.into()))?;
-        let key = SigningKey::from_pkcs8(&der).map_err(|error| StartError::Keys(error.into()))?;
-        keys.push(key);
-    }
-    if keys.is_empty() {
-        let key = SigningKey::generate().map_err(|error| part()(error.into()))?;
-        let id = Uuid::now_v7().to_string();
-        let der: SecretSlice<u8> = key.to_pkcs8();
-        let sealed = vault
-            .seal(&context(&id), der.expose_secret())
-            .map_err(|error| part()(error.into()))?;
-        sqlx::query("INSERT INTO signing_keys (id, sealed, created_at) VALUES (?1, ?2, ?3)")
-            .bind(&id)
-            .bind(sealed)
-            .bind(clock.now_micros())
-            .execute(&mut *transaction)
-            .await
-            .map_err(|error| part()(error.into()))?;
-        keys.push(key);
-    }
-    transaction
-        .commit()
-        .await
-        .map_err(|error| part()(error.into()))?;
-    let mut keys = keys.into_iter();
-    let current = keys.next().expect("a key was made where there was none");
-    Ok(keys.fold(TokenKeys::new(current), TokenKeys::previous))
+/// Where the keys are, and when which of them signs.
+#[derive(Clone)]
+pub(crate) struct SigningKeys {
+    pool: SqlitePool,
+    vault: Vault,
+    clock: Clock,
+    schedule: KeySchedule,
 }
 
-fn context(id: &str) -> Context<'_> {
-    Context::new("signing_keys", "sealed", id)
+impl SigningKeys {
+    pub(crate) fn new(pool: SqlitePool, vault: Vault, clock: Clock) -> Self {
+        Self {
+            pool,
+            vault,
+            clock,
+            schedule: KeySchedule::default(),
+        }
+    }
+
+    /// The keys of now: one is made where it is time, and those that no good token bears any more
+    /// are deleted.
+    ///
+    /// # Errors
+    /// The database failed, or a key cannot be opened with this keyring.
+    pub(crate) async fn turn(&self) -> Result<TokenKeys, StartError> {
+        let part = |error: sqlx::Error| StartError::part("signing key")(error.into());
+        let now = Timestamp::from_micros(self.clock.now_micros());
+        // Held against another process on the same database.
+        let mut transaction = self
+            .pool
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(part)?;
+        let rows =
+            sqlx::query("SELECT id, sealed, created_at FROM signing_keys ORDER BY created_at, id")
+                .fetch_all(&mut *transaction)
+                .await
+                .map_err(part)?;
+        let (mut ids, mut keys, mut made) = (Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            let (id, sealed): (String, String) = (row.get("id"), row.get("sealed"));
+            keys.push(self.open(&id, &sealed)?);
+            made.push(Timestamp::from_micros(row.get("created_at")));
+            ids.push(id);
+        }
+        if self.schedule.plan(&made, now).make {
+            let id = Uuid::now_v7().to_string();
+            let (key, sealed) = self.make(&id)?;
+            sqlx::query("INSERT INTO signing_keys (id, sealed, created_at) VALUES (?1, ?2, ?3)")
+                .bind(&id)
+                .bind(sealed)
+                .bind(now.as_micros())
+                .execute(&mut *transaction)
+                .await
+                .map_err(part)?;
+            tracing::info!(key = key.id(), "a new key for access tokens is published");
+            keys.push(key);
+            made.push(now);
+            ids.push(id);
+        }
+        let plan = self.schedule.plan(&made, now);
+        for index in &plan.forget {
+            sqlx::query("DELETE FROM signing_keys WHERE id = ?1")
+                .bind(&ids[*index])
+                .execute(&mut *transaction)
+                .await
+                .map_err(part)?;
+        }
+        transaction.commit().await.map_err(part)?;
+        let signs = plan.signs.expect("a key was made where there was none");
+        let others = keys.iter().enumerate().rev();
+        let others = others.filter(|(index, _)| *index != signs && !plan.forget.contains(index));
+        Ok(
+            others.fold(TokenKeys::new(keys[signs].clone()), |all, (_, key)| {
+                all.previous(key.clone())
+            }),
+        )
+    }
+
+    fn open(&self, id: &str, sealed: &str) -> Result<SigningKey, StartError> {
+        let der = self.vault.open(&SIGNING_KEY.row(id), sealed);
+        let der = der.map_err(|error| StartError::Keys(error.into()))?;
+        SigningKey::from_pkcs8(&der).map_err(|error| StartError::Keys(error.into()))
+    }
+
+    fn make(&self, id: &str) -> Result<(SigningKey, forge_crypto::Sealed), StartError> {
+        let part = || StartError::part("signing key");
+        let key = SigningKey::generate().map_err(|error| part()(error.into()))?;
+        let der: SecretSlice<u8> = key.to_pkcs8();
+        let sealed = self.vault.seal(&SIGNING_KEY.row(id), der.expose_secret());
+        Ok((key, sealed.map_err(|error| part()(error.into()))?))
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKeys").finish_non_exhaustive()
+    }
 }

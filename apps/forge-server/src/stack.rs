@@ -7,10 +7,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use forge_audit::{AuditLayer, Policy as AuditPolicy};
-use forge_headers::{
-    ConnectionLayer, CorsLayer, CrossOriginGuardLayer, Csp, HostAllowListLayer, Hsts, HttpsLayer,
-    SecurityHeaders, SecurityHeadersLayer, Source,
-};
+use forge_headers::{Csp, Hsts, ReportingEndpoint, SecurityHeaders, Source, Stack};
 use forge_monitor::GuardLayer;
 use forge_ratelimit::RateLimitLayer;
 use forge_session::{Challenge, SessionLayer};
@@ -18,16 +15,17 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::Limited;
 use tower::ServiceBuilder;
-use tower::util::{MapRequestLayer, MapResponseLayer, option_layer};
+use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::app::App;
 use crate::class::Class;
+use crate::config::Config;
 use crate::error::StartError;
-use crate::limits::Limiters;
-use crate::{present, principal, request_id, wiring};
+use crate::routes::BROWSER_REPORTS;
+use crate::{detach, limits, present, principal, request_id, wiring};
 
 /// What load balancers ask for, by address and in clear.
 const PROBES: [&str; 3] = ["/livez", "/readyz", "/api/health"];
@@ -36,21 +34,12 @@ const PROBES: [&str; 3] = ["/livez", "/readyz", "/api/health"];
 ///
 /// # Errors
 /// A policy that cannot be built.
-pub(crate) fn around(routes: Router, app: &App, limiters: Limiters) -> Result<Router, StartError> {
+pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
     let (config, wiring) = (&app.config, &app.wiring);
     let headers_refusal = || (wiring.on_headers_refusal(), forge_headers::RecordMetrics);
     let limit_decision = || (wiring.on_limit_decision(), forge_ratelimit::RecordMetrics);
-    let hosts = PROBES.iter().fold(
-        HostAllowListLayer::new(config.hosts.clone()),
-        |layer, path| layer.exempt_path(*path),
-    );
-    // Metrics are collected past the proxy too, but from a host that is on the list.
-    let https = PROBES
-        .iter()
-        .chain(&["/metrics"])
-        .fold(HttpsLayer::new(config.hosts.clone()), |layer, path| {
-            layer.exempt_path(*path)
-        });
+    let edge = edge(&app.config)?.on_refusal(headers_refusal());
+    let (edge, cross_origin_guard) = edge.split_guard();
     let challenge = Challenge::bearer().resource_metadata(&app.resource_metadata_url());
     let cookie = app.sign_in_cookie();
     let body_limit = config.bounds.body;
@@ -59,34 +48,13 @@ pub(crate) fn around(routes: Router, app: &App, limiters: Limiters) -> Result<Ro
         // An id for each request, and a span around all that is logged of it.
         .layer(from_fn(request_id::assign))
         .layer(TraceLayer::new_for_http().make_span_with(span))
-        // Who calls, over what, asking for which host; a forwarded header counts from trusted proxies alone.
-        .layer(ConnectionLayer::new(config.proxies.clone()).on_refusal(headers_refusal()))
-        // Security headers on every response, those of all the layers below included.
-        .layer(SecurityHeadersLayer::new(security_headers()?))
-        // Only our own hosts: DNS rebinding and poisoned links end here.
-        .layer(hosts.on_refusal(headers_refusal()))
-        // Where people are to use https, nothing is answered in clear.
-        .layer(option_layer(
-            config
-                .is_https()
-                .then(|| https.on_refusal(headers_refusal())),
-        ))
-        // CORS: preflights end here, and what allowed origins may read is said on refusals too.
-        .layer(CorsLayer::new(config.cors.clone()).on_refusal(headers_refusal()))
+        // Who calls, over what, asking for which host: forwarded headers count from trusted proxies
+        // alone. On every response security headers, and what allowed origins may read; preflights
+        // end here. Only our own hosts, against DNS rebinding and poisoned links; where people are
+        // to use https, nothing is answered in clear.
+        .layer(edge)
         // Refusals and failures from below as pages for people, as problem details for programs.
         .layer(from_fn(present::present))
-        // A panic is a 500 and ends nothing but its request; a response begins in time.
-        .layer(MapResponseLayer::new(|response: Response<_>| {
-            response.map(Body::new)
-        }))
-        .layer(CatchPanicLayer::custom(|_| panicked()))
-        .layer(MapResponseLayer::new(|response: Response<_>| {
-            response.map(Body::new)
-        }))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            config.bounds.request_time,
-        ))
         // No body is longer than it may be, whoever reads it.
         .layer(MapRequestLayer::new(move |request: Request| {
             request.map(|body| Body::new(Limited::new(body, body_limit)))
@@ -101,7 +69,23 @@ pub(crate) fn around(routes: Router, app: &App, limiters: Limiters) -> Result<Ro
             classify(request, cookie)
         }))
         // Floods from one address, before anything is looked up for it.
-        .layer(RateLimitLayer::new(limiters.by_address).on_decision(limit_decision()))
+        .layer(
+            RateLimitLayer::new(app.limits.by_address.clone())
+                .on_decision(limit_decision())
+                .respond_with(limits::respond),
+        )
+        // A panic is a 500 and ends nothing but its request; a response begins in time.
+        .layer(MapResponseLayer::new(|response: Response<_>| {
+            response.map(Body::new)
+        }))
+        .layer(CatchPanicLayer::custom(|_| panicked()))
+        .layer(MapResponseLayer::new(|response: Response<_>| {
+            response.map(Body::new)
+        }))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            config.bounds.request_time,
+        ))
         // Who it is: a cookie or a bearer token, then the account behind the session.
         .layer(
             SessionLayer::new(app.sessions.clone())
@@ -112,17 +96,15 @@ pub(crate) fn around(routes: Router, app: &App, limiters: Limiters) -> Result<Ro
         )
         .layer(from_fn_with_state(app.clone(), principal::load))
         // How often: by user and class, by address where nobody is signed in.
-        .layer(RateLimitLayer::new(limiters.by_class).on_decision(limit_decision()))
-        // Another site's page may not act with the cookies of ours.
         .layer(
-            config
-                .cors_origins
-                .iter()
-                .fold(CrossOriginGuardLayer::new(), |layer, origin| {
-                    layer.allow_origin(origin.clone())
-                })
-                .on_refusal(headers_refusal()),
+            RateLimitLayer::new(app.limits.by_class.clone())
+                .on_decision(limit_decision())
+                .respond_with(limits::respond),
         )
+        // Another site's page may not act with the cookies of ours.
+        .layer(cross_origin_guard)
+        // What changes something is finished, and on record, even if the client goes away.
+        .layer(from_fn_with_state(app.clone(), detach::detach))
         // Administration is on record before it is answered, or it is refused.
         .layer(
             AuditLayer::new(app.audit.clone())
@@ -141,10 +123,36 @@ fn span(request: &Request) -> tracing::Span {
         .get(request_id::X_REQUEST_ID)
         .and_then(|id| id.to_str().ok());
     // The path without its query, which may hold a code or a token.
-    tracing::info_span!("request", id, method = %request.method(), path = %request.uri().path())
+    let path: String = request.uri().path().chars().take(256).collect();
+    let path = forge_audit::escape(&path);
+    tracing::info_span!("request", id, method = %request.method(), %path)
+}
+
+/// The layers of forge-headers, whose weaknesses are told.
+fn edge(config: &Config) -> Result<Stack, StartError> {
+    let stack = Stack::new(config.hosts.clone(), security_headers()?)
+        .trusted_proxies(config.proxies.clone())
+        .cors(config.cors.clone())
+        .enforce_https(config.is_https())
+        // Metrics are collected past the proxy too, but from a host that is on the list.
+        .exempt_https("/metrics")
+        // Reports come from sandboxed pages too, whose origin is `null`; no cookie is read.
+        .exempt_cross_origin(BROWSER_REPORTS);
+    let stack = PROBES
+        .iter()
+        .fold(stack, |stack, path| stack.exempt_path(*path));
+    for finding in stack.audit() {
+        match finding.severity {
+            forge_headers::Severity::Low => tracing::info!(%finding, "could be stricter"),
+            _ => tracing::warn!(%finding, "weakens the configuration"),
+        }
+    }
+    Ok(stack)
 }
 
 fn security_headers() -> Result<SecurityHeaders, StartError> {
+    let reports = ReportingEndpoint::new("forge", BROWSER_REPORTS)
+        .map_err(|error| StartError::part("reporting endpoint")(error.into()))?;
     let csp = Csp::builder()
         .default_src([Source::NONE])
         .style_src([Source::NONCE])
@@ -152,12 +160,14 @@ fn security_headers() -> Result<SecurityHeaders, StartError> {
         .base_uri([Source::NONE])
         .form_action([Source::SELF])
         .frame_ancestors([Source::NONE])
+        .report_to(&reports)
         .build()
         .map_err(|error| StartError::part("content security policy")(error.into()))?;
     // Without subdomains: Forge does not know what else lives under the domain.
     let hsts = Hsts::new(Duration::from_secs(365 * 24 * 3600));
     Ok(SecurityHeaders::strict()
         .content_security_policy(csp)
+        .report_to(reports)
         .hsts(hsts))
 }
 

@@ -11,13 +11,15 @@ use forge_audit::{Actor, AuditLog, Event, Kind, Outcome, Severity, Source};
 use forge_crypto::VaultEvent;
 use forge_headers::Connection;
 use forge_monitor::{Monitor, MonitorEvent, RefusalReason, Signal, SignalKind};
-use forge_ratelimit::Decision;
-use forge_session::{Caller, Rejection, SessionEvent};
+use forge_ratelimit::{Decision, KeyClass};
+use forge_session::{Caller, Rejection, SessionEvent, ThreatResponse};
 use http::header::USER_AGENT;
 use http::request::Parts;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::clock::Clock;
 use crate::principal::Principal;
+use crate::refusals::RefusalBudget;
 use crate::request_id;
 
 tokio::task_local! {
@@ -32,6 +34,8 @@ pub struct Cause {
     source: Source,
     request_id: Option<String>,
     address: Option<IpAddr>,
+    /// Whether another site's page made the visitor's browser ask, as Fetch Metadata says.
+    foreign: bool,
 }
 
 impl Cause {
@@ -51,6 +55,10 @@ impl Cause {
             source,
             request_id: request_id::of(parts).map(str::to_owned),
             address,
+            foreign: parts
+                .headers
+                .get("sec-fetch-site")
+                .is_some_and(|site| matches!(site.as_bytes(), b"cross-site" | b"same-site")),
         }
     }
 
@@ -116,15 +124,17 @@ fn user_agent(parts: &Parts) -> Option<&str> {
 #[derive(Clone, Debug)]
 pub struct Wiring {
     audit: AuditLog,
+    refusals: RefusalBudget,
     monitor: Arc<OnceLock<Monitor>>,
 }
 
 impl Wiring {
     /// Into that log; signals follow once a monitor is [attached](Self::attach).
     #[must_use]
-    pub fn new(audit: AuditLog) -> Self {
+    pub fn new(audit: AuditLog, clock: &Clock) -> Self {
         Self {
             audit,
+            refusals: RefusalBudget::new(clock),
             monitor: Arc::default(),
         }
     }
@@ -141,8 +151,22 @@ impl Wiring {
         }
     }
 
-    /// A signal to the monitor.
+    /// A refusal into the log, as far as the budget for refusals goes.
+    fn audit_refusal(&self, event: Event, cause: &Cause, mut details: Value) {
+        if let Some(left_out) = self.refusals.take(event.action(), cause.address) {
+            if left_out > 0 {
+                details["left_out_before"] = left_out.into();
+            }
+            self.audit(event.details(&details));
+        }
+    }
+
+    /// A signal to the monitor. What another site's page makes a browser do is none: anybody could
+    /// get a visitor banned.
     pub fn signal(&self, kind: SignalKind, cause: &Cause) {
+        if cause.foreign && kind != SignalKind::AuthOk {
+            return;
+        }
         if let Some(monitor) = self.monitor.get() {
             let mut signal = Signal::new(kind).address(cause.address);
             if let Some(user) = cause.actor.id() {
@@ -158,14 +182,47 @@ impl Wiring {
     ) -> impl Fn(&Parts, &forge_headers::Refusal) + Clone + Send + Sync + 'static {
         let wiring = self.clone();
         move |parts, refusal| {
-            let event = Cause::of(parts).event(Kind::SecurityViolation, "request.refuse");
-            wiring.audit(
-                event
-                    .outcome(Outcome::Denied)
-                    .severity(Severity::Medium)
-                    .resource(resource(parts))
-                    .details(&json!({ "reason": refusal.kind().as_str() })),
-            );
+            let cause = Cause::of(parts);
+            let event = cause
+                .event(Kind::SecurityViolation, "request.refuse")
+                .outcome(Outcome::Denied)
+                .severity(Severity::Medium)
+                .resource(resource(parts));
+            let details = json!({ "reason": refusal.kind().as_str() });
+            wiring.audit_refusal(event, &cause, details);
+        }
+    }
+
+    /// A browser reported what it blocked: an event, and never a signal, for anyone can make one up.
+    pub fn on_browser_report(
+        &self,
+    ) -> impl Fn(&Parts, &[forge_headers::Report]) + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |parts, reports| {
+            let cause = Cause::of(parts);
+            let event = cause
+                .event(Kind::SecurityViolation, "browser.report")
+                .severity(Severity::Low)
+                .resource(resource(parts));
+            let details = match reports.first() {
+                Some(forge_headers::Report::CspViolation(violation)) => json!({
+                    "type": "csp-violation",
+                    "directive": violation.effective_directive,
+                    "blocked": violation.blocked_url,
+                    "page": violation.document_url,
+                    "script": violation.source_file,
+                    "line": violation.line_number,
+                    "disposition": violation.disposition.as_str(),
+                    "reports": reports.len(),
+                }),
+                Some(forge_headers::Report::Other(other)) => json!({
+                    "type": other.kind,
+                    "page": other.url,
+                    "reports": reports.len(),
+                }),
+                _ => return,
+            };
+            wiring.audit_refusal(event, &cause, details);
         }
     }
 
@@ -178,15 +235,17 @@ impl Wiring {
             }
             let cause = Cause::of(parts);
             let policies: Vec<&str> = decision.violated().map(|of| &*of.policy).collect();
-            let event = cause.event(Kind::RateLimit, "rate_limit.exceed");
-            wiring.audit(
-                event
-                    .outcome(Outcome::Denied)
-                    .severity(Severity::Medium)
-                    .resource(resource(parts))
-                    .details(&json!({ "policies": policies })),
-            );
-            if matches!(decision, Decision::Refused(_)) {
+            let event = cause
+                .event(Kind::RateLimit, "rate_limit.exceed")
+                .outcome(Outcome::Denied)
+                .severity(Severity::Medium)
+                .resource(resource(parts));
+            wiring.audit_refusal(event, &cause, json!({ "policies": policies }));
+            // A user's own quota says nothing against the address, which others may share.
+            if decision
+                .violated()
+                .any(|of| of.key_class == KeyClass::Address)
+            {
                 wiring.signal(SignalKind::RateLimited, &cause);
             }
         }
@@ -202,14 +261,12 @@ impl Wiring {
                 return;
             }
             let cause = Cause::of(parts);
-            let event = cause.event(Kind::Authentication, "auth.credential");
-            wiring.audit(
-                event
-                    .outcome(Outcome::Failure)
-                    .severity(Severity::Medium)
-                    .resource(resource(parts))
-                    .details(&json!({ "reason": rejection.as_str() })),
-            );
+            let event = cause
+                .event(Kind::Authentication, "auth.credential")
+                .outcome(Outcome::Failure)
+                .severity(Severity::Medium)
+                .resource(resource(parts));
+            wiring.audit_refusal(event, &cause, json!({ "reason": rejection.as_str() }));
             if is_forged(rejection) {
                 wiring.signal(SignalKind::AuthFailed, &cause);
             }
@@ -245,7 +302,8 @@ impl Wiring {
             }
             SessionEvent::Rotated { session } => {
                 let event = cause.event(Kind::TokenRotation, "session.rotate");
-                self.audit(event.resource(session.id.to_string()));
+                let details = json!({ "user": session.user.as_str() });
+                self.audit(event.resource(session.id.to_string()).details(&details));
             }
             SessionEvent::Revoked {
                 cause: why,
@@ -288,6 +346,41 @@ impl Wiring {
                     self.signal(SignalKind::AuthFailed, &cause);
                 }
             }
+            SessionEvent::ReuseTolerated { session, .. } => {
+                let event = cause.event(Kind::SecurityViolation, "session.reuse");
+                self.audit(
+                    event
+                        .severity(Severity::Medium)
+                        .resource(session.id.to_string())
+                        .details(&json!({ "user": session.user.as_str(), "tolerated": true })),
+                );
+            }
+            SessionEvent::Threat {
+                assessment,
+                response,
+            } => {
+                let signals: Vec<_> = assessment.signals.iter().map(|s| s.as_str()).collect();
+                let event = cause.event(Kind::SecurityViolation, "session.threat");
+                let severity = match response {
+                    ThreatResponse::Note => Severity::Low,
+                    _ => Severity::High,
+                };
+                let details = json!({
+                    "user": assessment.session.user.as_str(),
+                    "signals": signals,
+                    "score": assessment.score,
+                    "response": response.as_str(),
+                });
+                self.audit(
+                    event
+                        .severity(severity)
+                        .resource(assessment.session.id.to_string())
+                        .details(&details),
+                );
+                if *response != ThreatResponse::Note {
+                    self.signal(SignalKind::SessionAnomaly, &cause);
+                }
+            }
             // Housekeeping, and what is added later.
             _ => {}
         }
@@ -315,7 +408,12 @@ impl Wiring {
 
     /// forge-monitor decided: an event. It came from signals, so it makes none.
     pub fn on_monitor_event(&self) -> impl Fn(&MonitorEvent) + Send + Sync + 'static {
-        let wiring = self.clone();
+        // Not a clone, which would hold the monitor that holds this: neither would ever be dropped,
+        // nor would the audit log be closed.
+        let wiring = Self {
+            monitor: Arc::default(),
+            ..self.clone()
+        };
         move |event| {
             let (action, severity, decision) = match event {
                 MonitorEvent::DecisionMade(decision) => ("monitor.block", Severity::High, decision),
@@ -351,14 +449,13 @@ impl Wiring {
                 RefusalReason::Blocked(decision) => decision.scenario.to_string(),
                 _ => "unknown_address".to_owned(),
             };
-            wiring.audit(
-                Cause::of(parts)
-                    .event(Kind::SecurityViolation, "monitor.refuse")
-                    .outcome(Outcome::Denied)
-                    .severity(Severity::Low)
-                    .resource(resource(parts))
-                    .details(&json!({ "reason": reason })),
-            );
+            let cause = Cause::of(parts);
+            let event = cause
+                .event(Kind::SecurityViolation, "monitor.refuse")
+                .outcome(Outcome::Denied)
+                .severity(Severity::Low)
+                .resource(resource(parts));
+            wiring.audit_refusal(event, &cause, json!({ "reason": reason }));
         }
     }
 }

@@ -185,13 +185,37 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.address",
         "quota",
         Default::Text("1200/min burst 200"),
-        "Everything from one address, against floods.",
+        "Everything from one address, against floods. An IPv6 address counts with its /64.",
+    ),
+    plain(
+        "limits.network",
+        "quota",
+        Default::Text("12000/min burst 2000"),
+        "Everything from one /48 of IPv6, of which one customer may have all addresses.",
     ),
     plain(
         "limits.capacity",
         "number",
         Default::Text("100000"),
-        "Keys that are counted at once, sixteen bytes each.",
+        "Addresses that are counted at once, and as many keys of the other limits, 32 bytes each.",
+    ),
+    secret(
+        "limits.redis",
+        "redis://[[user]:password@]host[:port][/database]",
+        Default::None,
+        "A Redis or Valkey server that counts what users, and addresses by class of endpoint, may do, for all nodes together. `limits.address` and `limits.network` stay each node's own.",
+    ),
+    secret(
+        "limits.redis_secret",
+        "text of 16 characters or more",
+        Default::None,
+        "Hashes the keys in it; the same on every node, and required with it.",
+    ),
+    plain(
+        "limits.nodes",
+        "number",
+        Default::Text("1"),
+        "How many nodes share it: while it does not answer, each allows its part.",
     ),
     plain(
         "sessions.web.max",
@@ -275,7 +299,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "metrics.from",
         "network, …",
         Default::Text("127.0.0.0/8, ::1/128"),
-        "Who may read `/metrics` without signing in as an admin.",
+        "Who may read `/metrics` without signing in as an admin. A trusted proxy's own address never may.",
     ),
     plain(
         "log.filter",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -52,7 +53,7 @@ pub(super) struct Found {
 }
 
 /// What is given to the process.
-#[derive(Clone, Debug, std::default::Default)]
+#[derive(Clone, std::default::Default)]
 pub struct Inputs {
     /// `key=value` from flags.
     pub flags: Vec<(String, String)>,
@@ -84,6 +85,17 @@ impl Inputs {
     /// Whether `--dev` puts its stand-in where this key names the real GitHub.
     fn replaces_github(&self, key: &str) -> bool {
         !self.dev.is_empty() && key.starts_with("github.")
+    }
+}
+
+/// Without values: some are secrets.
+impl fmt::Debug for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags: Vec<_> = self.flags.iter().map(|(key, _)| key).collect();
+        f.debug_struct("Inputs")
+            .field("flags", &flags)
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -284,13 +296,7 @@ impl Values {
 
     fn read_secret_file(&mut self, key: &'static str, path: &Path, problems: &mut Problems) {
         let origin = Origin::File(path.to_owned());
-        let read = std::fs::metadata(path).and_then(|meta| {
-            if meta.len() > MAX_SECRET {
-                return Err(std::io::Error::other("larger than 64 KiB"));
-            }
-            std::fs::read_to_string(path).map(Zeroizing::new)
-        });
-        match read {
+        match read_secret(path) {
             Ok(text) => self.put(key, text.trim_end_matches(['\n', '\r']), origin),
             Err(error) => problems.push(
                 Problem::new(
@@ -302,6 +308,19 @@ impl Values {
             ),
         }
     }
+}
+
+/// The text of a file; no more is read of it than a secret may have.
+fn read_secret(path: &Path) -> std::io::Result<Zeroizing<String>> {
+    // Made large enough at once, so that no copy of a part is left behind.
+    let capacity = usize::try_from(MAX_SECRET + 1).unwrap_or(usize::MAX);
+    let mut text = Zeroizing::new(String::with_capacity(capacity));
+    let mut file = std::fs::File::open(path)?.take(MAX_SECRET + 1);
+    file.read_to_string(&mut text)?;
+    if text.len() > MAX_SECRET as usize {
+        return Err(std::io::Error::other("larger than 64 KiB"));
+    }
+    Ok(text)
 }
 
 fn scalar(value: &toml::Value) -> Option<String> {

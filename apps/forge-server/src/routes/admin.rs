@@ -24,6 +24,11 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/admin/audit", get(audit))
         .route("/api/admin/users", get(users).post(allow))
         .route("/api/admin/users/{github_id}", delete(disallow))
+        .route(
+            "/api/admin/users/{github_id}/sessions",
+            delete(end_sessions_of),
+        )
+        .route("/api/admin/sessions", delete(end_all_sessions))
         .route("/api/admin/blocks", get(blocks))
         .route("/api/admin/blocks/{id}", delete(lift))
 }
@@ -244,7 +249,7 @@ async fn resolve(app: &App, admin: u64, login: &str) -> Result<crate::github::Gi
     }
     let token = app
         .accounts
-        .token(admin)
+        .fresh_token(&app.github, admin)
         .await
         .map_err(|error| Problem::unavailable(&error))?;
     let token = token.ok_or_else(|| Problem::forbidden("sign in again, then add the account"))?;
@@ -267,9 +272,8 @@ async fn disallow(
     context.action("admin.users.disallow");
     context.severity(Severity::High);
     context.resource(format!("github:{github_id}"));
-    match app.accounts.disallow(github_id).await {
-        Ok(true) => {}
-        Ok(false) => return Err(Problem::not_found("the account is not on the allow-list")),
+    let removed = match app.accounts.disallow(github_id).await {
+        Ok(removed) => removed,
         Err(AccountError::LastAdmin) => {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
@@ -277,11 +281,48 @@ async fn disallow(
             ));
         }
         Err(error) => return Err(Problem::unavailable(&error)),
-    }
+    };
+    // Also where it was removed before: then this repairs what did not succeed that time.
     let selector = Selector::User(user_id(github_id));
     let revoked = app
         .sessions
         .revoke(selector, RevokeCause::AccountRemoved)
+        .await;
+    revoked.map_err(|error| Problem::unavailable(&error))?;
+    if removed {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found("the account is not on the allow-list"))
+    }
+}
+
+/// Ends what a user is signed in with; the account stays on the allow-list.
+async fn end_sessions_of(
+    State(app): State<App>,
+    Admin(_): Admin,
+    Extension(context): Extension<AuditContext>,
+    Path(github_id): Path<u64>,
+) -> Result<StatusCode, Problem> {
+    context.action("admin.sessions.end");
+    context.severity(Severity::High);
+    context.resource(format!("github:{github_id}"));
+    let selector = Selector::User(user_id(github_id));
+    let revoked = app.sessions.revoke(selector, RevokeCause::Admin).await;
+    revoked.map_err(|error| Problem::unavailable(&error))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends what everybody is signed in with, the admin who asks included.
+async fn end_all_sessions(
+    State(app): State<App>,
+    Admin(_): Admin,
+    Extension(context): Extension<AuditContext>,
+) -> Result<StatusCode, Problem> {
+    context.action("admin.sessions.end_all");
+    context.severity(Severity::High);
+    let revoked = app
+        .sessions
+        .revoke(Selector::Everybody, RevokeCause::Admin)
         .await;
     revoked.map_err(|error| Problem::unavailable(&error))?;
     Ok(StatusCode::NO_CONTENT)

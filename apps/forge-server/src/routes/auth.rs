@@ -9,7 +9,7 @@ use forge_audit::{Actor, Kind as AuditKind, Outcome, Severity};
 use forge_headers::{Connection, clear_site_data};
 use forge_monitor::SignalKind;
 use forge_session::{
-    Authenticated, ClientId, Kind, NewSession, RefreshError, RevokeCause, Selector,
+    Authenticated, ClientId, Kind, NewSession, RefreshError, RevokeCause, Selector, Session,
 };
 use http::StatusCode;
 use http::header::{ACCEPT, CACHE_CONTROL, HeaderValue, SET_COOKIE};
@@ -17,11 +17,13 @@ use http::request::Parts;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::device;
 use super::sessions::Tokens;
+use crate::accounts::AccountError;
 use crate::app::App;
 use crate::github::{GithubError, GithubUser};
 use crate::pages::{Message, html, nonce};
-use crate::principal::user_id;
+use crate::principal::{github_id, user_id};
 use crate::problem::Problem;
 use crate::sign_in::{BrowserSecret, LocalPath};
 use crate::wiring::{self, Cause};
@@ -163,26 +165,18 @@ async fn finish(app: &App, parts: &Parts, callback: Callback) -> Result<Response
     })?;
     let user = app
         .github
-        .user(&token)
+        .user(&token.access)
         .await
         .map_err(|error| Refused::unavailable(&error))?;
-    let role = app
-        .accounts
-        .role(user.id)
-        .await
-        .map_err(|error| Refused::unavailable(&error))?;
-    if role.is_none() {
+    let kept = app.accounts.signed_in(&user, &token).await;
+    if !kept.map_err(|error| Refused::unavailable(&error))? {
         // Nobody is going to use the token: GitHub may forget it.
-        if let Err(error) = app.github.revoke(&token).await {
+        if let Err(error) = app.github.revoke(&token.access).await {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "a token that is not needed could not be given back");
         }
         return Err(Refused::NotAllowed(user));
     }
-    app.accounts
-        .signed_in(&user, &token)
-        .await
-        .map_err(|error| Refused::unavailable(&error))?;
     sign_in(app, parts, &user, &next).await
 }
 
@@ -211,6 +205,11 @@ async fn sign_in(
     let new = NewSession::new(user_id(user.id), Kind::WEB).caller(wiring::caller(parts));
     let created = cause.clone().scope(app.sessions.create(new)).await;
     let created = created.map_err(|error| Refused::unavailable(&error))?;
+    // A removal ends the sessions that are there; this one may have come between.
+    let allowed = is_allowed(app, &created.session).await;
+    if !allowed.map_err(|error| Refused::unavailable(&error))? {
+        return Err(Refused::NotAllowed(user.clone()));
+    }
     app.wiring.signal(SignalKind::AuthOk, &cause);
     let cookie = app
         .session_cookie()
@@ -218,6 +217,23 @@ async fn sign_in(
     let mut response = Redirect::to(next.as_str()).into_response();
     response.headers_mut().append(SET_COOKIE, cookie);
     Ok(response)
+}
+
+/// Whether a session's user may have one; otherwise it is ended.
+pub(super) async fn is_allowed(app: &App, session: &Session) -> Result<bool, AccountError> {
+    let role = match github_id(&session.user) {
+        Some(id) => app.accounts.role(id).await?,
+        None => None,
+    };
+    if role.is_none() {
+        let selector = Selector::Session(session.id);
+        let revoked = app
+            .sessions
+            .revoke(selector, RevokeCause::AccountRemoved)
+            .await;
+        revoked.map_err(|error| AccountError::Sessions(error.into()))?;
+    }
+    Ok(role.is_some())
 }
 
 /// On record, and told plainly to the person, without a hint of who is allowed.
@@ -309,39 +325,46 @@ fn prefers_html(parts: &Parts) -> bool {
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// `POST /auth/token`, RFC 6749, section 6.
+/// `POST /auth/token`, RFC 6749, section 6, and RFC 8628, section 3.4.
 #[derive(Deserialize)]
-struct Refresh {
+struct Grant {
     grant_type: String,
-    refresh_token: String,
+    refresh_token: Option<String>,
+    device_code: Option<String>,
     client_id: String,
 }
 
 async fn token(
     State(app): State<App>,
     parts: Parts,
-    form: Result<Form<Refresh>, FormRejection>,
+    form: Result<Form<Grant>, FormRejection>,
 ) -> Response {
-    let refresh = match form {
-        Ok(Form(refresh)) => refresh,
+    let grant = match form {
+        Ok(Form(grant)) => grant,
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             return oauth_error(error.status(), "invalid_request");
         }
         Err(_) => return oauth_error(StatusCode::BAD_REQUEST, "invalid_request"),
     };
-    if refresh.grant_type != "refresh_token" {
-        return oauth_error(StatusCode::BAD_REQUEST, "unsupported_grant_type");
-    }
-    let Ok(client) = ClientId::new(refresh.client_id) else {
+    let Ok(client) = ClientId::new(grant.client_id) else {
         return oauth_error(StatusCode::BAD_REQUEST, "invalid_request");
     };
+    let refresh_token = match (&*grant.grant_type, grant.refresh_token, grant.device_code) {
+        ("refresh_token", Some(token), _) => token,
+        (device::GRANT, _, Some(code)) => return device::token(&app, &parts, &code, &client).await,
+        ("refresh_token" | device::GRANT, ..) => {
+            return oauth_error(StatusCode::BAD_REQUEST, "invalid_request");
+        }
+        _ => return oauth_error(StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+    };
     let caller = wiring::caller(&parts);
-    match app
-        .sessions
-        .refresh(&refresh.refresh_token, &client, &caller)
-        .await
-    {
+    match app.sessions.refresh(&refresh_token, &client, &caller).await {
         Ok(new) => {
+            match is_allowed(&app, &new.session).await {
+                Ok(true) => {}
+                Ok(false) => return oauth_error(StatusCode::BAD_REQUEST, "invalid_grant"),
+                Err(error) => return Problem::unavailable(&error).into_response(),
+            }
             let tokens = Tokens::new(&new.session, &new.access_token, &new.refresh_token);
             let no_store = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
             ([no_store], Json(tokens)).into_response()
@@ -352,6 +375,6 @@ async fn token(
 }
 
 /// RFC 6749, section 5.2.
-fn oauth_error(status: StatusCode, code: &'static str) -> Response {
+pub(super) fn oauth_error(status: StatusCode, code: &'static str) -> Response {
     (status, Json(json!({ "error": code }))).into_response()
 }

@@ -5,7 +5,8 @@
 //! within what somebody else has begun.
 
 use axum::Router;
-use axum::extract::Request;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use forge_audit::Kind as AuditKind;
@@ -48,6 +49,7 @@ pub(super) fn routes(app: &App) -> Router {
     ));
     Router::new()
         .route_service("/mcp", service)
+        .layer(from_fn(whole))
         .layer(from_fn(allowed))
         .layer(require)
 }
@@ -58,6 +60,20 @@ async fn allowed(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     Problem::new(StatusCode::UNAUTHORIZED, "this account may not sign in").into_response()
+}
+
+/// Reads the body before the protocol does, which takes one that is too long or breaks off for a
+/// failure of its own.
+async fn whole(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await;
+    match body {
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(error) => {
+            let fix = "send one JSON-RPC message";
+            Problem::of_body(error.status(), fix).into_response()
+        }
+    }
 }
 
 #[derive(Clone)]

@@ -6,13 +6,13 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use forge_headers::Connection;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::accounts::Role;
 use crate::app::App;
 use crate::principal::Principal;
 use crate::problem::Problem;
-use crate::wiring::client_ip;
 
 /// The recorder is the process's: the `metrics` facade has one.
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
@@ -33,16 +33,31 @@ fn recorder() -> Option<&'static PrometheusHandle> {
     RECORDER.get_or_init(install).as_ref()
 }
 
+/// Folds the samples together that came since the last time.
+pub(crate) fn upkeep() {
+    if let Some(recorder) = recorder() {
+        recorder.run_upkeep();
+    }
+}
+
 async fn metrics(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let principal = parts.extensions.get::<Principal>();
     let admin = principal.is_some_and(|principal| principal.role == Role::Admin);
-    let near = client_ip(&parts).is_some_and(|ip| {
-        app.config
-            .metrics_from
-            .iter()
-            .any(|network| network.contains(&ip))
-    });
+    let near = parts
+        .extensions
+        .get::<Connection>()
+        .is_some_and(|connection| {
+            let ip = connection.client_ip;
+            // A proxy that forgets to say whom it speaks for must not open this to everybody.
+            let proxy = ip == connection.peer.ip().to_canonical() && app.config.proxies.trusts(ip);
+            !proxy
+                && app
+                    .config
+                    .metrics_from
+                    .iter()
+                    .any(|network| network.contains(&ip))
+        });
     if !admin && !near {
         return Err(Problem::forbidden(
             "metrics are for admins and the networks in metrics.from",
@@ -51,7 +66,6 @@ async fn metrics(State(app): State<App>, request: Request) -> Result<Response, P
     let Some(recorder) = recorder() else {
         return Err(Problem::not_found("metrics are not recorded"));
     };
-    recorder.run_upkeep();
     let kind = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
     Ok((kind, recorder.render()).into_response())
 }

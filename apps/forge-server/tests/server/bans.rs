@@ -1,0 +1,198 @@
+//! Addresses that fail too often, and what becomes of them.
+
+use fake_github::OCTO_ADMIN;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::support::{Answer, Browser, ROOMY, Trial, only, seconds, with_action};
+
+const ATTACKER: &str = "203.0.113.9";
+
+/// Loopback is the proxy, so that clients have addresses of their own.
+async fn behind_a_proxy() -> Trial {
+    let proxy = [("proxies.trusted", "127.0.0.0/8")];
+    Trial::start_with(ROOMY.into_iter().chain(proxy)).await
+}
+
+async fn from(browser: &Browser, address: &str, path: &str) -> Answer {
+    let request = browser.request(Method::GET, path);
+    let request = request.header("x-forwarded-for", address);
+    browser.send_uncounted(request).await
+}
+
+/// So many callbacks that nobody began.
+async fn fail(trial: &Trial, address: &str, times: u32) {
+    let browser = trial.browser();
+    for _ in 0..times {
+        let guess = "/auth/github/callback?code=x&state=guess";
+        from(&browser, address, guess).await.problem(400);
+    }
+    trial.app.monitor.flush().await;
+}
+
+async fn blocks(admin: &Browser) -> Vec<Value> {
+    let list = admin.get("/api/admin/blocks").await.expect(200).json();
+    list["blocks"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn the_sixth_failure_closes_the_door_until_an_admin_opens_it() {
+    let trial = behind_a_proxy().await;
+    let browser = trial.browser();
+    fail(&trial, ATTACKER, 5).await;
+    from(&browser, ATTACKER, "/").await.expect(200);
+    fail(&trial, ATTACKER, 1).await;
+
+    let refused = from(&browser, ATTACKER, "/").await;
+    refused.problem(403);
+    for path in ["/api/me", "/auth/github/login", "/nothing"] {
+        from(&browser, ATTACKER, path).await.problem(403);
+    }
+    // Nobody else is meant.
+    from(&browser, "203.0.113.10", "/").await.expect(200);
+    browser.get("/").await.expect(200);
+
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let list = blocks(&admin).await;
+    assert_eq!(list.len(), 1, "{list:?}");
+    let block = &list[0];
+    assert_eq!(block["scenario"], "failed_authentications");
+    assert!(block["target"].to_string().contains(ATTACKER), "{block}");
+    let id = block["id"].as_str().unwrap();
+    let path = format!("/api/admin/blocks/{id}");
+    admin.delete(&path).await.expect(204);
+    from(&browser, ATTACKER, "/").await.expect(200);
+    assert_eq!(blocks(&admin).await, Vec::<Value>::new());
+    admin.delete(&path).await.problem(404);
+    for id in ["x", "01890000-0000-7000-8000-000000000000"] {
+        let path = format!("/api/admin/blocks/{id}");
+        admin.delete(&path).await.problem(404);
+    }
+
+    let events = trial.audit(&admin).await;
+    let made = only(&events, "monitor.block");
+    assert_eq!(made["kind"], "security_violation");
+    assert_eq!(made["severity"], "high");
+    assert_eq!(made["details"]["scenario"], "failed_authentications");
+    let turned_away = with_action(&events, "monitor.refuse");
+    assert_eq!(turned_away.len(), 4);
+    assert_eq!(turned_away[0]["address"], ATTACKER);
+    assert_eq!(turned_away[0]["request_id"], refused.request_id());
+    let lifted = only(&events, "monitor.lift");
+    assert_eq!(lifted["details"]["decision"], id);
+    let by = with_action(&events, "admin.blocks.lift");
+    assert_eq!(by[0]["actor"]["login"], "octo-admin");
+    assert_eq!(by[0]["resource"], id);
+    assert_eq!(by[0]["result"], "success");
+    assert!(by[1..].iter().all(|event| event["result"] == "failure"));
+}
+
+#[tokio::test]
+async fn a_ban_ends_by_itself_and_does_not_feed_itself() {
+    let trial = behind_a_proxy().await;
+    let browser = trial.browser();
+    fail(&trial, ATTACKER, 6).await;
+    for _ in 0..20 {
+        let guess = "/auth/github/callback?code=x&state=guess";
+        from(&browser, ATTACKER, guess).await.problem(403);
+    }
+    trial.app.monitor.flush().await;
+    trial.clock.advance(seconds(899));
+    from(&browser, ATTACKER, "/").await.problem(403);
+    trial.clock.advance(seconds(1));
+    from(&browser, ATTACKER, "/").await.expect(200);
+    // What it tried meanwhile is not held against it.
+    fail(&trial, ATTACKER, 1).await;
+    from(&browser, ATTACKER, "/").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_ban_outlives_a_restart() {
+    let trial = behind_a_proxy().await;
+    fail(&trial, ATTACKER, 6).await;
+    let trial = trial.restart().await;
+    let browser = trial.browser();
+    from(&browser, ATTACKER, "/").await.problem(403);
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    assert_eq!(blocks(&admin).await.len(), 1);
+}
+
+#[tokio::test]
+async fn made_up_credentials_count_and_those_that_are_over_do_not() {
+    let trial = behind_a_proxy().await;
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let secret = admin.cookie("forge-dev").unwrap();
+    admin.post("/auth/logout").await.expect(204);
+    let with = async |address: &str, name: &str, value: &str| {
+        let browser = trial.browser();
+        let request = browser.request(Method::GET, "/api/me");
+        let request = request.header("x-forwarded-for", address);
+        let answer = browser.send_uncounted(request.header(name, value)).await;
+        trial.app.monitor.flush().await;
+        answer.status
+    };
+    let over = format!("forge-dev={secret}");
+    for _ in 0..10 {
+        assert_eq!(with("203.0.113.1", "cookie", &over).await, 401);
+    }
+    let guess = format!("forge-dev={}", "A".repeat(43));
+    for (address, name, value) in [
+        ("203.0.113.2", "cookie", guess.as_str()),
+        ("203.0.113.3", "authorization", "Bearer made.up.token"),
+    ] {
+        for _ in 0..6 {
+            assert_eq!(with(address, name, value).await, 401);
+        }
+        assert_eq!(with(address, name, value).await, 403);
+    }
+}
+
+#[tokio::test]
+async fn somebody_who_does_not_stop_at_the_limit_is_banned_for_a_while() {
+    let settings = [
+        ("proxies.trusted", "127.0.0.0/8"),
+        ("limits.anonymous", "60/min burst 1"),
+    ];
+    let trial = Trial::start_with(settings).await;
+    let browser = trial.browser();
+    from(&browser, ATTACKER, "/").await.expect(200);
+    for _ in 0..11 {
+        from(&browser, ATTACKER, "/").await.problem(429);
+    }
+    trial.app.monitor.flush().await;
+    trial.clock.advance(seconds(60));
+    from(&browser, ATTACKER, "/").await.problem(403);
+    trial.clock.advance(seconds(540));
+    from(&browser, ATTACKER, "/").await.expect(200);
+}
+
+#[tokio::test]
+async fn the_proxy_itself_and_loopback_are_never_banned() {
+    for settings in [
+        vec![
+            ("proxies.trusted", "127.0.0.0/8"),
+            ("monitor.never_block", ""),
+        ],
+        vec![],
+    ] {
+        let trial = Trial::start_with(ROOMY.into_iter().chain(settings)).await;
+        fail(&trial, "not an address", 10).await;
+        trial.browser().get("/").await.expect(200);
+        assert_eq!(trial.app.monitor.blocks().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn another_sites_page_does_not_get_its_visitor_banned() {
+    let trial = behind_a_proxy().await;
+    let browser = trial.browser();
+    for _ in 0..10 {
+        let guess = "/auth/github/callback?code=x&state=guess";
+        let request = browser.request(Method::GET, guess);
+        let request = request.header("x-forwarded-for", "203.0.113.9");
+        let request = request.header("sec-fetch-site", "cross-site");
+        browser.send(request).await.problem(400);
+    }
+    trial.app.monitor.flush().await;
+    from(&browser, ATTACKER, "/").await.expect(200);
+}

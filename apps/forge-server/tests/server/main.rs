@@ -1,0 +1,22 @@
+//! The server as it is run: over a real socket, with a stand-in for GitHub beside it.
+
+mod accounts;
+mod audit;
+mod bans;
+mod callbacks;
+mod config;
+mod connections;
+mod device;
+mod health;
+mod limits;
+mod mcp;
+mod me;
+mod proxies;
+mod reports;
+mod requests;
+mod responses;
+mod secrets;
+mod sessions;
+mod shutdown;
+mod sign_in;
+mod support;

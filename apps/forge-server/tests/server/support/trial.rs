@@ -1,0 +1,267 @@
+//! The server, served over a socket of loopback, with a stand-in for GitHub.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use fake_github::{Client, Control, FakeGithub, OCTO_ADMIN, OCTO_USER, Running};
+use forge_server::config::Inputs;
+use forge_server::{Allowed, App, Clock, Config, Forge, Role, StartError};
+use reqwest::Url;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::Browser;
+
+pub(crate) const CLIENT_SECRET: &str = "a-client-secret-of-the-tests";
+
+/// Limits that no test reaches, for those that are not about limits.
+pub(crate) const ROOMY: [(&str, &str); 8] = [
+    ("limits.web", "10000/s burst 10000"),
+    ("limits.mcp", "10000/s burst 10000"),
+    ("limits.admin", "10000/s burst 10000"),
+    ("limits.auth", "10000/s burst 10000"),
+    ("limits.callback", "10000/s burst 10000"),
+    ("limits.anonymous", "10000/s burst 10000"),
+    ("limits.health", "10000/s burst 10000"),
+    ("limits.address", "10000/s burst 10000"),
+];
+
+/// A server with `octo-admin` and `octo-user` on its allow-list, and a clock that stands.
+pub(crate) struct Trial {
+    pub(crate) clock: Clock,
+    pub(crate) app: App,
+    pub(crate) addr: SocketAddr,
+    pub(crate) inputs: Inputs,
+    github: Running,
+    folder: TempDir,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Result<(), StartError>>,
+}
+
+impl Trial {
+    /// With the limits as they are by default.
+    pub(crate) async fn start() -> Self {
+        Self::start_with([]).await
+    }
+
+    /// With limits that are not reached.
+    pub(crate) async fn roomy() -> Self {
+        Self::start_with(ROOMY).await
+    }
+
+    /// With these settings besides what a server needs.
+    pub(crate) async fn start_with<'a>(
+        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        Self::start_at(settings, false).await
+    }
+
+    /// With limits that are not reached, and GitHub tokens that expire.
+    pub(crate) async fn with_expiring_tokens() -> Self {
+        Self::start_at(ROOMY, true).await
+    }
+
+    async fn start_at<'a>(
+        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+        expiring_tokens: bool,
+    ) -> Self {
+        let listener = test_support::listener().await;
+        let addr = listener.local_addr().unwrap();
+        let mut flags = vec![
+            ("listen".to_owned(), addr.to_string()),
+            ("public_url".to_owned(), format!("http://{addr}")),
+        ];
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        flags.extend(settings.into_iter().map(owned));
+        let is_public = |(key, _): &&(String, String)| key == "public_url";
+        let public = flags.iter().rev().find(is_public).unwrap().1.clone();
+
+        let folder = tempfile::tempdir().unwrap();
+        let github = start_github(&public, expiring_tokens).await;
+        flags.extend(
+            [
+                ("data", folder.path().join("data").to_str().unwrap()),
+                ("first_admin", &OCTO_ADMIN.to_string()),
+                ("github.client_id", "the-tests"),
+                ("github.url", github.base_url()),
+                ("github.api_url", github.base_url()),
+            ]
+            .map(owned),
+        );
+        let keyring = forge_crypto::Keyring::generate().unwrap().to_text();
+        let secrets = [
+            ("FORGE_GITHUB_CLIENT_SECRET", CLIENT_SECRET),
+            ("FORGE_KEYRING", keyring.expose_secret()),
+        ];
+        let environment = secrets.map(|(name, value)| (OsString::from(name), value.into()));
+        let inputs = Inputs {
+            flags,
+            environment: environment.into(),
+            ..Inputs::default()
+        };
+        let clock = Clock::standing();
+        Self::serve(listener, inputs, clock, github, folder).await
+    }
+
+    async fn serve(
+        listener: TcpListener,
+        inputs: Inputs,
+        clock: Clock,
+        github: Running,
+        folder: TempDir,
+    ) -> Self {
+        let config = Config::read(&inputs).unwrap();
+        let forge = Forge::build(config, clock.clone()).await.unwrap();
+        let app = forge.app().clone();
+        if forge.is_first_start() {
+            let allowed = Allowed {
+                github_id: OCTO_USER,
+                role: Role::User,
+                login: None,
+            };
+            app.accounts.allow(&allowed, OCTO_ADMIN).await.unwrap();
+        }
+        let addr = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(forge.serve(listener, async {
+            let _ = stopped.await;
+        }));
+        Self {
+            clock,
+            app,
+            addr,
+            inputs,
+            github,
+            folder,
+            stop,
+            served,
+        }
+    }
+
+    /// Ends the server in order and starts it again at the same address on the same data.
+    pub(crate) async fn restart(self) -> Self {
+        let Self {
+            clock,
+            addr,
+            inputs,
+            github,
+            folder,
+            stop,
+            served,
+            ..
+        } = self;
+        stop.send(()).unwrap();
+        served.await.unwrap().unwrap();
+        let listener = TcpListener::bind(addr).await.unwrap();
+        Self::serve(listener, inputs, clock, github, folder).await
+    }
+
+    /// Tells the server to end. What becomes of it is told by the handle.
+    pub(crate) fn stop(self) -> Stopping {
+        self.stop.send(()).unwrap();
+        Stopping {
+            served: self.served,
+            folder: self.folder,
+            github: self.github,
+        }
+    }
+
+    pub(crate) fn github_url(&self) -> &str {
+        self.github.base_url()
+    }
+
+    pub(crate) fn github(&self) -> Control {
+        self.github.control()
+    }
+
+    /// The folder with the databases.
+    pub(crate) fn data(&self) -> &Path {
+        &self.app.config.data
+    }
+
+    pub(crate) fn url(&self) -> Url {
+        format!("http://{}", self.addr).parse().unwrap()
+    }
+
+    /// A browser that has never been here.
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(self.url())
+    }
+
+    /// A browser in which an account is signed in.
+    pub(crate) async fn sign_in(&self, account: u64) -> Browser {
+        let browser = self.browser();
+        let callback = self.begin(&browser, account).await;
+        let answer = browser.get(&callback).await.expect(303);
+        assert_eq!(answer.location(), "/");
+        browser
+    }
+
+    /// Begins to sign in and authorizes at GitHub: the way back, to be followed.
+    pub(crate) async fn begin(&self, browser: &Browser, account: u64) -> String {
+        let out = browser.get("/auth/github/login").await.expect(303);
+        self.decide(out.location(), account, "authorize").await
+    }
+
+    /// Presses a button on GitHub's page: the way back, without the origin.
+    pub(crate) async fn decide(&self, authorize: &str, account: u64, decision: &str) -> String {
+        let url: Url = authorize.parse().unwrap();
+        let mut form: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        form.push(("account".to_owned(), account.to_string()));
+        form.push(("decision".to_owned(), decision.to_owned()));
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .unwrap();
+        let request = http.post(format!("{}/login/oauth/authorize", self.github.base_url()));
+        let response = request.form(&form).send().await.unwrap();
+        assert_eq!(response.status(), 302);
+        let back = response.headers()["location"].to_str().unwrap();
+        let public = self.app.config.public("");
+        back.strip_prefix(&public).unwrap().to_owned()
+    }
+
+    /// All events so far, as an admin reads them.
+    pub(crate) async fn audit(&self, admin: &Browser) -> Vec<Value> {
+        let answer = admin.get("/api/admin/audit?limit=1000").await.expect(200);
+        let page = answer.json();
+        assert_eq!(page["next"], Value::Null);
+        page["events"].as_array().unwrap().clone()
+    }
+}
+
+/// A server that was told to end.
+pub(crate) struct Stopping {
+    pub(crate) served: JoinHandle<Result<(), StartError>>,
+    pub(crate) folder: TempDir,
+    github: Running,
+}
+
+impl Stopping {
+    pub(crate) fn github(&self) -> Control {
+        self.github.control()
+    }
+
+    /// The databases, once the server has ended well.
+    pub(crate) async fn ended(self) -> TempDir {
+        self.served.await.unwrap().unwrap();
+        self.folder
+    }
+}
+
+async fn start_github(public: &str, expiring_tokens: bool) -> Running {
+    let callback = format!("{public}/auth/github/callback").parse().unwrap();
+    let client = Client::new("the-tests", CLIENT_SECRET, callback);
+    let github = FakeGithub::builder()
+        .client(client)
+        .expiring_tokens(expiring_tokens)
+        .build()
+        .unwrap();
+    github.serve("127.0.0.1:0".parse().unwrap()).await.unwrap()
+}
