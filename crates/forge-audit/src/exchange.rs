@@ -140,8 +140,8 @@ impl Exchange {
             End::Response(status, _) | End::Begun(status, _) | End::Partial(status) => {
                 of_http(status)
             }
-            End::Failed => Outcome::Error,
-            End::Cancelled => Outcome::Failure,
+            // What the handler had done by then, nobody can say: not that it failed.
+            End::Failed | End::Cancelled => Outcome::Error,
         }
     }
 }

@@ -353,6 +353,10 @@ async fn a_request_cut_short_is_recorded_as_that() {
         })
         .collect();
     assert_eq!(ends, ["cancelled", "cancelled", "partial", "partial"]);
+    // What they had done by then is not known: not that they failed.
+    let cut = records(&log).await;
+    let outcomes = cut[..2].iter().map(|r| r.event.result());
+    assert_eq!(outcomes.collect::<Vec<_>>(), [Outcome::Error; 2]);
 }
 
 #[tokio::test]
