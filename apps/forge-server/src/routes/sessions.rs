@@ -84,7 +84,7 @@ async fn list(State(app): State<App>, principal: Principal) -> Result<Json<Sessi
 struct Wanted {
     /// `mcp`: the only kind that is made this way.
     kind: String,
-    /// What the token is for, such as `claude-code`.
+    /// What the token is for, such as `my-agent`.
     client: String,
 }
 
