@@ -15,7 +15,8 @@ pub fn page() -> String {
          written as lists; in flags and the environment, lists are set apart by commas. An unknown key is an error, and the\n\
          server prints everything that is wrong before it ends.\n\n\
          A **secret** is never taken from the command line. Besides its variable it is read from a file named by the\n\
-         variable with `_FILE` (in TOML, the key with `_file`), and from `$CREDENTIALS_DIRECTORY` under systemd.\n\n\
+         variable with `_FILE` (in TOML, the key with `_file`), and from `$CREDENTIALS_DIRECTORY` under systemd. It may stand in\n\
+         the TOML file too. The server does not check the mode of these files: keep them from others.\n\n\
          | key | variable | takes | default | |\n|---|---|---|---|---|\n",
     );
     for setting in SETTINGS {

@@ -179,7 +179,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.health",
         "quota",
         Default::Text("600/min burst 60"),
-        "The health summary, by address. The probes have no limit.",
+        "The health summary and `/metrics`, by address. The probes have no limit.",
     ),
     plain(
         "limits.address",
