@@ -107,6 +107,8 @@ mod error;
 mod future;
 mod host;
 mod https;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod on_refusal;
 mod origin_pattern;
 mod refusal;
@@ -146,9 +148,9 @@ pub use host::service::HostAllowListService;
 pub use https::layer::HttpsLayer;
 pub use https::service::HttpsService;
 pub use ipnet::IpNet;
-pub use on_refusal::OnRefusal;
 #[cfg(feature = "metrics")]
-pub use on_refusal::RecordMetrics;
+pub use metrics::RecordMetrics;
+pub use on_refusal::OnRefusal;
 pub use refusal::{Problem, Refusal, RefusalBody, RefusalKind, Respond};
 #[cfg(feature = "reports")]
 pub use report::collector::ReportCollector;
