@@ -6,6 +6,7 @@ use forge_audit::AuditLog;
 use forge_monitor::{HealthRegistry, Monitor};
 use forge_session::{SessionCookie, Sessions};
 use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::clock::Clock;
@@ -36,6 +37,8 @@ pub struct App {
     pub wiring: Wiring,
     /// Changes under way, which are finished before the server ends.
     pub tasks: TaskTracker,
+    /// Cancelled when the server begins to drain: what streams for ever ends then.
+    pub draining: CancellationToken,
 }
 
 impl App {

@@ -82,7 +82,24 @@ pub enum ConfigCommand {
 pub enum AuditCommand {
     /// Recomputes the chain of an audit database and names the first position that does not fit.
     Verify {
+        /// The database file, such as `data/audit.db`, or an archive.
+        file: PathBuf,
+        /// The public key of the log, `<origin>+<id>+<key>`: verifies the stored checkpoints too.
+        #[arg(long)]
+        key: Option<String>,
+        /// A file of checkpoints that was kept elsewhere; needs --key.
+        #[arg(long, value_name = "FILE", requires = "key")]
+        checkpoints: Option<PathBuf>,
+    },
+    /// Prints the events of an audit database in the format of another system.
+    Export {
         /// The database file, such as `data/audit.db`.
         file: PathBuf,
+        /// jsonl, csv, cef, syslog, ocsf, or archive: JSON Lines that `forge audit verify` verifies.
+        #[arg(long, default_value = "jsonl")]
+        format: String,
+        /// Goes on after the event with this sequence.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
     },
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use forge_audit::{AuditLog, SqliteAuditStore};
+use forge_audit::{AuditLog, CheckpointFile, CheckpointKey, CheckpointLine, SqliteAuditStore};
 use forge_crypto::Vault;
 use forge_monitor::{
     Health, HealthGroup, HealthRegistry, LogSink, Monitor, NeverBlock, SqliteDecisionStore,
@@ -14,6 +14,8 @@ use forge_session::{AccessTokens, Kind, KindPolicy, Sessions, SqliteSessionStore
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroize;
 
 use crate::accounts::Accounts;
 use crate::app::App;
@@ -130,6 +132,7 @@ impl Forge {
             limits,
             wiring,
             tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
         };
         let router = stack::around(routes::all(&app), &app)?;
         Ok(Self {
@@ -174,6 +177,11 @@ impl Forge {
             turn_keys(signing_keys, app.sessions.clone()),
             keep_metrics(),
         ];
+        let draining = app.draining.clone();
+        let shutdown = async move {
+            shutdown.await;
+            draining.cancel();
+        };
         let drained = server::serve(listener, router, &app.config, shutdown).await;
         app.tasks.close();
         let finished = tokio::time::timeout(app.config.bounds.drain_time, app.tasks.wait()).await;
@@ -196,9 +204,20 @@ async fn open_audit(config: &Config, clock: &Clock) -> Result<(AuditLog, OpenFil
     let open = async {
         let store = SqliteAuditStore::open(&path).await?;
         store.migrate().await?;
+        let signer = checkpoint_key(config)?;
+        tracing::info!(key = %signer.verifier(), "audit checkpoints are signed");
+        // The line in the log is what leaves the machine, wherever logs go.
+        let elsewhere = CheckpointFile::new(config.data.join("audit.checkpoints"));
         let log = AuditLog::builder(Arc::new(store))
             .clock(clock.clone())
             .on_record(forge_audit::RecordMetrics)
+            .coalesce(100, Duration::from_secs(10))
+            .checkpoints(
+                signer,
+                10_000,
+                Duration::from_secs(60),
+                (CheckpointLine, elsewhere),
+            )
             .open()
             .await?;
         Ok::<_, forge_monitor::BoxError>((log, OpenFile::at(&path).await?))
@@ -207,6 +226,38 @@ async fn open_audit(config: &Config, clock: &Clock) -> Result<(AuditLog, OpenFil
         Ok(opened) => Ok(opened),
         Err(source) => Err(StartError::Database { path, source }),
     }
+}
+
+/// The key that signs the checkpoints of the audit log, made at the first start.
+fn checkpoint_key(config: &Config) -> Result<CheckpointKey, forge_audit::StoreError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = config.data.join("audit.key");
+    let mut secret = [0; 32];
+    let made = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path);
+    match made {
+        Ok(mut file) => {
+            getrandom::fill(&mut secret).map_err(forge_audit::StoreError::unavailable)?;
+            file.write_all(&secret)
+                .and_then(|()| file.sync_all())
+                .map_err(forge_audit::StoreError::unavailable)?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let found = std::fs::read(&path).map_err(forge_audit::StoreError::unavailable)?;
+            secret = found
+                .try_into()
+                .map_err(|_| forge_audit::StoreError::unavailable("audit.key is not 32 bytes"))?;
+        }
+        Err(error) => return Err(forge_audit::StoreError::unavailable(error)),
+    }
+    let host = config.public_url.host_str().unwrap_or("localhost");
+    let key = CheckpointKey::new(format!("{host}/audit"), &secret);
+    secret.zeroize();
+    key.map_err(forge_audit::StoreError::unavailable)
 }
 
 /// Makes the folder for the databases, for this user alone, where it is missing.

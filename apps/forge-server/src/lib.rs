@@ -53,5 +53,5 @@ pub use login::{Login, LoginError};
 pub use server::listen;
 pub use shutdown::signal as shutdown_signal;
 pub use sign_in::{SignInCookie, SignIns};
-pub use verify::verify_audit;
+pub use verify::{export_audit, verify_audit};
 pub use wiring::Wiring;

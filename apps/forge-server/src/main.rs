@@ -21,6 +21,16 @@ async fn main() -> ExitCode {
         Command::Audit(AuditCommand::Verify { file }) => verify(&file).await,
         Command::Login(login) => login.run(&mut io::stdout()).await.map_err(Into::into),
         Command::Key(command) => command.run(&mut io::stdout()).await,
+        Command::Audit(AuditCommand::Verify {
+            file,
+            key,
+            checkpoints,
+        }) => verify(&file, key.as_deref(), checkpoints.as_deref()).await,
+        Command::Audit(AuditCommand::Export {
+            file,
+            format,
+            after,
+        }) => forge_server::export_audit(&file, &format, after, |text| print(text)).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,8 +113,8 @@ fn check(settings: Settings) -> Result<(), Error> {
     print("the configuration has no problem\n")
 }
 
-async fn verify(file: &Path) -> Result<(), Error> {
-    let report = forge_server::verify_audit(file).await?;
+async fn verify(file: &Path, key: Option<&str>, checkpoints: Option<&Path>) -> Result<(), Error> {
+    let report = forge_server::verify_audit(file, key, checkpoints).await?;
     print(&format!("{report}\n"))
 }
 

@@ -10,6 +10,7 @@ mod me;
 mod metadata;
 mod metrics;
 mod sessions;
+mod tail;
 
 pub(crate) use metrics::upkeep as metrics_upkeep;
 

@@ -1,19 +1,24 @@
-//! The canonical bytes of an event: what is stored, hashed and, in the end, proved.
+//! The canonical bytes of an event: what is hashed and, in the end, proved.
 //!
-//! Version 1, in this order; integers are big-endian and every part that varies bears its length:
+//! They come in two parts, so that what tells of a person can be erased and the record still
+//! verifies. Version 1, in this order; integers are big-endian and every part that varies bears its
+//! length:
 //!
-//! | part | bytes |
+//! | open part | bytes |
 //! |---|---|
 //! | version | `01` |
 //! | kind, outcome, severity | one byte each, the code of the value |
 //! | action | length `u32`, UTF-8 |
+//!
+//! | personal part | bytes |
+//! |---|---|
 //! | actor id, login, session | each `00`, or `01`, length `u32`, UTF-8 |
 //! | address | `00`, or `04` and 4 bytes, or `06` and 16 bytes |
 //! | user agent, resource, request id | each `00`, or `01`, length `u32`, UTF-8 |
 //! | details | `00`, or `01`, length `u32`, JSON |
 //!
-//! Two different events never have the same bytes. The bytes are kept as they were written: what
-//! verifies is the bytes, so that no later version has to write JSON the same way.
+//! Two different events never have the same bytes. Details are kept as the text that was written:
+//! what verifies is the bytes, so that no later version has to write JSON the same way.
 
 use std::net::IpAddr;
 
@@ -23,38 +28,88 @@ use crate::kind::{Kind, Outcome, Severity};
 
 const VERSION: u8 = 1;
 
-/// The canonical bytes of `event`.
-pub(crate) fn encode(event: &Event) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
-    out.extend([
-        VERSION,
+/// The personal part of an event, taken apart; texts as they are hashed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Personal<'a> {
+    pub(crate) actor: Option<&'a str>,
+    pub(crate) login: Option<&'a str>,
+    pub(crate) session: Option<&'a str>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) agent: Option<&'a str>,
+    pub(crate) resource: Option<&'a str>,
+    pub(crate) request_id: Option<&'a str>,
+    pub(crate) details: Option<&'a str>,
+}
+
+/// The open part: what kind of thing happened, which stays when a person is erased.
+pub(crate) fn encode_open(kind: u8, outcome: u8, severity: u8, action: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(8 + action.len());
+    out.extend([VERSION, kind, outcome, severity]);
+    bytes(&mut out, action.as_bytes());
+    out
+}
+
+/// Both parts of `event`.
+pub(crate) fn encode(event: &Event) -> (Vec<u8>, Vec<u8>) {
+    let open = encode_open(
         event.kind.code(),
         event.outcome.code(),
         event.severity.code(),
-    ]);
-    bytes(&mut out, event.action.as_bytes());
-    let Actor { id, login, session } = &event.actor;
-    for text in [id, login, session] {
-        option(&mut out, text.as_deref().map(str::as_bytes));
-    }
-    match event.source.address {
-        None => out.push(0),
-        Some(IpAddr::V4(v4)) => {
-            out.push(4);
-            out.extend(v4.octets());
-        }
-        Some(IpAddr::V6(v6)) => {
-            out.push(6);
-            out.extend(v6.octets());
-        }
-    }
-    for text in [&event.source.user_agent, &event.resource, &event.request_id] {
-        option(&mut out, text.as_deref().map(str::as_bytes));
-    }
+        &event.action,
+    );
     // A `Value` has no keys that are not texts, so that writing it cannot fail.
     let details = event.details.as_ref().map(ToString::to_string);
-    option(&mut out, details.as_deref().map(str::as_bytes));
-    out
+    let personal = Personal {
+        actor: event.actor.id.as_deref(),
+        login: event.actor.login.as_deref(),
+        session: event.actor.session.as_deref(),
+        address: event.source.address,
+        agent: event.source.user_agent.as_deref(),
+        resource: event.resource.as_deref(),
+        request_id: event.request_id.as_deref(),
+        details: details.as_deref(),
+    };
+    (open, personal.encode())
+}
+
+impl<'a> Personal<'a> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        for text in [self.actor, self.login, self.session] {
+            option(&mut out, text);
+        }
+        match self.address {
+            None => out.push(0),
+            Some(IpAddr::V4(v4)) => {
+                out.push(4);
+                out.extend(v4.octets());
+            }
+            Some(IpAddr::V6(v6)) => {
+                out.push(6);
+                out.extend(v6.octets());
+            }
+        }
+        for text in [self.agent, self.resource, self.request_id, self.details] {
+            option(&mut out, text);
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut input = Input(bytes);
+        let personal = Self {
+            actor: input.optional_text()?,
+            login: input.optional_text()?,
+            session: input.optional_text()?,
+            address: input.address()?,
+            agent: input.optional_text()?,
+            resource: input.optional_text()?,
+            request_id: input.optional_text()?,
+            details: input.optional_text()?,
+        };
+        input.end()?;
+        Ok(personal)
+    }
 }
 
 fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -63,48 +118,62 @@ fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
 }
 
-fn option(out: &mut Vec<u8>, part: Option<&[u8]>) {
+fn option(out: &mut Vec<u8>, part: Option<&str>) {
     match part {
         None => out.push(0),
         Some(part) => {
             out.push(1);
-            bytes(out, part);
+            bytes(out, part.as_bytes());
         }
     }
 }
 
-/// The event that `bytes` encode.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
-    let mut input = Input(bytes);
+/// The event of which only the open part is left.
+pub(crate) fn decode_open(open: &[u8]) -> Result<Event, DecodeError> {
+    let mut input = Input(open);
     if input.byte()? != VERSION {
         return Err(DecodeError);
     }
-    let event = Event {
-        kind: Kind::from_code(input.byte()?).ok_or(DecodeError)?,
-        outcome: Outcome::from_code(input.byte()?).ok_or(DecodeError)?,
-        severity: Severity::from_code(input.byte()?).ok_or(DecodeError)?,
-        action: input.text()?.into(),
-        actor: Actor {
-            id: input.optional_text()?,
-            login: input.optional_text()?,
-            session: input.optional_text()?,
-        },
-        source: Source {
-            address: input.address()?,
-            user_agent: input.optional_text()?,
-        },
-        resource: input.optional_text()?,
-        request_id: input.optional_text()?,
-        details: match input.optional_text()? {
-            Some(json) => Some(serde_json::from_str(&json).map_err(|_| DecodeError)?),
-            None => None,
-        },
+    let kind = Kind::from_code(input.byte()?).ok_or(DecodeError)?;
+    let outcome = Outcome::from_code(input.byte()?).ok_or(DecodeError)?;
+    let severity = Severity::from_code(input.byte()?).ok_or(DecodeError)?;
+    let action = input.text()?.to_owned();
+    input.end()?;
+    let mut event = Event::new(kind, "_").outcome(outcome).severity(severity);
+    event.action = action.into();
+    Ok(event)
+}
+
+/// The event that the two parts encode.
+pub(crate) fn decode(open: &[u8], personal: &[u8]) -> Result<Event, DecodeError> {
+    let mut event = decode_open(open)?;
+    let Personal {
+        actor,
+        login,
+        session,
+        address,
+        agent,
+        resource,
+        request_id,
+        details,
+    } = Personal::decode(personal)?;
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    event.actor = Actor {
+        id: owned(actor),
+        login: owned(login),
+        session: owned(session),
     };
-    if input.0.is_empty() {
-        Ok(event)
-    } else {
-        Err(DecodeError)
-    }
+    event.source = Source {
+        address,
+        user_agent: owned(agent),
+    };
+    event.resource = owned(resource);
+    event.request_id = owned(request_id);
+    event.details = match details {
+        Some(json) => Some(serde_json::from_str(json).map_err(|_| DecodeError)?),
+        None => None,
+    };
+    Ok(event)
 }
 
 struct Input<'a>(&'a [u8]);
@@ -124,15 +193,20 @@ impl<'a> Input<'a> {
         Ok(self.array::<1>()?[0])
     }
 
-    fn text(&mut self) -> Result<String, DecodeError> {
+    fn text(&mut self) -> Result<&'a str, DecodeError> {
         let length = usize::try_from(u32::from_be_bytes(self.array()?)).map_err(|_| DecodeError)?;
-        let bytes = self.take(length)?;
-        std::str::from_utf8(bytes)
-            .map(str::to_owned)
-            .map_err(|_| DecodeError)
+        std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError)
     }
 
-    fn optional_text(&mut self) -> Result<Option<String>, DecodeError> {
+    fn end(&self) -> Result<(), DecodeError> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError)
+        }
+    }
+
+    fn optional_text(&mut self) -> Result<Option<&'a str>, DecodeError> {
         match self.byte()? {
             0 => Ok(None),
             1 => self.text().map(Some),
@@ -199,7 +273,8 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn reads_back_what_it_wrote(event in any_event()) {
-            prop_assert_eq!(decode(&encode(&event)).unwrap(), event);
+            let (open, personal) = encode(&event);
+            prop_assert_eq!(decode(&open, &personal).unwrap(), event);
         }
 
         #[test]
@@ -209,18 +284,20 @@ pub(crate) mod tests {
 
         #[test]
         fn refuses_what_is_cut_or_has_more(event in any_event(), at in any::<prop::sample::Index>()) {
-            let mut bytes = encode(&event);
-            prop_assert!(decode(&bytes[..at.index(bytes.len())]).is_err());
-            bytes.push(0);
-            prop_assert!(decode(&bytes).is_err());
+            let (mut open, mut personal) = encode(&event);
+            prop_assert!(decode(&open[..at.index(open.len())], &personal).is_err());
+            prop_assert!(decode(&open, &personal[..at.index(personal.len())]).is_err());
+            personal.push(0);
+            prop_assert!(decode(&open, &personal).is_err());
+            personal.pop();
+            open.push(0);
+            prop_assert!(decode(&open, &personal).is_err());
         }
 
         #[test]
         fn hostile_bytes_are_an_error_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode(&bytes);
-            let mut headed = vec![1, 1, 1, 1];
-            headed.extend(bytes);
-            let _ = decode(&headed);
+            let _ = decode(&bytes, &bytes);
+            let _ = decode(b"\x01\x01\x01\x01\0\0\0\x01x", &bytes);
         }
     }
 
@@ -230,7 +307,11 @@ pub(crate) mod tests {
             .actor(Actor::new("7"))
             .source(Source::new().address("192.0.2.7".parse().unwrap()))
             .details(&json!({}));
-        let expected = b"\x01\x0c\x01\x01\0\0\0\x03a.b\x01\0\0\0\x017\0\0\x04\xc0\0\x02\x07\0\0\0\x01\0\0\0\x02{}";
-        assert_eq!(encode(&event), expected);
+        let (open, personal) = encode(&event);
+        assert_eq!(open, b"\x01\x0c\x01\x01\0\0\0\x03a.b");
+        assert_eq!(
+            personal,
+            b"\x01\0\0\0\x017\0\0\x04\xc0\0\x02\x07\0\0\0\x01\0\0\0\x02{}"
+        );
     }
 }

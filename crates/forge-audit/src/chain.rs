@@ -4,16 +4,23 @@
 //!
 //! | part | bytes |
 //! |---|---|
+//! | leaf | a zero byte: the hash is also that of a leaf of the [tree](crate::Tree), RFC 6962 section 2.1 |
 //! | domain | `forge-audit/record/1` and a zero byte |
 //! | hash of the record before | 32; zeros for the first |
 //! | sequence | 8, big-endian; the first is 1 |
 //! | time, occurred | 8 each, big-endian, microseconds since the epoch, two's complement |
-//! | event | its canonical bytes |
+//! | event, open part | its canonical bytes |
+//! | commitment | 32: SHA-256 over `forge-audit/personal/1`, a zero byte, a salt of 16 random bytes, and the personal part |
+//!
+//! The personal part and its salt can be erased: without the salt nobody can try out what the
+//! commitment stands for, and the record still verifies.
 //!
 //! Whoever changes, removes, adds or swaps a record breaks the chain at that place, and [`verify`]
 //! names it. A chain alone does not show that its end was cut off, or that all of it was computed
-//! anew by someone who can write the database: compare its [`Head`] with one kept elsewhere.
+//! anew by someone who can write the database: for that there are signed checkpoints, kept
+//! elsewhere.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
@@ -23,7 +30,27 @@ use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::record::Record;
 
-const DOMAIN: &[u8] = b"forge-audit/record/1\0";
+const DOMAIN: &[u8] = b"\0forge-audit/record/1\0";
+const COMMITMENT: &[u8] = b"forge-audit/personal/1\0";
+
+/// Random bytes that keep a commitment from being guessed.
+pub(crate) type Salt = [u8; 16];
+
+/// A salt of its own for each record, 64 to a call of the operating system.
+pub(crate) fn salt() -> Salt {
+    const POOL: usize = 64;
+    thread_local! {
+        static SALTS: RefCell<Vec<Salt>> = const { RefCell::new(Vec::new()) };
+    }
+    SALTS.with_borrow_mut(|salts| {
+        if salts.is_empty() {
+            let mut pool = [0; POOL * size_of::<Salt>()];
+            getrandom::fill(&mut pool).expect("the operating system gives random bytes");
+            salts.extend(pool.as_chunks().0);
+        }
+        salts.pop().unwrap_or_default()
+    })
+}
 
 /// A SHA-256 hash, shown in hexadecimal.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -109,14 +136,20 @@ impl Chain {
         } else {
             occurred.max(self.head.time)
         };
-        let canonical = canonical::encode(&event);
+        let (open, personal) = canonical::encode(&event);
+        let salt = salt();
+        let content = Content::Whole {
+            open,
+            salt,
+            personal,
+        };
         let link = Link {
             seq,
             time,
             occurred,
             prev,
             hash: Hash::default(),
-            canonical: &canonical,
+            content: &content,
         };
         let hash = link.expected_hash();
         self.head = Head { seq, hash, time };
@@ -127,7 +160,82 @@ impl Chain {
             prev,
             hash,
             event,
-            canonical,
+            content,
+        }
+    }
+}
+
+/// What is kept of a record, in the form it is hashed in.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Content {
+    /// All of it.
+    Whole {
+        /// The open part of the canonical bytes.
+        open: Vec<u8>,
+        /// What keeps the commitment from being guessed.
+        salt: [u8; 16],
+        /// The personal part of the canonical bytes.
+        personal: Vec<u8>,
+    },
+    /// The personal part and its salt were erased.
+    Erased {
+        /// The open part of the canonical bytes.
+        open: Vec<u8>,
+        /// What stands for the rest.
+        commitment: Hash,
+    },
+    /// Records that were pruned: only a hash is left, of one record or of a subtree of the
+    /// [tree](crate::Tree).
+    Pruned {
+        /// How many records the hash stands for: 1, or 256 from a multiple of 256 on.
+        count: u64,
+    },
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The salt would let whoever reads a log try out what an erased record said.
+        match self {
+            Self::Whole { .. } => f.write_str("Whole"),
+            Self::Erased { commitment, .. } => f.debug_tuple("Erased").field(commitment).finish(),
+            Self::Pruned { count } => f.debug_tuple("Pruned").field(count).finish(),
+        }
+    }
+}
+
+impl Content {
+    /// What stands for the personal part in the hash; `None` when the record was pruned.
+    #[must_use]
+    pub fn commitment(&self) -> Option<Hash> {
+        match self {
+            Self::Whole { salt, personal, .. } => {
+                let mut hasher = Sha256::new();
+                hasher.update(COMMITMENT);
+                hasher.update(salt);
+                hasher.update(personal);
+                Some(Hash(hasher.finalize().into()))
+            }
+            Self::Erased { commitment, .. } => Some(*commitment),
+            Self::Pruned { .. } => None,
+        }
+    }
+
+    /// The open part of the canonical bytes; `None` when the record was pruned.
+    #[must_use]
+    pub fn open(&self) -> Option<&[u8]> {
+        match self {
+            Self::Whole { open, .. } | Self::Erased { open, .. } => Some(open),
+            Self::Pruned { .. } => None,
+        }
+    }
+
+    /// The event, as far as it is left and its bytes are one.
+    pub(crate) fn event(&self) -> Option<Event> {
+        match self {
+            Self::Whole { open, personal, .. } => canonical::decode(open, personal).ok(),
+            Self::Erased { open, .. } => canonical::decode_open(open).ok(),
+            Self::Pruned { .. } => None,
         }
     }
 }
@@ -145,21 +253,26 @@ pub struct Link<'a> {
     pub prev: Hash,
     /// The hash of this record.
     pub hash: Hash,
-    /// The canonical bytes of the event.
-    pub canonical: &'a [u8],
+    /// What is kept of the event.
+    pub content: &'a Content,
 }
 
 impl Link<'_> {
-    /// The hash that the other parts amount to.
+    /// The hash that the other parts amount to; that which is kept, when the record was pruned.
     #[must_use]
     pub fn expected_hash(&self) -> Hash {
+        let (Some(open), Some(commitment)) = (self.content.open(), self.content.commitment())
+        else {
+            return self.hash;
+        };
         let mut hasher = Sha256::new();
         hasher.update(DOMAIN);
         hasher.update(self.prev.0);
         hasher.update(self.seq.to_be_bytes());
         hasher.update(self.time.as_micros().to_be_bytes());
         hasher.update(self.occurred.as_micros().to_be_bytes());
-        hasher.update(self.canonical);
+        hasher.update(open);
+        hasher.update(commitment.0);
         Hash(hasher.finalize().into())
     }
 }
@@ -180,6 +293,14 @@ pub enum Fault {
     Index,
     /// The record is not the one that the log wrote there.
     Replaced,
+    /// The records up to here are not those that a signed checkpoint stands for.
+    Root,
+    /// A checkpoint is malformed, or not signed by the key.
+    Checkpoint,
+    /// The record was taken away, and no record of the log says so.
+    Unexplained,
+    /// A hash kept to prove other records by is not what they amount to.
+    Tile,
 }
 
 /// The first place at which a chain does not verify.
@@ -212,10 +333,24 @@ pub fn verify<'a>(from: Head, links: impl IntoIterator<Item = Link<'a>>) -> Resu
         if link.seq != head.seq + 1 {
             return broken(Fault::Missing);
         }
+        if let Content::Pruned { count } = link.content {
+            // The hash of one record goes on; after a subtree the next record begins anew, and
+            // only the tree shows that it belongs there.
+            return Ok(Head {
+                seq: head.seq + count,
+                hash: if *count == 1 {
+                    link.hash
+                } else {
+                    Hash::default()
+                },
+                time: head.time,
+            });
+        }
+        let unknown = head.seq > 0 && head.hash == Hash::default();
         if link.hash != link.expected_hash() {
             return broken(Fault::Content);
         }
-        if link.prev != head.hash {
+        if link.prev != head.hash && !unknown {
             return broken(Fault::Previous);
         }
         if head.seq > 0 && link.time < head.time {
@@ -251,13 +386,20 @@ mod tests {
     #[test]
     fn the_hash_is_the_documented_one() {
         let (_, records) = chain_of(&[-2]);
-        let mut bytes = b"forge-audit/record/1\0".to_vec();
+        let mut bytes = b"\0forge-audit/record/1\0".to_vec();
         bytes.extend([0; 32]);
         bytes.extend([0, 0, 0, 0, 0, 0, 0, 1]);
         for _ in 0..2 {
             bytes.extend([255, 255, 255, 255, 255, 255, 255, 254]);
         }
-        bytes.extend(b"\x01\x0e\x01\x01\0\0\0\x01x\0\0\0\0\0\0\0\0");
+        bytes.extend(b"\x01\x0e\x01\x01\0\0\0\x01x");
+        let Content::Whole { salt, .. } = records[0].content else {
+            panic!("pruned");
+        };
+        let mut personal = b"forge-audit/personal/1\0".to_vec();
+        personal.extend(salt);
+        personal.extend([0; 8]);
+        bytes.extend(Sha256::digest(&personal));
         assert_eq!(records[0].hash.0, <[u8; 32]>::from(Sha256::digest(&bytes)));
     }
 
@@ -279,14 +421,18 @@ mod tests {
         fn every_flipped_byte_is_found_where_it_is(at in 0_usize..8, byte in any::<prop::sample::Index>(), bit in 0_u8..8) {
             let (_, mut records) = chain_of(&[1, 2, 3, 4, 5, 6, 7, 8]);
             let record = &mut records[at];
-            let length = record.canonical.len();
+            let Content::Whole { open, salt, personal } = &mut record.content else { panic!("pruned") };
             let flip = 1_u8 << bit;
-            match byte.index(32 + 32 + 8 + 8 + length) {
+            match byte.index(32 + 32 + 8 + 8 + open.len() + 16 + personal.len()) {
                 i @ 0..32 => record.hash.0[i] ^= flip,
                 i @ 32..64 => record.prev.0[i - 32] ^= flip,
                 i @ 64..72 => record.time = Timestamp::from_micros(record.time.as_micros() ^ (i64::from(flip) << ((i - 64) * 8))),
                 i @ 72..80 => record.occurred = Timestamp::from_micros(record.occurred.as_micros() ^ (i64::from(flip) << ((i - 72) * 8))),
-                i => record.canonical[i - 80] ^= flip,
+                i => match i - 80 {
+                    i if i < open.len() => open[i] ^= flip,
+                    i if i < open.len() + 16 => salt[i - open.len()] ^= flip,
+                    i => personal[i - open.len() - 16] ^= flip,
+                },
             }
             prop_assert_eq!(check(&records).unwrap_err().seq, at as u64 + 1);
         }

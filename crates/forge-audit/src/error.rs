@@ -15,6 +15,9 @@ pub enum StoreError {
     /// The database could not be reached, or refused.
     #[error("audit store unavailable")]
     Unavailable(#[source] BoxError),
+    /// There is no room left for more.
+    #[error("audit store full")]
+    Full(#[source] BoxError),
     /// The stored log does not end where the appended records begin: somebody else wrote.
     #[error("audit store was appended to by another writer")]
     Conflict,
@@ -106,6 +109,72 @@ pub enum QueryError {
 pub enum VerifyError {
     /// The log was altered.
     #[error("audit log altered")]
+    Broken(#[from] crate::chain::Broken),
+    /// The store failed.
+    #[error("audit store failed")]
+    Store(#[from] StoreError),
+}
+
+/// A checkpoint or its key cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The origin cannot name a log.
+    #[error("not the origin of a log")]
+    Origin,
+    /// The text is not a public key.
+    #[error("not the public key of a log")]
+    Key,
+    /// The text is not a checkpoint of this log.
+    #[error("not a checkpoint of this log")]
+    Malformed,
+    /// The checkpoint is not signed by the key.
+    #[error("checkpoint not signed by the key")]
+    Signature,
+}
+
+/// Records could not be pruned or erased.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeepError {
+    /// The event that tells of it could not be recorded. Nothing was taken away.
+    #[error("what was to be taken away could not be recorded")]
+    Record(#[from] RecordError),
+    /// The store failed. Part of it may be taken away; another run goes on.
+    #[error("audit store failed")]
+    Store(#[from] StoreError),
+}
+
+/// The outbox could not be emptied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// The outbox could not be read or written.
+    #[error("audit outbox failed")]
+    Outbox(#[source] StoreError),
+    /// The log refused the events.
+    #[error("events of the audit outbox could not be recorded")]
+    Record(#[from] RecordError),
+    /// The log could not be asked what it has already.
+    #[error("audit log could not be read")]
+    Log(#[source] StoreError),
+}
+
+/// An archive cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// The file could not be read or written.
+    #[error("audit archive could not be read or written")]
+    Io(#[from] std::io::Error),
+    /// A line is not what an archive has there.
+    #[error("line {line} is not part of an audit archive")]
+    Line {
+        /// Its number, from 1.
+        line: u64,
+    },
+    /// The archived log was altered.
+    #[error("audit archive altered")]
     Broken(#[from] crate::chain::Broken),
     /// The store failed.
     #[error("audit store failed")]

@@ -69,6 +69,8 @@
 //! | `axum` | [`AuditContext`] as an extractor, the bodies of Axum |
 //! | `tonic` | the body of Tonic |
 //! | `sqlite` | `SqliteAuditStore` |
+//! | `checkpoint` | `CheckpointKey` and `verify_signed`: checkpoints signed with Ed25519; needs no database |
+//! | `subscriber` | `AuditTracing`, a layer that makes events of marked events of `tracing` |
 //! | `metrics` | `RecordMetrics`, an observer that feeds the `metrics` recorder |
 //!
 //! # Security
@@ -80,21 +82,30 @@
 //!   terminals or reorder text are written as escapes when it is set ([`escape`]).
 //! - **Tampering.** The chain shows what was changed, removed, added or swapped, and where
 //!   ([`AuditLog::verify`]). Somebody who can write the database can compute the whole chain anew,
-//!   or cut off its end: keep the [`Head`] elsewhere from time to time, and verify against it
-//!   ([`verify_store`]). The running log does so with the end it has in memory, and does not
+//!   or cut off its end: have [checkpoints signed](AuditLogBuilder::checkpoints) and take them
+//!   elsewhere; who has one can show it, with the public key alone. The running log does so with the end it has in memory, and does not
 //!   continue a log that no longer holds what it wrote.
+//! - **Forgetting.** Retention and erasure take records, or what tells of a person, away and keep
+//!   what the rest is proved with. They are events themselves: what is missing without one is shown
+//!   as altered. Words of a segment that no record uses any more go too, and erased pages are
+//!   overwritten; copies of the file, and what a file system keeps, are not within reach.
 //! - **Damage.** A record that does not fit its hash is shown by queries as the critical event
 //!   `audit.damaged`, neither hidden nor believed.
 
+mod archive;
 mod body;
 mod canonical;
 mod chain;
+#[cfg(feature = "checkpoint")]
+mod checkpoint;
 mod clock;
 mod context;
 mod error;
 mod escape;
 mod event;
 mod exchange;
+mod export;
+mod flood;
 mod future;
 mod gap;
 mod identify;
@@ -103,49 +114,73 @@ mod layer;
 mod log;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod notary;
+mod on_checkpoint;
 mod on_record;
+mod outbox;
 mod policy;
 mod query;
 mod record;
 mod redact;
 mod refusal;
+mod retention;
 mod room;
 mod service;
 mod source_of;
 mod store;
+#[cfg(feature = "subscriber")]
+mod subscriber;
+mod tail;
 mod trace;
+mod tree;
+mod verify;
 mod writer;
 
 #[cfg(feature = "metrics")]
 pub use self::metrics::RecordMetrics;
+#[cfg(feature = "checkpoint")]
+pub use checkpoint::{Checkpoint, CheckpointKey, CheckpointVerifier, verify_signed};
 #[cfg(feature = "axum")]
 pub use context::NotRecorded;
 #[cfg(feature = "sqlite")]
-pub use store::sqlite::SqliteAuditStore;
+pub use store::sqlite::{Space, SqliteAuditStore, SqliteAuditStoreBuilder};
+#[cfg(feature = "subscriber")]
+pub use subscriber::AuditTracing;
 pub use {
+    archive::{Archive, Entry, import_archive, verify_archive, write_archive},
     body::{AuditBody, Watch, Watched},
-    chain::{Broken, Chain, Fault, Hash, Head, Link, verify},
+    chain::{Broken, Chain, Content, Fault, Hash, Head, Link, verify},
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     context::AuditContext,
     error::{
-        BoxError, DecodeError, Dropped, QueryError, RecordError, ShutdownError, StoreError,
-        UnknownName, VerifyError,
+        ArchiveError, BoxError, CheckpointError, DecodeError, Dropped, KeepError, QueryError,
+        RecordError, ShutdownError, StoreError, UnknownName, VerifyError,
     },
     escape::escape,
     event::{Actor, Event, Source},
+    export::{Export, Format, OCSF_VERSION, Piece},
     future::ResponseFuture,
     identify::Identify,
     kind::{Kind, Outcome, Severity},
     layer::AuditLayer,
     log::{AuditLog, AuditLogBuilder, Receipt},
+    on_checkpoint::{CheckpointFile, CheckpointLine, OnCheckpoint, Sign, split_notes},
     on_record::{Commit, OnRecord},
+    outbox::{OUTBOX_POSTGRES, OUTBOX_SQLITE, Outbox, OutboxEntry, OutboxTransaction},
     policy::{AuditPolicy, Policy},
     query::{Cursor, Filter, MAX_LIMIT, Order, Page, Query, Selection},
     record::{Record, Stored},
     redact::{MAX_DETAILS, Redaction},
     refusal::{Problem, Refusal, RefusalBody, Respond},
+    retention::Retention,
     service::Audit,
     source_of::SourceOf,
     store::memory::MemoryAuditStore,
-    store::{AuditStore, StoreFuture, verify_store},
+    store::{
+        AuditStore, Count, Rules, SignedNote, Span, StoreFuture, prove_consistency,
+        prove_inclusion, tree_of,
+    },
+    tail::{Next, Tail},
+    tree::{Proof, Tree},
+    verify::{Verified, Verifier, verify_store, verify_with},
 };

@@ -1,25 +1,40 @@
 //! The handle of the log: what records events, and asks for them.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{Notify, SetOnce, mpsc, oneshot};
+use tokio::sync::{Notify, SetOnce, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::chain::{Chain, Head};
+use crate::chain::{Chain, Content, Head};
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::error::{Dropped, QueryError, RecordError, ShutdownError, StoreError, VerifyError};
+use crate::error::{
+    Dropped, KeepError, QueryError, RecordError, RelayError, ShutdownError, StoreError, VerifyError,
+};
 use crate::event::Event;
+use crate::flood::Floods;
 use crate::gap::{Gap, Losses};
-use crate::kind::Severity;
+use crate::kind::{Kind, Severity};
+use crate::notary::Notary;
+use crate::on_checkpoint::{OnCheckpoint, Sign};
 use crate::on_record::OnRecord;
-use crate::query::{Page, Query};
+use crate::outbox::{self, Outbox, OutboxEntry, OutboxTransaction};
+use crate::query::{Filter, MAX_LIMIT, Order, Page, Query, Selection};
+use crate::record::Stored;
+use crate::retention::{self, Retention};
 use crate::room::Room;
-use crate::store::{AuditStore, verify_store};
+use crate::store::{AuditStore, Count, Span, StoreFuture, tree_of};
+use crate::tail::Tail;
+use crate::tree::Tree;
+use crate::verify::verify_store;
 use crate::writer::{Entry, Message, Stamped, Writer};
+
+/// So long an event of medium severity waits for room.
+const BRIEFLY: Duration = Duration::from_millis(100);
 
 /// That an event is durable, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -39,10 +54,13 @@ pub struct Receipt {
 /// # What is lost when
 ///
 /// The queue has a bound. Events of low and medium severity may fill it but for a reserve, which
-/// is kept for high and critical ones.
-/// - [`record`](Self::record) waits for room and for the commit, up to the deadline, and is an error
-///   after that: the caller fails closed.
+/// is kept for high and critical ones; a quarter of that is kept for critical ones alone.
+/// - [`record`](Self::record) is an error unless the event is durable by the deadline: the caller
+///   fails closed. High and critical events wait for room up to the deadline, medium ones a tenth
+///   of a second, low ones not at all.
 /// - [`enqueue`](Self::enqueue) never waits. Without room the event is lost, and counted.
+/// - Many alike events handed to `enqueue`, if [told so](AuditLogBuilder::coalesce), are counted and
+///   become one.
 /// - When the store fails, what waits in `record` gets the error at once, and what was enqueued is
 ///   kept, in order, and tried again with growing pauses (50 ms to 5 s), however often it takes.
 /// - What is lost or refused is itself recorded, as the event `audit.gap` with counts and the time
@@ -64,6 +82,11 @@ pub(crate) struct Shared {
     pub(crate) head: Mutex<Head>,
     pub(crate) failing: AtomicBool,
     pub(crate) done: SetOnce<Result<(), ShutdownError>>,
+    pub(crate) floods: Option<Floods>,
+    pub(crate) flooded: Notify,
+    pub(crate) notary: Option<Notary>,
+    /// The sequence of the last durable record, for those who follow the log.
+    pub(crate) written: watch::Sender<u64>,
     deadline: Duration,
 }
 
@@ -113,11 +136,22 @@ impl AuditLog {
     ///
     /// As [`record`](Self::record), and [`RecordError::TooMany`] for more than the queue can take.
     pub async fn record_all(&self, events: Vec<Event>) -> Result<Vec<Receipt>, RecordError> {
+        let occurred = self.shared.clock.now();
+        let stamped = events.into_iter().map(|event| Stamped { event, occurred });
+        self.record_stamped(stamped.collect()).await
+    }
+
+    pub(crate) async fn record_stamped(
+        &self,
+        events: Vec<Stamped>,
+    ) -> Result<Vec<Receipt>, RecordError> {
         let shared = &*self.shared;
-        let Some(severity) = events.iter().map(|event| event.severity).max() else {
+        let Some(severity) = events.iter().map(|e| e.event.severity).max() else {
             return Ok(Vec::new());
         };
-        let occurred = shared.clock.now();
+        let occurred = events
+            .first()
+            .map_or_else(Timestamp::default, |e| e.occurred);
         let limit = shared.room.most_at_once(severity);
         if events.len() > limit {
             return Err(RecordError::TooMany { limit });
@@ -127,12 +161,14 @@ impl AuditLog {
             shared,
             gap: Some(Gap::refused(events.len(), occurred)),
         };
-        let taken = timeout_at(due, shared.room.take(events.len(), severity)).await;
+        let patience = match severity {
+            Severity::Low => Some(Duration::ZERO),
+            Severity::Medium => Some(BRIEFLY),
+            Severity::High | Severity::Critical => None,
+        };
+        let room_due = patience.map_or(due, |patience| due.min(Instant::now() + patience));
+        let taken = timeout_at(room_due, shared.room.take(events.len(), severity)).await;
         let permit = taken.map_err(|_| RecordError::Full)?;
-        let events = events
-            .into_iter()
-            .map(|event| Stamped { event, occurred })
-            .collect();
         let (ack, answer) = oneshot::channel();
         let entry = Entry {
             events,
@@ -158,6 +194,12 @@ impl AuditLog {
     pub fn enqueue(&self, event: Event) -> Result<(), Dropped> {
         let shared = &*self.shared;
         let (severity, occurred) = (event.severity, shared.clock.now());
+        if let Some(floods) = &shared.floods
+            && floods.absorbs(&event, occurred, shared.clock.monotonic())
+        {
+            shared.flooded.notify_one();
+            return Ok(());
+        }
         let Some(permit) = shared.room.try_take(1, severity) else {
             let why = if self.queue.is_closed() {
                 Dropped::Closed
@@ -236,6 +278,128 @@ impl AuditLog {
         verify_store(&*self.shared.store, self.head()).await
     }
 
+    /// Prunes what `retention` no longer keeps, as far as whole segments of the store have become
+    /// old enough, and returns how many records. That it happens is itself recorded, before.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeepError`].
+    pub async fn prune(&self, retention: &Retention) -> Result<u64, KeepError> {
+        let rules = retention.rules(self.shared.clock.now());
+        let store = &self.shared.store;
+        let Some(span) = store.prunable(&rules).await? else {
+            return Ok(0);
+        };
+        let told = telling(retention::PRUNE, span, None);
+        self.record(told.severity(Severity::High)).await?;
+        Ok(store.prune(&rules, span).await?)
+    }
+
+    /// Prunes every so often, until the future is dropped.
+    pub async fn retain(&self, retention: Retention, every: Duration) {
+        loop {
+            if let Err(error) = self.prune(&retention).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(target: crate::trace::TARGET, error, "audit records could not be pruned");
+            }
+            tokio::time::sleep(every).await;
+        }
+    }
+
+    /// Erases what tells of a person from the records that `filter` finds: everything but sequence,
+    /// times, kind, action, outcome and severity. They still verify. What `retention` holds stays.
+    /// That it happens is itself recorded, before; of whom, only as far as `why` says.
+    ///
+    /// # Errors
+    ///
+    /// See [`KeepError`].
+    pub async fn erase(
+        &self,
+        filter: &Filter,
+        retention: &Retention,
+        why: impl AsRef<str>,
+    ) -> Result<u64, KeepError> {
+        let rules = retention.rules(self.shared.clock.now());
+        let mut selection = Selection {
+            filter: filter.clone(),
+            order: Order::OldestFirst,
+            beyond: None,
+            limit: MAX_LIMIT,
+        };
+        let mut erased = 0;
+        loop {
+            let page = self.shared.store.query(&selection).await?;
+            let Some(last) = page.last() else { break };
+            selection.beyond = Some(last.seq);
+            let free = |s: &&Stored| {
+                let event = s.event();
+                let held = event.is_some_and(|event| rules.holds(s.time, &event));
+                matches!(s.content, Content::Whole { .. }) && !held
+            };
+            let sequences: Vec<u64> = page.iter().filter(free).map(|s| s.seq).collect();
+            if let (Some(first), Some(last)) = (sequences.first(), sequences.last()) {
+                let span = Span::new(*first, *last);
+                let told = telling(retention::ERASE, span, Some(sequences.len()));
+                let told = told.severity(Severity::High).resource(why.as_ref());
+                self.record(told).await?;
+                erased += self.shared.store.erase(&sequences).await?;
+            }
+        }
+        Ok(erased)
+    }
+
+    /// The store that keeps the log, to ask for what the handle does not.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn AuditStore> {
+        &self.shared.store
+    }
+
+    /// How many events of each sort there were in each minute that begins `during` that time.
+    ///
+    /// # Errors
+    ///
+    /// The store's error.
+    pub async fn counts(&self, during: Range<Timestamp>) -> Result<Vec<Count>, StoreError> {
+        self.shared.store.counts(during).await
+    }
+
+    /// Follows the log: all records after the sequence `after`, and then each as it becomes durable.
+    #[must_use]
+    pub fn tail(&self, after: u64) -> Tail {
+        Tail::new(
+            Arc::clone(&self.shared.store),
+            self.shared.written.subscribe(),
+            after,
+        )
+    }
+
+    /// Writes `event` into the outbox of the caller's own database, in the transaction that makes
+    /// the change it tells of: both are there, or neither. A [relay](Self::relay) brings it into the
+    /// log.
+    ///
+    /// # Errors
+    ///
+    /// The database's error.
+    pub fn record_in<'a>(
+        &self,
+        transaction: &'a mut (impl OutboxTransaction + ?Sized),
+        event: &Event,
+    ) -> StoreFuture<'a, ()> {
+        transaction.put(OutboxEntry::of(event, self.shared.clock.now()))
+    }
+
+    /// Brings what is in `outbox` into this log, and returns how many events that were. Call it
+    /// when there may be something, and from time to time; one relay for one outbox at a time.
+    ///
+    /// An event is recorded once, also if the process ended between the two steps before.
+    ///
+    /// # Errors
+    ///
+    /// See [`RelayError`]. What is not recorded stays in the outbox.
+    pub async fn relay(&self, outbox: &dyn Outbox) -> Result<u64, RelayError> {
+        outbox::relay(self, outbox).await
+    }
+
     /// The end of the log, as far as it is durable.
     #[must_use]
     pub fn head(&self) -> Head {
@@ -261,6 +425,13 @@ impl AuditLog {
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.shared.clock
     }
+}
+
+/// The event that tells that others are taken away.
+fn telling(action: &'static str, span: Span, records: Option<usize>) -> Event {
+    Event::new(Kind::System, action).details(&serde_json::json!({
+        "first": span.first, "last": span.last, "records": records,
+    }))
 }
 
 impl fmt::Debug for AuditLog {
@@ -295,6 +466,8 @@ pub struct AuditLogBuilder {
     capacity: usize,
     reserve: usize,
     deadline: Duration,
+    floods: Option<Floods>,
+    notary: Option<Notary>,
 }
 
 impl AuditLogBuilder {
@@ -307,6 +480,8 @@ impl AuditLogBuilder {
             capacity: 6144,
             reserve: 2048,
             deadline: Duration::from_secs(5),
+            floods: None,
+            notary: None,
         }
     }
 
@@ -341,6 +516,28 @@ impl AuditLogBuilder {
         self
     }
 
+    /// Coalesces floods: of events of low or medium severity, with the same kind, action, outcome,
+    /// actor and source, that are [enqueued](AuditLog::enqueue), the first `burst` in `window` are
+    /// recorded each, and the others become one event with their number, at its end. The default is
+    /// to record each.
+    pub fn coalesce(mut self, burst: u32, window: Duration) -> Self {
+        self.floods = Some(Floods::new(burst, window));
+        self
+    }
+
+    /// Signs a checkpoint after `events` more, and when there are new ones after so much `time`; and
+    /// tells `observer` of it, who should take it elsewhere. The default is none.
+    pub fn checkpoints(
+        mut self,
+        signer: impl Sign,
+        events: u64,
+        time: Duration,
+        observer: impl OnCheckpoint,
+    ) -> Self {
+        self.notary = Some(Notary::new(signer, events, time, observer));
+        self
+    }
+
     /// Reads the end of the stored log, and starts the task that writes on from there.
     ///
     /// Must be called on a Tokio runtime with time enabled, which has to live until the
@@ -362,9 +559,17 @@ impl AuditLogBuilder {
             head: Mutex::new(head),
             failing: AtomicBool::new(false),
             done: SetOnce::new(),
+            floods: self.floods,
+            flooded: Notify::new(),
+            notary: self.notary,
+            written: watch::Sender::new(head.seq),
             deadline: self.deadline,
         });
-        tokio::spawn(Writer::new(Arc::clone(&shared), messages, Chain::resume(head)).run());
+        let tree = match &shared.notary {
+            Some(_) => tree_of(&*shared.store, head.seq).await?,
+            None => Tree::new(),
+        };
+        tokio::spawn(Writer::new(Arc::clone(&shared), messages, Chain::resume(head), tree).run());
         Ok(AuditLog { queue, shared })
     }
 }
@@ -377,9 +582,4 @@ impl fmt::Debug for AuditLogBuilder {
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
-}
-
-/// Whether events of this severity may use the reserve.
-pub(crate) fn is_reserved(severity: Severity) -> bool {
-    severity >= Severity::High
 }

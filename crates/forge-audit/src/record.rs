@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::canonical;
-use crate::chain::{Hash, Link};
+use crate::chain::{Content, Hash, Link};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::kind::{Kind, Outcome, Severity};
@@ -28,16 +27,22 @@ pub struct Record {
     pub prev: Hash,
     /// Its own hash.
     pub hash: Hash,
-    /// The canonical bytes of the event.
+    /// What the hash covers.
     #[serde(skip)]
-    pub(crate) canonical: Vec<u8>,
+    pub(crate) content: Content,
 }
 
 impl Record {
-    /// The canonical bytes of the event, which the hash covers.
+    /// What the hash covers.
     #[must_use]
-    pub fn canonical(&self) -> &[u8] {
-        &self.canonical
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// Whether the personal part was erased: then only kind, action, outcome and severity are left.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        matches!(self.content, Content::Erased { .. })
     }
 
     /// The record as the chain sees it.
@@ -49,7 +54,7 @@ impl Record {
             occurred: self.occurred,
             prev: self.prev,
             hash: self.hash,
-            canonical: &self.canonical,
+            content: &self.content,
         }
     }
 }
@@ -67,10 +72,10 @@ pub struct Stored {
     pub prev: Hash,
     /// The hash of this record.
     pub hash: Hash,
-    /// The canonical bytes of the event.
-    pub canonical: Vec<u8>,
-    /// Whether what the store keeps beside the bytes, to find the record by, is what they say.
-    pub index_agrees: bool,
+    /// What is kept of the event.
+    pub content: Content,
+    /// Whether the store could read all of it.
+    pub is_readable: bool,
 }
 
 impl Stored {
@@ -83,21 +88,28 @@ impl Stored {
             occurred: self.occurred,
             prev: self.prev,
             hash: self.hash,
-            canonical: &self.canonical,
+            content: &self.content,
         }
     }
 
-    /// The event, as far as its bytes are one.
-    #[must_use]
-    pub fn event(&self) -> Option<Event> {
-        canonical::decode(&self.canonical).ok()
+    /// How many records it stands for: 1, or 256 where a tile was pruned.
+    pub(crate) fn count(&self) -> u64 {
+        match self.content {
+            Content::Pruned { count } => count.max(1),
+            _ => 1,
+        }
     }
 
-    /// The record to show. One whose content does not fit its hash, or whose place in the index is
-    /// wrong, is shown as the critical event `audit.damaged`: neither hidden nor believed.
+    /// The event, as far as it is left and its bytes are one.
+    #[must_use]
+    pub fn event(&self) -> Option<Event> {
+        self.content.event()
+    }
+
+    /// The record to show. One whose content does not fit its hash, or cannot be read, is shown as the critical event `audit.damaged`: neither hidden nor believed.
     #[must_use]
     pub fn into_record(self) -> Record {
-        let sound = self.index_agrees && self.hash == self.link().expected_hash();
+        let sound = self.is_readable && self.hash == self.link().expected_hash();
         let event = self.event().filter(|_| sound).unwrap_or_else(|| {
             Event::new(Kind::SecurityViolation, "audit.damaged")
                 .outcome(Outcome::Error)
@@ -109,7 +121,7 @@ impl Stored {
             occurred,
             prev,
             hash,
-            canonical,
+            content,
             ..
         } = self;
         Record {
@@ -119,7 +131,7 @@ impl Stored {
             event,
             prev,
             hash,
-            canonical,
+            content,
         }
     }
 }
@@ -132,8 +144,8 @@ impl From<&Record> for Stored {
             occurred: record.occurred,
             prev: record.prev,
             hash: record.hash,
-            canonical: record.canonical.clone(),
-            index_agrees: true,
+            content: record.content.clone(),
+            is_readable: true,
         }
     }
 }
@@ -173,10 +185,13 @@ mod tests {
         let record = record();
         assert_eq!(Stored::from(&record).into_record(), record);
         let mut flipped = Stored::from(&record);
-        flipped.canonical[2] = 2;
+        let Content::Whole { open, .. } = &mut flipped.content else {
+            panic!("pruned");
+        };
+        open[2] = 2;
         assert_eq!(flipped.into_record().event.action(), "audit.damaged");
         let elsewhere = Stored {
-            index_agrees: false,
+            is_readable: false,
             ..Stored::from(&record)
         };
         assert_eq!(elsewhere.into_record().event.level(), Severity::Critical);

@@ -1,44 +1,54 @@
-//! The room in the queue: a share for every event, and a reserve for those that matter most.
+//! The room in the queue: a share for every event, a reserve for those that matter, and one for
+//! those that matter most.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::kind::Severity;
-use crate::log::is_reserved;
 
 /// Room for events; what is taken is given back when the permit is dropped.
 pub(crate) struct Room {
-    general: Arc<Semaphore>,
-    reserve: Arc<Semaphore>,
-    sizes: (usize, usize),
+    /// For all, for high and critical, for critical alone.
+    shares: [(Arc<Semaphore>, usize); 3],
 }
 
 impl Room {
+    /// A quarter of the reserve, and at least one place, is for critical events alone.
     pub(crate) fn new(general: usize, reserve: usize) -> Self {
         // A permit for many counts in 32 bits.
         let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
-        let sizes = (general.min(most), reserve.min(most));
+        let critical = (reserve / 4).max(1);
+        let share = |size: usize| {
+            let size = size.min(most);
+            (Arc::new(Semaphore::new(size)), size)
+        };
         Self {
-            general: Arc::new(Semaphore::new(sizes.0)),
-            reserve: Arc::new(Semaphore::new(sizes.1)),
-            sizes,
+            shares: [
+                share(general),
+                share(reserve.saturating_sub(critical).max(1)),
+                share(critical),
+            ],
+        }
+    }
+
+    fn open_to(&self, severity: Severity) -> &[(Arc<Semaphore>, usize)] {
+        match severity {
+            Severity::Low | Severity::Medium => &self.shares[..1],
+            Severity::High => &self.shares[..2],
+            Severity::Critical => &self.shares,
         }
     }
 
     /// The most events that can ever get room in one call.
     pub(crate) fn most_at_once(&self, severity: Severity) -> usize {
-        let (general, reserve) = self.sizes;
-        if is_reserved(severity) {
-            general.max(reserve)
-        } else {
-            general
-        }
+        let sizes = self.open_to(severity).iter().map(|(_, size)| *size);
+        sizes.max().unwrap_or(0)
     }
 
     pub(crate) fn used(&self) -> usize {
-        let free = self.general.available_permits() + self.reserve.available_permits();
-        (self.sizes.0 + self.sizes.1).saturating_sub(free)
+        let used = |(share, size): &(Arc<Semaphore>, usize)| size - share.available_permits();
+        self.shares.iter().map(used).sum()
     }
 
     pub(crate) fn try_take(
@@ -47,8 +57,9 @@ impl Room {
         severity: Severity,
     ) -> Option<OwnedSemaphorePermit> {
         let count = u32::try_from(count).ok()?;
-        let from = |share: &Arc<Semaphore>| Arc::clone(share).try_acquire_many_owned(count).ok();
-        from(&self.general).or_else(|| from(&self.reserve).filter(|_| is_reserved(severity)))
+        self.open_to(severity)
+            .iter()
+            .find_map(|(share, _)| Arc::clone(share).try_acquire_many_owned(count).ok())
     }
 
     /// Waits for room. `count` is at most [`most_at_once`](Self::most_at_once).
@@ -56,24 +67,27 @@ impl Room {
         if let Some(permit) = self.try_take(count, severity) {
             return permit;
         }
-        let wait = |share: &Arc<Semaphore>, size: usize| {
-            let share = Arc::clone(share);
+        let open = self.open_to(severity);
+        let wait = |share: Option<&(Arc<Semaphore>, usize)>| {
+            let share = share.map(|(share, size)| (Arc::clone(share), *size));
             async move {
-                match u32::try_from(count) {
+                match (share, u32::try_from(count)) {
                     // A share that is too small, or closed, which none ever is, never has room.
-                    Ok(many) if count <= size => match share.acquire_many_owned(many).await {
-                        Ok(permit) => permit,
-                        Err(_) => std::future::pending().await,
-                    },
+                    (Some((share, size)), Ok(many)) if count <= size => {
+                        match share.acquire_many_owned(many).await {
+                            Ok(permit) => permit,
+                            Err(_) => std::future::pending().await,
+                        }
+                    }
                     _ => std::future::pending().await,
                 }
             }
         };
-        let (general, reserve) = self.sizes;
         tokio::select! {
             biased;
-            permit = wait(&self.general, general) => permit,
-            permit = wait(&self.reserve, reserve), if is_reserved(severity) => permit,
+            permit = wait(open.first()) => permit,
+            permit = wait(open.get(1)) => permit,
+            permit = wait(open.get(2)) => permit,
         }
     }
 }
@@ -83,19 +97,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_reserve_is_for_high_and_critical_alone() {
-        let room = Room::new(2, 1);
+    async fn the_reserve_is_for_high_and_critical_and_its_end_for_critical_alone() {
+        let room = Room::new(2, 2);
         let low: Vec<_> = (0..2)
             .map(|_| room.try_take(1, Severity::Low).unwrap())
             .collect();
         assert!(room.try_take(1, Severity::Medium).is_none());
         let high = room.try_take(1, Severity::High).unwrap();
+        assert!(room.try_take(1, Severity::High).is_none());
+        let critical = room.try_take(1, Severity::Critical).unwrap();
         assert!(room.try_take(1, Severity::Critical).is_none());
-        assert_eq!(room.used(), 3);
+        assert_eq!(room.used(), 4);
         drop(low);
         // A share that has become free serves who waits, whichever it is.
         let permit = room.take(2, Severity::Critical).await;
-        drop((permit, high));
+        drop((permit, high, critical));
         assert_eq!(room.used(), 0);
     }
 }

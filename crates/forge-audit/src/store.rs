@@ -1,21 +1,28 @@
-//! The contract of a store, and the walk that verifies one.
+//! The contract of a store.
 
 pub(crate) mod memory;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::chain::{self, Broken, Fault, Head};
-use crate::error::{StoreError, VerifyError};
-use crate::query::Selection;
+use serde::Serialize;
+
+use crate::chain::{Hash, Head};
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::kind::{Kind, Outcome, Severity};
+use crate::query::{Filter, Selection};
 use crate::record::{Record, Stored};
+use crate::tree::{LEVELS, Proof, Tree, consistency_ranges, inclusion_ranges};
 
 /// What a store answers, later.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Keeps records, and never changes or forgets one.
+/// Keeps records. It changes or forgets one only when asked to [`prune`](Self::prune) or to
+/// [`erase`](Self::erase), and then keeps what the rest is proved with.
 ///
 /// Implementations must not block the threads of the async runtime.
 pub trait AuditStore: Send + Sync + 'static {
@@ -33,56 +40,237 @@ pub trait AuditStore: Send + Sync + 'static {
     /// The end of the stored log; the default [`Head`] when it is empty.
     fn tail(&self) -> StoreFuture<'_, Head>;
 
-    /// The records that `selection` asks for.
+    /// The records that `selection` asks for, without those that were pruned.
     fn query<'a>(&'a self, selection: &'a Selection) -> StoreFuture<'a, Vec<Stored>>;
 
-    /// The first `limit` records after the sequence `after`, as they are stored, in order.
+    /// What is stored of the records after the sequence `after`, in order: at most `limit` parts,
+    /// of which one can stand for a tile of 256 records that were pruned. Empty at the end.
     fn scan(&self, after: u64, limit: usize) -> StoreFuture<'_, Vec<Stored>>;
+
+    /// Hashes of the [`Tree`]: at most `count` nodes at `level`, from the one with the index
+    /// `first`. Kept are the levels 0 (the records, unless a whole tile was pruned), 8, 16 and 24.
+    fn nodes(&self, level: u8, first: u64, count: usize) -> StoreFuture<'_, Vec<Hash>>;
+
+    /// Keeps a signed checkpoint; one for each size, the first stays.
+    fn add_checkpoint(&self, checkpoint: SignedNote) -> StoreFuture<'_, ()>;
+
+    /// The first `limit` checkpoints of more than `after` records, in the order of their size.
+    fn checkpoints(&self, after: u64, limit: usize) -> StoreFuture<'_, Vec<SignedNote>>;
+
+    /// How many events there were in each minute that begins in the time, also of those pruned.
+    fn counts(&self, during: Range<Timestamp>) -> StoreFuture<'_, Vec<Count>>;
+
+    /// What [`prune`](Self::prune) would take away, as far as it is worth a run.
+    fn prunable<'a>(&'a self, rules: &'a Rules) -> StoreFuture<'a, Option<Span>>;
+
+    /// Takes away the records in `span` whose time is over and that are not held. Their hashes stay
+    /// as far as others are proved with them. Returns how many.
+    fn prune<'a>(&'a self, rules: &'a Rules, span: Span) -> StoreFuture<'a, u64>;
+
+    /// Takes away the personal part of the records with these sequences. Their commitments stay.
+    /// Returns how many had one.
+    fn erase<'a>(&'a self, sequences: &'a [u64]) -> StoreFuture<'a, u64>;
 }
 
-const PAGE: usize = 1000;
+/// A checkpoint as it is kept: a signed note, as C2SP has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SignedNote {
+    /// Of how many records.
+    pub size: u64,
+    /// The text of the note with its signatures.
+    pub text: String,
+}
 
-/// Verifies all that `store` holds, from the first record, and returns its end.
-///
-/// `expected` is an end of this log known from elsewhere: the stored log must contain it. Without
-/// one (the default [`Head`]) a log whose end was cut off, or that was computed anew as a whole,
-/// verifies.
+/// How many events of a sort there were in a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Count {
+    /// The beginning of the minute.
+    pub minute: Timestamp,
+    /// Their kind.
+    pub kind: Kind,
+    /// How they ended.
+    pub outcome: Outcome,
+    /// How much they matter.
+    pub severity: Severity,
+    /// How many.
+    pub events: u64,
+}
+
+const MINUTE: i64 = 60_000_000;
+
+impl Count {
+    pub(crate) fn of(record: &Record) -> Self {
+        Self {
+            minute: Self::minute_of(record.time),
+            kind: record.event.kind,
+            outcome: record.event.outcome,
+            severity: record.event.severity,
+            events: 1,
+        }
+    }
+
+    pub(crate) fn minute_of(time: Timestamp) -> Timestamp {
+        let micros = time.as_micros();
+        Timestamp::from_micros(micros.saturating_sub(micros.rem_euclid(MINUTE)))
+    }
+
+    /// What orders counts: two with the same key are one.
+    pub(crate) fn key(&self) -> (Timestamp, u8, u8, u8) {
+        let Self {
+            minute,
+            kind,
+            outcome,
+            severity,
+            ..
+        } = self;
+        (*minute, kind.code(), outcome.code(), severity.code())
+    }
+}
+
+/// Which records may be pruned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rules {
+    /// For each severity, from low to critical: records before this time may go.
+    pub before: [Option<Timestamp>; 4],
+    /// Records that one of these finds are held.
+    pub hold: Vec<Filter>,
+}
+
+impl Rules {
+    /// Whether a record may go.
+    #[must_use]
+    pub fn allow(&self, stored: &Stored) -> bool {
+        // What cannot be read is not taken away.
+        let Some(event) = stored.event() else {
+            return false;
+        };
+        self.before[usize::from(event.severity.code() - 1)]
+            .is_some_and(|before| stored.time < before)
+            && !self.holds(stored.time, &event)
+    }
+
+    pub(crate) fn holds(&self, time: Timestamp, event: &crate::Event) -> bool {
+        // What explains why others are gone stays as long as they are missed.
+        crate::retention::explains(event) || self.hold.iter().any(|f| f.matches(time, event))
+    }
+
+    /// Everything before this time may go, but for what is held.
+    pub(crate) fn all_before(&self) -> Option<Timestamp> {
+        self.before.iter().copied().min().flatten()
+    }
+
+    /// Something before this time may go.
+    pub(crate) fn some_before(&self) -> Option<Timestamp> {
+        self.before.iter().copied().max().flatten()
+    }
+}
+
+/// Some consecutive records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Span {
+    /// The sequence of the first.
+    pub first: u64,
+    /// The sequence of the last.
+    pub last: u64,
+}
+
+impl Span {
+    /// The records from `first` to `last`.
+    #[must_use]
+    pub fn new(first: u64, last: u64) -> Self {
+        Self { first, last }
+    }
+
+    pub(crate) fn contains(self, seq: u64) -> bool {
+        (self.first..=self.last).contains(&seq)
+    }
+}
+
+/// The tree of the first `size` records of `store`, from the nodes it keeps.
 ///
 /// # Errors
 ///
-/// [`VerifyError::Broken`] with the first position that is wrong, or the store's error.
-pub async fn verify_store(store: &dyn AuditStore, expected: Head) -> Result<Head, VerifyError> {
-    let mut head = Head::default();
-    loop {
-        let page = store.scan(head.seq, PAGE).await?;
-        for stored in &page {
-            let seq = head.seq + 1;
-            head = chain::verify(head, [stored.link()])?;
-            if !stored.index_agrees || stored.event().is_none() {
-                return Err(Broken {
-                    seq,
-                    fault: Fault::Index,
-                }
-                .into());
-            }
-            if seq == expected.seq && head != expected {
-                return Err(Broken {
-                    seq,
-                    fault: Fault::Replaced,
-                }
-                .into());
-            }
+/// The store's error, and [`StoreError::Altered`] when it lacks a node.
+pub async fn tree_of(store: &dyn AuditStore, size: u64) -> Result<Tree, StoreError> {
+    let mut tree = Tree::new();
+    for level in LEVELS.into_iter().rev() {
+        let first = tree.size() >> level;
+        let count = (size >> level) - first;
+        let count = usize::try_from(count).map_err(StoreError::unavailable)?;
+        if count == 0 {
+            continue;
         }
-        if page.len() < PAGE {
-            break;
+        let nodes = store.nodes(level, first, count).await?;
+        if nodes.len() != count {
+            return Err(StoreError::Altered);
+        }
+        nodes
+            .into_iter()
+            .for_each(|node| tree.push_node(node, level));
+    }
+    Ok(tree)
+}
+
+/// The proof that the record `seq` is among the first `size` of `store`.
+///
+/// # Errors
+///
+/// The store's error, and [`StoreError::Altered`] when it lacks a hash of the proof.
+pub async fn prove_inclusion(
+    store: &dyn AuditStore,
+    seq: u64,
+    size: u64,
+) -> Result<Option<Proof>, StoreError> {
+    match seq.checked_sub(1).filter(|index| *index < size) {
+        Some(index) => prove(store, inclusion_ranges(index, size)).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The proof that the first `new` records of `store` begin with the first `old`.
+///
+/// # Errors
+///
+/// The store's error, and [`StoreError::Altered`] when it lacks a hash of the proof.
+pub async fn prove_consistency(
+    store: &dyn AuditStore,
+    old: u64,
+    new: u64,
+) -> Result<Proof, StoreError> {
+    prove(store, consistency_ranges(old, new)).await
+}
+
+async fn prove(store: &dyn AuditStore, ranges: Vec<Range<u64>>) -> Result<Proof, StoreError> {
+    let mut proof = Proof::default();
+    for range in ranges {
+        proof.hashes.push(root_of(store, range).await?);
+    }
+    Ok(proof)
+}
+
+/// The root of `range`, which begins at a multiple of the power of two it fits in.
+async fn root_of(store: &dyn AuditStore, range: Range<u64>) -> Result<Hash, StoreError> {
+    let mut tree = Tree::new();
+    for level in LEVELS.into_iter().rev() {
+        let from = range.start + tree.size();
+        // A range that begins within a node is smaller than it.
+        if !from.is_multiple_of(1 << level) {
+            continue;
+        }
+        let count = (range.end - from) >> level;
+        let count = usize::try_from(count).map_err(StoreError::unavailable)?;
+        if count > 0 {
+            let nodes = store.nodes(level, from >> level, count).await?;
+            if nodes.len() != count {
+                return Err(StoreError::Altered);
+            }
+            nodes
+                .into_iter()
+                .for_each(|node| tree.push_node(node, level));
         }
     }
-    if head.seq < expected.seq {
-        return Err(Broken {
-            seq: head.seq + 1,
-            fault: Fault::Missing,
-        }
-        .into());
-    }
-    Ok(head)
+    Ok(tree.root())
 }

@@ -13,11 +13,15 @@ use crate::chain::{Chain, Head};
 use crate::clock::Timestamp;
 use crate::error::{RecordError, ShutdownError, StoreError};
 use crate::event::Event;
+use crate::flood::Floods;
 use crate::gap::Gap;
 use crate::log::{Receipt, Shared};
+use crate::notary::Notary;
 use crate::on_record::{Commit, OnRecord};
 use crate::record::Record;
+use crate::store::tree_of;
 use crate::trace;
+use crate::tree::Tree;
 
 const MAX_BATCH: usize = 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -57,6 +61,12 @@ pub(crate) struct Writer {
     writing: usize,
     open: bool,
     retry: Option<Retry>,
+    /// Of the records as this log wrote them, if checkpoints are signed.
+    tree: Tree,
+    /// The size of the last checkpoint.
+    signed: u64,
+    /// When records that are not signed for have to be.
+    sign_at: Option<Instant>,
 }
 
 /// The store has refused.
@@ -72,7 +82,9 @@ impl Writer {
         shared: Arc<Shared>,
         queue: mpsc::UnboundedReceiver<Message>,
         chain: Chain,
+        tree: Tree,
     ) -> Self {
+        let signed = tree.size();
         let pending = VecDeque::new();
         Self {
             shared,
@@ -83,6 +95,10 @@ impl Writer {
             writing: 0,
             open: true,
             retry: None,
+            tree,
+            // What a log that was ended in a hurry has not signed is signed soon.
+            sign_at: Some(Instant::now()).filter(|_| signed > 0),
+            signed: 0,
         }
     }
 
@@ -90,11 +106,20 @@ impl Writer {
     pub(crate) async fn run(mut self) {
         loop {
             self.gather().await;
+            self.tell_floods();
             if !self.open && self.pending.is_empty() && !self.shared.losses.is_open() {
+                self.sign().await;
                 let _ = self.shared.done.set(Ok(()));
                 return;
             }
             self.write().await;
+            let is_due = |notary: &Notary| {
+                notary.is_due(self.tree.size() - self.signed)
+                    || self.sign_at.is_some_and(|at| Instant::now() >= at)
+            };
+            if self.shared.notary.as_ref().is_some_and(is_due) {
+                self.sign().await;
+            }
             let failures = self.retry.as_ref().map_or(0, |retry| retry.failures);
             if !self.open && failures >= LAST_TRIES {
                 // Dropping the writer counts what is left.
@@ -119,6 +144,15 @@ impl Writer {
                 }
                 return;
             }
+            let now = Instant::now();
+            if self.sign_at.is_some_and(|at| now >= at) && self.retry.is_none() {
+                return;
+            }
+            let floods = self.shared.floods.as_ref();
+            let flood = floods.and_then(|floods| floods.due_in(self.shared.clock.monotonic()));
+            if flood.is_some_and(|left| left.is_zero()) && self.retry.is_none() {
+                return;
+            }
             let due = match &self.retry {
                 None => !self.pending.is_empty() || self.shared.losses.is_open(),
                 // Who waits for an answer is not made to wait for the pause to end.
@@ -127,7 +161,10 @@ impl Writer {
             if due {
                 return;
             }
-            let pause = self.retry.as_ref().map(|retry| retry.at);
+            let retry = self.retry.as_ref().map(|retry| retry.at);
+            // While the store fails nothing else is due.
+            let other = [self.sign_at, flood.map(|left| now + left)];
+            let pause = retry.or_else(|| other.into_iter().flatten().min());
             tokio::select! {
                 biased;
                 message = self.queue.recv() => match message {
@@ -135,8 +172,59 @@ impl Writer {
                     None => self.open = false,
                 },
                 () = self.shared.lost.notified() => {}
+                () = self.shared.flooded.notified() => {}
                 () = sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}
             }
+        }
+    }
+
+    /// Queues the events that tell of floods that are over.
+    fn tell_floods(&mut self) {
+        let Some(floods) = &self.shared.floods else {
+            return;
+        };
+        let now = Some(self.shared.clock.monotonic()).filter(|_| self.open);
+        for (event, occurred) in floods.take(now) {
+            self.pending.push_back(Entry {
+                events: vec![Stamped { event, occurred }],
+                ack: None,
+                permit: None,
+            });
+        }
+    }
+
+    /// Signs for all that is written, if there is something new.
+    async fn sign(&mut self) {
+        self.sign_at = None;
+        let Some(notary) = &self.shared.notary else {
+            return;
+        };
+        if self.tree.size() == self.signed {
+            return;
+        }
+        let note = notary.sign(&self.tree);
+        match self.shared.store.add_checkpoint(note.clone()).await {
+            Ok(()) => {
+                self.signed = self.tree.size();
+                notary.tell(note);
+            }
+            Err(error) => {
+                tracing::error!(target: trace::TARGET, error = &error as &dyn std::error::Error, "a checkpoint could not be stored");
+                self.sign_at = Some(Instant::now() + notary.time.max(FIRST_PAUSE));
+            }
+        }
+    }
+
+    /// The tree goes on with what was written.
+    fn grow(&mut self, records: &[Record]) {
+        let Some(notary) = &self.shared.notary else {
+            return;
+        };
+        records
+            .iter()
+            .for_each(|record| self.tree.push(record.hash));
+        if self.sign_at.is_none() && self.tree.size() > self.signed {
+            self.sign_at = Some(Instant::now() + notary.time);
         }
     }
 
@@ -187,6 +275,7 @@ impl Writer {
             Ok(head) => {
                 let took = self.shared.clock.monotonic().saturating_sub(started);
                 self.chain = Chain::resume(head);
+                self.grow(&records);
                 *self
                     .shared
                     .head
@@ -197,6 +286,7 @@ impl Writer {
                 // A flush is answered after the observers have heard.
                 let (flushes, tickets) = tickets.into_iter().partition(|(_, count)| *count == 0);
                 acknowledge(tickets, &mut records.iter().skip(gap.iter().count()));
+                self.shared.written.send_replace(head.seq);
                 self.tell(&records, took);
                 acknowledge(flushes, &mut std::iter::empty());
             }
@@ -249,6 +339,9 @@ impl Writer {
             {
                 return Err(StoreError::Altered);
             }
+        }
+        if self.shared.notary.is_some() {
+            self.tree = tree_of(&**store, tail.seq).await?;
         }
         self.chain = Chain::resume(tail);
         Ok(tail)
@@ -335,7 +428,8 @@ impl Drop for Writer {
         let events = || self.pending.iter().flat_map(|entry| &entry.events);
         let gap = self.shared.losses.take();
         let unwritten = (events().count() + self.writing) as u64;
-        let lost = unwritten + gap.map_or(0, |gap| gap.count());
+        let absorbed = self.shared.floods.as_ref().map_or(0, Floods::absorbed);
+        let lost = unwritten + gap.map_or(0, |gap| gap.count()) + absorbed;
         if lost == 0 {
             let _ = self.shared.done.set(Ok(()));
             return;

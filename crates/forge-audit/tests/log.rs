@@ -533,7 +533,7 @@ mod sqlite {
         let attacker = rusqlite::Connection::open(&path).unwrap();
         attacker
             .execute_batch(
-                "DROP TRIGGER audit_records_no_delete; DELETE FROM audit_records WHERE seq > 3",
+                "DROP TRIGGER audit_segment_1_no_DELETE; DELETE FROM audit_segment_1 WHERE seq > 3",
             )
             .unwrap();
         let refused = log.record(event(9)).await.unwrap_err();
@@ -557,7 +557,7 @@ mod sqlite {
         let attacker = rusqlite::Connection::open(&path).unwrap();
         attacker
             .execute_batch(
-                "DROP TRIGGER audit_records_no_delete; DELETE FROM audit_records WHERE seq > 3",
+                "DROP TRIGGER audit_segment_1_no_DELETE; DELETE FROM audit_segment_1 WHERE seq > 3",
             )
             .unwrap();
         // A chain that verifies by itself, and is longer.

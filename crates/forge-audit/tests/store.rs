@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use forge_audit::{
-    Actor, AuditStore, Broken, Chain, Event, Fault, Head, Kind, Order, Outcome, Query, QueryError,
-    Record, Severity, Source, StoreError, Stored, Timestamp, VerifyError, verify_store,
+    Actor, AuditLog, AuditStore, Broken, Chain, Count, Event, Fault, Filter, Head, Kind,
+    ManualClock, Order, Outcome, Query, QueryError, Record, Retention, Severity, SignedNote,
+    Source, StoreError, Stored, Timestamp, VerifyError, prove_consistency, prove_inclusion,
+    tree_of, verify_store, verify_with,
 };
 use serde_json::json;
 
@@ -35,6 +37,12 @@ fn records(chain: &mut Chain, count: u64) -> Vec<Record> {
             chain.append(event, at(1000 * (n as i64 / 2)))
         })
         .collect()
+}
+
+fn filter(set: impl FnOnce(&mut Filter)) -> Filter {
+    let mut filter = Filter::default();
+    set(&mut filter);
+    filter
 }
 
 async fn filled(store: &Store, count: u64) -> Chain {
@@ -257,6 +265,195 @@ async fn verifies_as_far_as_it_should_reach(store: Store) {
     assert_eq!(fault(other).await, (1700, Fault::Replaced));
 }
 
+async fn proves_that_a_record_is_in_it_and_that_it_only_grew(store: Store) {
+    let mut chain = filled(&store, 300).await;
+    let old = tree_of(&*store, 300).await.unwrap();
+    store.append(records(&mut chain, 777).into()).await.unwrap();
+    let new = tree_of(&*store, 1077).await.unwrap();
+    let all = store.scan(0, 2000).await.unwrap();
+    for seq in [1, 2, 255, 256, 257, 300, 512, 1024, 1025, 1077] {
+        let proof = prove_inclusion(&*store, seq, 1077).await.unwrap().unwrap();
+        let leaf = all[seq as usize - 1].hash;
+        assert!(proof.includes(seq, leaf, 1077, new.root()), "{seq}");
+        assert!(!proof.includes(seq, leaf, 1077, old.root()), "{seq}");
+    }
+    assert_eq!(prove_inclusion(&*store, 1078, 1077).await.unwrap(), None);
+    let proof = prove_consistency(&*store, 300, 1077).await.unwrap();
+    assert!(proof.extends((300, old.root()), (1077, new.root())));
+    assert!(!proof.extends((301, old.root()), (1077, new.root())));
+}
+
+async fn keeps_checkpoints_in_the_order_of_their_size(store: Store) {
+    let note = |size: u64, text: &str| SignedNote {
+        size,
+        text: text.to_owned(),
+    };
+    for checkpoint in [note(7, "b"), note(3, "a"), note(7, "another")] {
+        store.add_checkpoint(checkpoint).await.unwrap();
+    }
+    assert_eq!(
+        store.checkpoints(0, 9).await.unwrap(),
+        [note(3, "a"), note(7, "b")]
+    );
+    assert_eq!(store.checkpoints(3, 9).await.unwrap(), [note(7, "b")]);
+    assert_eq!(store.checkpoints(0, 1).await.unwrap(), [note(3, "a")]);
+}
+
+async fn counts_by_the_minute(store: Store) {
+    let mut chain = Chain::new();
+    let event = |kind| Event::new(kind, "x").severity(Severity::High);
+    let minute = 60_000_000;
+    for (kind, time) in [
+        (Kind::Session, 0),
+        (Kind::Session, minute - 1),
+        (Kind::System, minute - 1),
+        (Kind::Session, minute),
+    ] {
+        let record = chain.append(event(kind), at(time));
+        store.append([record].into()).await.unwrap();
+    }
+    let told = |counts: Vec<Count>| -> Vec<_> {
+        let one = |c: &Count| (c.minute.as_micros(), c.kind, c.severity, c.events);
+        counts.iter().map(one).collect()
+    };
+    assert_eq!(
+        told(store.counts(at(0)..at(2 * minute)).await.unwrap()),
+        [
+            (0, Kind::Session, Severity::High, 2),
+            (0, Kind::System, Severity::High, 1),
+            (minute, Kind::Session, Severity::High, 1),
+        ]
+    );
+    let later = store.counts(at(1)..at(2 * minute)).await.unwrap();
+    assert_eq!(told(later), [(minute, Kind::Session, Severity::High, 1)]);
+}
+
+/// A log in `store` over 20 000 microseconds, and how to ask what verifies.
+async fn log(store: &Store, count: u64) -> (AuditLog, ManualClock) {
+    filled(store, count).await;
+    let clock = ManualClock::new(at(1_000_000));
+    let log = AuditLog::builder(Arc::clone(store)).clock(clock.clone());
+    (log.open().await.unwrap(), clock)
+}
+
+async fn what_is_left_after_pruning_verifies(store: Store) {
+    let (log, _clock) = log(&store, 2000).await;
+    let before = tree_of(&*store, 2000).await.unwrap();
+    let hold = filter(|f| f.request_id = Some("r-100".to_owned()));
+    let micros = std::time::Duration::from_micros;
+    // Of 2000 records over a second, the first half is over; of the severe ones, an eighth.
+    let retention = Retention::new()
+        .keep_all(micros(500_000))
+        .keep(Severity::Critical, micros(875_000))
+        .hold(hold.clone());
+    let pruned = log.prune(&retention).await.unwrap();
+    assert!(pruned > 500, "{pruned}");
+    let kept = log
+        .query(&Query::new().order(Order::OldestFirst).limit(1000))
+        .await
+        .unwrap();
+    for record in &kept.records {
+        let is_held = record.event.request() == Some("r-100");
+        let is_severe = record.event.level() == Severity::Critical && record.seq > 249;
+        let segment = record.seq > 768;
+        assert!(is_held || is_severe || segment, "{}", record.seq);
+        assert_ne!(record.event.action(), "audit.damaged", "{}", record.seq);
+    }
+    assert!(
+        kept.records
+            .iter()
+            .any(|r| r.event.request() == Some("r-100"))
+    );
+    let expected = [(2000, before.root())];
+    let verified = verify_with(&*store, log.head(), expected).await.unwrap();
+    assert_eq!((verified.pruned, verified.checkpoints), (pruned, 1));
+    assert_eq!(verified.head, log.head());
+    // What stands after it is proved as before, and so is what was held.
+    let (held, root) = (hold_seq(&kept), before.root());
+    for (seq, hash) in [held, (kept.records[900].seq, kept.records[900].hash)] {
+        let proof = prove_inclusion(&*store, seq, 2000).await.unwrap().unwrap();
+        assert!(proof.includes(seq, hash, 2000, root));
+    }
+    let told = log
+        .query(&Query::new().action("audit.prune"))
+        .await
+        .unwrap();
+    assert_eq!(told.records.len(), 1);
+    // Once more: nothing is left to do; and later the rest goes, but for what is held.
+    assert_eq!(log.prune(&retention).await.unwrap(), 0);
+    let retention = Retention::new().keep_all(micros(1)).hold(hold);
+    log.prune(&retention).await.unwrap();
+    assert_eq!(log.prune(&retention).await.unwrap(), 0);
+    let verified = verify_with(&*store, log.head(), expected).await.unwrap();
+    assert!(verified.pruned > 1700, "{verified:?}");
+    let held = log.query(&Query::new().request_id("r-100")).await.unwrap();
+    assert_eq!(held.records.len(), 2);
+}
+
+fn hold_seq(page: &forge_audit::Page) -> (u64, forge_audit::Hash) {
+    let held = page
+        .records
+        .iter()
+        .find(|r| r.event.request() == Some("r-100"));
+    held.map(|r| (r.seq, r.hash)).unwrap()
+}
+
+async fn what_is_left_of_an_erased_person_verifies(store: Store) {
+    let (log, _clock) = log(&store, 600).await;
+    let before = tree_of(&*store, 600).await.unwrap();
+    let person = filter(|f| f.actor = Some("3".to_owned()));
+    let hold = Retention::new().hold(filter(|f| f.from = Some(at(299_000))));
+    let query = Query::new().actor("3").limit(1000);
+    let own = log.query(&query).await.unwrap().records;
+    let erased = log.erase(&person, &hold, "request 4711").await.unwrap();
+    assert_eq!(erased, 100);
+    assert!(log.query(&query).await.unwrap().records.is_empty());
+    let verified = verify_with(&*store, log.head(), [(600, before.root())])
+        .await
+        .unwrap();
+    assert_eq!(verified.erased, 100);
+    let stored = store.scan(own[5].seq - 1, 1).await.unwrap().remove(0);
+    assert_eq!(stored.hash, own[5].hash);
+    let left = stored.into_record();
+    assert!(left.is_erased());
+    assert_eq!(left.event.action(), own[5].event.action());
+    assert!(left.event.who().is_anonymous() && left.event.details_value().is_none());
+    let told = log
+        .query(&Query::new().action("audit.erase"))
+        .await
+        .unwrap();
+    assert_eq!(told.records[0].event.target(), Some("request 4711"));
+    assert_eq!(log.erase(&person, &hold, "again").await.unwrap(), 0);
+}
+
+async fn what_is_taken_away_without_a_word_is_found(store: Store) {
+    let mut chain = filled(&store, 600).await;
+    store.erase(&[7]).await.unwrap();
+    let fault = |store: Store| async move {
+        match verify_store(&*store, Head::default()).await {
+            Err(VerifyError::Broken(Broken { seq, fault, .. })) => Some((seq, fault)),
+            Ok(_) => None,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    assert_eq!(
+        fault(Arc::clone(&store)).await,
+        Some((7, Fault::Unexplained))
+    );
+    let told = Event::new(Kind::System, "audit.erase")
+        .details(&json!({ "first": 7, "last": 7, "records": 1 }));
+    let record = chain.append(told, at(900_000_000));
+    store.append([record].into()).await.unwrap();
+    assert_eq!(fault(Arc::clone(&store)).await, None);
+    let mut rules = Retention::new()
+        .keep_all(std::time::Duration::ZERO)
+        .rules(at(1_000_000));
+    rules.hold.clear();
+    let span = store.prunable(&rules).await.unwrap().unwrap();
+    store.prune(&rules, span).await.unwrap();
+    assert_eq!(fault(store).await, Some((1, Fault::Unexplained)));
+}
+
 macro_rules! suite {
     ($backend:ident, $store:expr, $($behaviour:ident),+ $(,)?) => {
         mod $backend {
@@ -277,6 +474,12 @@ macro_rules! suite {
             a_walk_skips_and_repeats_nothing_while_events_arrive,
             a_cursor_of_another_query_is_an_error,
             verifies_as_far_as_it_should_reach,
+            proves_that_a_record_is_in_it_and_that_it_only_grew,
+            keeps_checkpoints_in_the_order_of_their_size,
+            counts_by_the_minute,
+            what_is_left_after_pruning_verifies,
+            what_is_left_of_an_erased_person_verifies,
+            what_is_taken_away_without_a_word_is_found,
         );
     };
 }
@@ -290,7 +493,10 @@ suite!(memory, super::memory());
 #[cfg(feature = "sqlite")]
 async fn sqlite() -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let store = forge_audit::SqliteAuditStore::open(folder.path().join("audit.db"))
+    // Small segments, so that much of a log lies in some that are full.
+    let store = forge_audit::SqliteAuditStore::builder(folder.path().join("audit.db"))
+        .segment(256)
+        .open()
         .await
         .unwrap();
     store.migrate().await.unwrap();

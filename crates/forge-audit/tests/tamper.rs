@@ -2,20 +2,23 @@
 #![cfg(feature = "sqlite")]
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use forge_audit::{
-    Actor, AuditStore, Chain, Event, Fault, Head, Kind, Query, Source, SqliteAuditStore, Timestamp,
-    VerifyError, verify_store,
+    Actor, AuditStore, Chain, Event, Fault, Filter, Hash, Head, Kind, Query, Retention, Source,
+    SqliteAuditStore, Timestamp, VerifyError, tree_of, verify_with,
 };
 use rusqlite::Connection;
+use rusqlite::types::Value;
 use serde_json::json;
 
-const TRIGGERS: &str = "DROP TRIGGER audit_records_no_update; DROP TRIGGER audit_records_no_delete;
-                        DROP TRIGGER audit_records_only_at_the_end;";
+const TRIGGERS: &str = "DROP TRIGGER audit_segment_1_no_UPDATE; DROP TRIGGER audit_segment_1_no_DELETE;
+                        DROP TRIGGER audit_words_1_no_UPDATE; DROP TRIGGER audit_words_1_no_DELETE;";
 
 struct Log {
     store: SqliteAuditStore,
     head: Head,
+    root: Option<(u64, Hash)>,
     path: PathBuf,
     _folder: tempfile::TempDir,
 }
@@ -46,6 +49,49 @@ impl Log {
         Self {
             store,
             head: chain.head(),
+            root: None,
+            path,
+            _folder: folder,
+        }
+    }
+
+    /// One of which much was pruned, and a little was held; with the root of before as what is
+    /// expected of it.
+    async fn pruned() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.db");
+        let store = SqliteAuditStore::builder(&path)
+            .segment(256)
+            .open()
+            .await
+            .unwrap();
+        store.migrate().await.unwrap();
+        let mut chain = Chain::new();
+        let records: Vec<_> = (1..=1100)
+            .map(|n| {
+                let event = Event::new(Kind::AdminAction, "x").resource(format!("thing/{}", n / 3));
+                chain.append(event, Timestamp::from_micros(n))
+            })
+            .collect();
+        store.append(records.into()).await.unwrap();
+        store.seal().await.unwrap();
+        let tree = tree_of(&store, 1100).await.unwrap();
+        let mut hold = Filter::default();
+        hold.resource = Some("thing/100".to_owned());
+        let rules = Retention::new()
+            .keep_all(Duration::ZERO)
+            .hold(hold)
+            .rules(Timestamp::from_micros(2000));
+        let span = store.prunable(&rules).await.unwrap().unwrap();
+        let told = json!({ "first": span.first, "last": span.last });
+        let told = Event::new(Kind::System, "audit.prune").details(&told);
+        let record = chain.append(told, Timestamp::from_micros(3000));
+        store.append([record].into()).await.unwrap();
+        assert!(store.prune(&rules, span).await.unwrap() > 900);
+        Self {
+            store,
+            head: chain.head(),
+            root: Some((1100, tree.root())),
             path,
             _folder: folder,
         }
@@ -57,7 +103,7 @@ impl Log {
 
     /// The first place that does not verify, with or without the end known from elsewhere.
     async fn broken(&self, expected: Head) -> Option<(u64, Fault)> {
-        match verify_store(&self.store, expected).await {
+        match verify_with(&self.store, expected, self.root).await {
             Ok(_) => None,
             Err(VerifyError::Broken(broken)) => Some((broken.seq, broken.fault)),
             Err(error) => panic!("{error:?}"),
@@ -69,12 +115,11 @@ impl Log {
 async fn the_database_refuses_changes_by_mistake() {
     let log = Log::new().await;
     for sql in [
-        "UPDATE audit_records SET actor = '8' WHERE seq = 4",
-        "DELETE FROM audit_records",
-        "DELETE FROM audit_records WHERE seq = 9",
-        "INSERT OR REPLACE INTO audit_records SELECT * FROM audit_records WHERE seq = 4",
-        "INSERT INTO audit_records SELECT 11, time, occurred, prev, hash, event, kind, action,
-           outcome, severity, actor, address, resource, request_id FROM audit_records WHERE seq = 9",
+        "UPDATE audit_segment_1 SET actor = '8' WHERE seq = 4",
+        "DELETE FROM audit_segment_1",
+        "DELETE FROM audit_segment_1 WHERE seq = 9",
+        "UPDATE audit_words_1 SET word = 'x'",
+        "DELETE FROM audit_words_1",
     ] {
         let error = log.attack(sql).unwrap_err().to_string();
         assert!(error.contains("append-only"), "{sql}: {error}");
@@ -86,122 +131,218 @@ async fn the_database_refuses_changes_by_mistake() {
 async fn every_column_of_a_record_is_proved() {
     for change in [
         "time = time + 1",
-        "occurred = occurred - 1",
-        "prev = zeroblob(32)",
+        "skew = skew - 1",
         "hash = zeroblob(32)",
-        "event = CAST(event || x'00' AS BLOB)",
-        "event = x''",
-        "kind = 'system'",
-        "action = 'user.create'",
-        "outcome = 'denied'",
+        "salt = zeroblob(16)",
+        "salt = zeroblob(32)",
+        "salt = x''",
+        "kind = 14",
+        "kind = 99",
+        "outcome = 3",
         "severity = 4",
+        "action = 'user.create'",
+        "action = 2",
         "actor = '8'",
+        "actor = 99",
         "actor = NULL",
-        "address = '192.0.2.8'",
+        "actor = 1.5",
+        "actor = CAST(x'ff' AS TEXT)",
+        "login = NULL",
+        "session = 1",
+        "agent = NULL",
+        "address = x'c0000208'",
+        "address = x'00'",
         "resource = NULL",
         "request_id = 'r-2'",
-        "actor = CAST(x'ff' AS TEXT)",
+        "details = '{}'",
+        "details = NULL",
+        "details = 'no json'",
     ] {
         let log = Log::new().await;
         log.attack(TRIGGERS).unwrap();
         assert_eq!(log.broken(Head::default()).await, None);
-        log.attack(&format!("UPDATE audit_records SET {change} WHERE seq = 4"))
-            .unwrap();
+        log.attack(&format!(
+            "UPDATE audit_segment_1 SET {change} WHERE seq = 4"
+        ))
+        .unwrap();
         assert_eq!(
             log.broken(Head::default()).await.map(|(seq, _)| seq),
             Some(4),
             "{change}"
         );
         let shown = Query::new().run(&log.store).await.unwrap().records;
-        assert_eq!(shown.len(), 9);
+        assert_eq!(shown.len(), 9, "{change}");
         let damaged = shown.iter().filter(|r| r.event.action() == "audit.damaged");
-        assert_eq!(damaged.map(|r| r.seq).collect::<Vec<_>>(), [4], "{change}");
+        let damaged: Vec<_> = damaged.map(|r| r.seq).collect();
+        // With a hash that is wrong, the record after it is not what it was either.
+        assert_eq!(damaged.last(), Some(&4), "{change}");
     }
 }
 
 #[tokio::test]
 async fn a_column_of_another_type_is_found_and_breaks_no_query() {
     for change in [
-        "prev = 'x'",
         "hash = NULL",
-        "event = 1",
+        "kind = 'x'",
         "time = 'x'",
-        "occurred = x'00'",
+        "skew = x'00'",
+        "details = 7",
     ] {
         let log = Log::new().await;
         log.attack(
-            "ALTER TABLE audit_records RENAME TO strict;
-             CREATE TABLE audit_records AS SELECT * FROM strict;
+            "ALTER TABLE audit_segment_1 RENAME TO strict;
+             CREATE TABLE audit_segment_1 AS SELECT * FROM strict;
              DROP TABLE strict;",
         )
         .unwrap();
         assert_eq!(log.broken(log.head).await, None);
-        log.attack(&format!("UPDATE audit_records SET {change} WHERE seq = 4"))
-            .unwrap();
-        assert_eq!(
-            log.broken(Head::default()).await,
-            Some((4, Fault::Content)),
-            "{change}"
-        );
+        log.attack(&format!(
+            "UPDATE audit_segment_1 SET {change} WHERE seq = 4"
+        ))
+        .unwrap();
+        let broken = log.broken(Head::default()).await;
+        assert_eq!(broken.map(|(seq, _)| seq), Some(4), "{change}");
         let shown = Query::new().run(&log.store).await.unwrap().records;
         assert_eq!(shown[5].event.action(), "audit.damaged", "{change}");
     }
 }
 
+/// Of what holds many hashes a byte of each is flipped, of the rest all; with
+/// `FORGE_AUDIT_EVERY_BYTE` set, all of that too.
+fn step(length: usize) -> usize {
+    if length > 64 && std::env::var_os("FORGE_AUDIT_EVERY_BYTE").is_none() {
+        31 * 8
+    } else {
+        1
+    }
+}
+
+/// Flips each byte of each value of `table`, one after the other.
+async fn flip_every_byte(
+    log: &Log,
+    table: &str,
+    key: &str,
+    found: impl Fn(Option<(u64, Fault)>) -> bool,
+) {
+    let db = Connection::open(&log.path).unwrap();
+    db.execute_batch("PRAGMA ignore_check_constraints = ON")
+        .unwrap();
+    let columns: Vec<String> = db
+        .prepare(&format!(
+            "SELECT name FROM pragma_table_info('{table}') WHERE name <> '{key}'"
+        ))
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let keys: Vec<i64> = db
+        .prepare(&format!("SELECT {key} FROM {table} ORDER BY {key}"))
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let mut flips = 0;
+    for column in columns {
+        for row in [keys[0], keys[keys.len() / 2]] {
+            let select = format!("SELECT {column} FROM {table} WHERE {key} = ?1");
+            let value: Value = db.query_row(&select, [row], |row| row.get(0)).unwrap();
+            let variants: Vec<Value> = match &value {
+                Value::Integer(n) => (0..63).map(|bit| Value::Integer(n ^ (1 << bit))).collect(),
+                Value::Text(text) => (0..text.len())
+                    .filter_map(|i| {
+                        let mut bytes = text.clone().into_bytes();
+                        bytes[i] ^= 1;
+                        String::from_utf8(bytes).ok().map(Value::Text)
+                    })
+                    .collect(),
+                Value::Blob(bytes) => (0..bytes.len())
+                    .step_by(step(bytes.len()))
+                    .map(|i| {
+                        let mut bytes = bytes.clone();
+                        bytes[i] ^= 0x80;
+                        Value::Blob(bytes)
+                    })
+                    .collect(),
+                _ => Vec::new(),
+            };
+            let update = format!("UPDATE {table} SET {column} = ?1 WHERE {key} = ?2");
+            for variant in variants {
+                flips += 1;
+                db.execute(&update, (&variant, row)).unwrap();
+                let broken = log.broken(Head::default()).await;
+                assert!(
+                    found(broken),
+                    "{table}.{column} of {row}: {variant:?}: {broken:?}"
+                );
+            }
+            db.execute(&update, (&value, row)).unwrap();
+        }
+    }
+    assert!(flips > 10, "{table}: {flips}");
+    assert_eq!(log.broken(log.head).await, None);
+}
+
 #[tokio::test]
-async fn every_flipped_byte_of_the_canonical_event_is_found() {
+async fn every_flipped_byte_of_every_field_is_found() {
     let log = Log::new().await;
     log.attack(TRIGGERS).unwrap();
+    flip_every_byte(&log, "audit_segment_1", "seq", |broken| {
+        broken.is_some_and(|(seq, _)| seq == 1 || seq == 5)
+    })
+    .await;
+    flip_every_byte(&log, "audit_words_1", "id", |broken| broken.is_some()).await;
+}
+
+#[tokio::test]
+async fn every_flipped_byte_of_a_kept_hash_is_found() {
+    let log = Log::pruned().await;
+    flip_every_byte(&log, "audit_tiles", "idx", |broken| broken.is_some()).await;
     let db = Connection::open(&log.path).unwrap();
-    let event: Vec<u8> = db
-        .query_row("SELECT event FROM audit_records WHERE seq = 6", [], |r| {
-            r.get(0)
-        })
-        .unwrap();
-    for i in 0..event.len() {
-        let mut flipped = event.clone();
-        flipped[i] ^= 1;
-        db.execute(
-            "UPDATE audit_records SET event = ?1 WHERE seq = 6",
-            [&flipped],
-        )
-        .unwrap();
-        assert_eq!(
-            log.broken(Head::default()).await,
-            Some((6, Fault::Content)),
-            "byte {i}"
-        );
+    let nodes: Vec<(i64, Vec<u8>)> = db
+        .prepare("SELECT idx, hash FROM audit_nodes WHERE level = 8")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for (idx, hash) in nodes {
+        for i in 0..hash.len() {
+            let mut flipped = hash.clone();
+            flipped[i] ^= 1;
+            let update = "UPDATE audit_nodes SET hash = ?1 WHERE level = 8 AND idx = ?2";
+            db.execute(update, (&flipped, idx)).unwrap();
+            assert!(log.broken(Head::default()).await.is_some(), "{idx} {i}");
+            db.execute(update, (&hash, idx)).unwrap();
+        }
     }
-    db.execute(
-        "UPDATE audit_records SET event = ?1 WHERE seq = 6",
-        [&event],
-    )
-    .unwrap();
     assert_eq!(log.broken(log.head).await, None);
 }
 
 #[tokio::test]
 async fn a_record_deleted_swapped_or_added_is_found_where_it_was() {
     for (attack, place) in [
-        ("DELETE FROM audit_records WHERE seq = 1", 1),
-        ("DELETE FROM audit_records WHERE seq = 5", 5),
+        ("DELETE FROM audit_segment_1 WHERE seq = 1", 1),
+        ("DELETE FROM audit_segment_1 WHERE seq = 5", 5),
         (
-            "DELETE FROM audit_records WHERE seq = 5;
-             UPDATE audit_records SET seq = seq - 1 WHERE seq = 6;
-             UPDATE audit_records SET seq = seq - 1 WHERE seq = 7;
-             UPDATE audit_records SET seq = seq - 1 WHERE seq = 8;
-             UPDATE audit_records SET seq = seq - 1 WHERE seq = 9",
+            "DELETE FROM audit_segment_1 WHERE seq = 5;
+             UPDATE audit_segment_1 SET seq = seq - 1 WHERE seq = 6;
+             UPDATE audit_segment_1 SET seq = seq - 1 WHERE seq = 7;
+             UPDATE audit_segment_1 SET seq = seq - 1 WHERE seq = 8;
+             UPDATE audit_segment_1 SET seq = seq - 1 WHERE seq = 9",
             5,
         ),
         (
-            "UPDATE audit_records SET seq = 100 WHERE seq = 3;
-             UPDATE audit_records SET seq = 3 WHERE seq = 4;
-             UPDATE audit_records SET seq = 4 WHERE seq = 100",
+            "UPDATE audit_segment_1 SET seq = 100 WHERE seq = 3;
+             UPDATE audit_segment_1 SET seq = 3 WHERE seq = 4;
+             UPDATE audit_segment_1 SET seq = 4 WHERE seq = 100",
             3,
         ),
         (
-            "INSERT INTO audit_records SELECT 10, time, occurred, hash, hash, event, kind, action,
-             outcome, severity, actor, address, resource, request_id FROM audit_records WHERE seq = 9",
+            "INSERT INTO audit_segment_1 SELECT 10, time, skew, hash, salt, kind, outcome, severity,
+             action, actor, login, session, address, agent, resource, request_id, details
+             FROM audit_segment_1 WHERE seq = 9",
             10,
         ),
     ] {
@@ -217,7 +358,7 @@ async fn a_record_deleted_swapped_or_added_is_found_where_it_was() {
 async fn an_end_cut_off_is_found_with_the_end_known_from_elsewhere() {
     let log = Log::new().await;
     log.attack(TRIGGERS).unwrap();
-    log.attack("DELETE FROM audit_records WHERE seq > 7")
+    log.attack("DELETE FROM audit_segment_1 WHERE seq > 7")
         .unwrap();
     // The chain alone cannot tell.
     assert_eq!(log.broken(Head::default()).await, None);
@@ -229,7 +370,12 @@ async fn a_log_computed_anew_is_found_with_the_end_known_from_elsewhere() {
     let log = Log::new().await;
     let forged = Log::new().await;
     forged.attack(TRIGGERS).unwrap();
-    forged.attack("DELETE FROM audit_records").unwrap();
+    forged
+        .attack(
+            "DROP TABLE audit_segment_1; DROP TABLE audit_words_1; DELETE FROM audit_segments;
+             DELETE FROM audit_counts",
+        )
+        .unwrap();
     let mut chain = Chain::new();
     let records: Vec<_> = (1..=9)
         .map(|n| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(n)))

@@ -22,6 +22,7 @@ use crate::problem::Problem;
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/api/admin/audit", get(audit))
+        .route("/api/admin/audit/tail", get(super::tail::tail))
         .route("/api/admin/users", get(users).post(allow))
         .route("/api/admin/users/{github_id}", delete(disallow))
         .route(
@@ -51,7 +52,7 @@ struct AuditQuery {
 
 /// An event, as an admin reads it.
 #[derive(Serialize)]
-struct AuditView {
+pub(super) struct AuditView {
     seq: u64,
     time: String,
     kind: &'static str,
@@ -68,7 +69,7 @@ struct AuditView {
 }
 
 impl AuditView {
-    fn of(record: &Record) -> Self {
+    pub(super) fn of(record: &Record) -> Self {
         let event = &record.event;
         let actor = event.who();
         Self {

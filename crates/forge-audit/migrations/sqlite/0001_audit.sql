@@ -1,38 +1,42 @@
--- The audit log. `event` holds the canonical bytes that the hash covers; the columns after it
--- repeat parts of them to be searched and read, and are checked against them.
-CREATE TABLE audit_records (
-    seq        INTEGER PRIMARY KEY,
-    time       INTEGER NOT NULL,            -- microseconds since the epoch, UTC, never decreasing
-    occurred   INTEGER NOT NULL,            -- the same, as the clock had it
-    prev       BLOB    NOT NULL CHECK (length(prev) = 32),
-    hash       BLOB    NOT NULL CHECK (length(hash) = 32),
-    event      BLOB    NOT NULL,
-    kind       TEXT    NOT NULL,
-    action     TEXT    NOT NULL,
-    outcome    TEXT    NOT NULL,
-    severity   INTEGER NOT NULL,            -- 1 low, 2 medium, 3 high, 4 critical
-    actor      TEXT,
-    address    TEXT,
-    resource   TEXT,
-    request_id TEXT
+-- The audit log lies in segments, each with two tables of its own, audit_segment_<id> and
+-- audit_words_<id> (see store/sqlite/segment.rs). They are filled one after the other; the indexes
+-- of one are built when it is full.
+CREATE TABLE audit_segments (
+    id       INTEGER PRIMARY KEY,
+    first    INTEGER NOT NULL,      -- the sequence of the first record
+    last     INTEGER NOT NULL,      -- that of the last it has room for
+    prev     BLOB    NOT NULL,      -- the hash of the record before the first
+    since    INTEGER NOT NULL,      -- the time of the first record, microseconds since the epoch, UTC
+    until    INTEGER,               -- that of the last, once it is full
+    state    INTEGER NOT NULL       -- 0 open, 1 full, 2 sealed (with indexes), 3 pruned in part, 4 gone
 ) STRICT;
 
--- An index ends with the sequence, the rowid, by which every query is ordered.
-CREATE INDEX audit_records_by_time       ON audit_records (time);
-CREATE INDEX audit_records_by_kind       ON audit_records (kind);
-CREATE INDEX audit_records_by_action     ON audit_records (action);
-CREATE INDEX audit_records_by_actor      ON audit_records (actor)      WHERE actor      IS NOT NULL;
-CREATE INDEX audit_records_by_address    ON audit_records (address)    WHERE address    IS NOT NULL;
-CREATE INDEX audit_records_by_request_id ON audit_records (request_id) WHERE request_id IS NOT NULL;
+-- The roots of the tree over each 2^8, 2^16 and 2^24 records. They are never deleted.
+CREATE TABLE audit_nodes (
+    level INTEGER NOT NULL,
+    idx   INTEGER NOT NULL,
+    hash  BLOB    NOT NULL,
+    PRIMARY KEY (level, idx)
+) STRICT, WITHOUT ROWID;
 
--- Append-only. INSERT OR REPLACE would delete without firing a trigger, so that a record may only
--- be inserted at the end.
-CREATE TRIGGER audit_records_no_update BEFORE UPDATE ON audit_records
-BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
+-- Of tiles of 256 records of which some were pruned and some not: 257 hashes, of the record before
+-- the tile and of those in it.
+CREATE TABLE audit_tiles (
+    idx    INTEGER PRIMARY KEY,
+    hashes BLOB NOT NULL
+) STRICT;
 
-CREATE TRIGGER audit_records_no_delete BEFORE DELETE ON audit_records
-BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
+CREATE TABLE audit_checkpoints (
+    size INTEGER PRIMARY KEY,
+    text TEXT NOT NULL
+) STRICT;
 
-CREATE TRIGGER audit_records_only_at_the_end BEFORE INSERT ON audit_records
-WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM audit_records)
-BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;
+-- How many events there were in each minute.
+CREATE TABLE audit_counts (
+    minute   INTEGER NOT NULL,
+    kind     INTEGER NOT NULL,
+    outcome  INTEGER NOT NULL,
+    severity INTEGER NOT NULL,
+    events   INTEGER NOT NULL,
+    PRIMARY KEY (minute, kind, outcome, severity)
+) STRICT, WITHOUT ROWID;

@@ -1,49 +1,183 @@
 //! A store in a SQLite database file of its own.
 
+mod hot;
+mod keep;
 mod read;
+mod row;
+mod segment;
+mod space;
 mod worker;
+mod write;
 
 use std::fmt;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rusqlite::types::Value;
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params_from_iter,
-};
+use rusqlite::{Connection, OpenFlags};
 
-use self::read::{rows, select, sequence};
-use self::worker::Worker;
-use super::{AuditStore, StoreFuture};
+use self::read::Reader;
+pub use self::space::Space;
+use self::worker::{State, Worker};
+use self::write::{Writer, transaction};
+use super::{AuditStore, Count, Rules, SignedNote, Span, StoreFuture};
 use crate::chain::{Hash, Head};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
-use crate::event::Event;
 use crate::query::Selection;
 use crate::record::{Record, Stored};
 
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_audit.sql")];
 
-const COLUMNS: &str = "seq, time, occurred, prev, hash, event, kind, action, outcome, severity, \
-                       actor, address, resource, request_id";
-const INSERT: &str = "INSERT INTO audit_records (seq, time, occurred, prev, hash, event, kind, \
-                      action, outcome, severity, actor, address, resource, request_id) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-const TAIL: &str = "SELECT seq, hash, time FROM audit_records ORDER BY seq DESC LIMIT 1";
+/// Statements kept prepared; a segment takes a few.
+const STATEMENTS: usize = 512;
+/// After so many records, or a quarter as many commits, the write-ahead log is copied back.
+const TIDY: usize = 8192;
 
 /// Keeps records in a SQLite database file, which should hold nothing else.
 ///
 /// Write-ahead log, `synchronous=FULL`: what [`append`](AuditStore::append) has answered survives
-/// a loss of power. Writing and reading each have a thread and a connection of their own; the one
-/// that reads cannot write. Triggers refuse to change or delete a record; they stop mistakes, not
-/// somebody who owns the file, whom the chain shows.
+/// a loss of power. Records lie in segments, whose indexes are built once they are full, so that
+/// appending does not slow down as the log grows, and retention drops a segment as a whole. Writing,
+/// reading, walking and tidying up each have a thread and a connection of their own; those that read
+/// cannot write. Triggers refuse to change or delete a record; they stop mistakes, not somebody who
+/// owns the file, whom the chain and the checkpoints show.
 pub struct SqliteAuditStore {
     // Dropped in this order: the connection that closes last moves the write-ahead log into the
     // file, and only one that may write can.
-    reader: Worker,
-    writer: Worker,
+    reader: Worker<Reader>,
+    walker: Worker<Reader>,
+    tidier: Arc<Worker<Tidier>>,
+    writer: Worker<Writer>,
+    since_tidy: AtomicUsize,
+    is_tidying: Arc<AtomicBool>,
+    path: PathBuf,
 }
+
+/// Settings of a [`SqliteAuditStore`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SqliteAuditStoreBuilder {
+    path: PathBuf,
+    segment: u64,
+    max_wal: u64,
+    synchronous: &'static str,
+}
+
+impl SqliteAuditStoreBuilder {
+    /// How many records a segment has. The default is 65 536; brought to a multiple of 256.
+    ///
+    /// Retention drops segments; a smaller one goes sooner, and more of them are more tables.
+    pub fn segment(mut self, records: u64) -> Self {
+        self.segment = records.clamp(256, 1 << 24).next_multiple_of(256);
+        self
+    }
+
+    /// The largest size of the write-ahead log, in bytes. The default is 64 MiB.
+    pub fn max_wal(mut self, bytes: u64) -> Self {
+        self.max_wal = bytes;
+        self
+    }
+
+    /// Gives up durability: `synchronous=NORMAL`. A loss of power loses what was acknowledged since
+    /// the last checkpoint of the write-ahead log; a crash of the process loses nothing.
+    pub fn dangerous_without_sync(mut self) -> Self {
+        self.synchronous = "NORMAL";
+        self
+    }
+
+    /// Opens the database file, and creates it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if the file cannot be opened.
+    pub async fn open(self) -> Result<SqliteAuditStore, StoreError> {
+        let hot = write::Hot::default();
+        let Self {
+            path,
+            segment,
+            max_wal,
+            synchronous,
+        } = self;
+        let (file, shared) = (path.clone(), Arc::clone(&hot));
+        let writer = Worker::start("forge-audit-write", move || {
+            let db = connect(
+                &file,
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            )?;
+            // Has an effect only before the first table.
+            db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+            db.pragma_update(None, "journal_mode", "WAL")?;
+            db.pragma_update(None, "synchronous", synchronous)?;
+            db.pragma_update(None, "wal_autocheckpoint", 0)?;
+            db.pragma_update(
+                None,
+                "journal_size_limit",
+                i64::try_from(max_wal).unwrap_or(i64::MAX),
+            )?;
+            Ok(Writer {
+                db,
+                path: file,
+                rows: segment,
+                hot: shared,
+                end: None,
+                since_index: 0,
+                max_wal,
+            })
+        })
+        .await?;
+        let read = |name, hot: &write::Hot| {
+            let (file, hot) = (path.clone(), Arc::clone(hot));
+            Worker::start(name, move || {
+                let db = connect(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                Ok(Reader { db, hot })
+            })
+        };
+        let reader = read("forge-audit-read", &hot).await?;
+        let walker = read("forge-audit-walk", &hot).await?;
+        let file = path.clone();
+        let tidier = Worker::start("forge-audit-tidy", move || {
+            let db = connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            db.pragma_update(None, "synchronous", synchronous)?;
+            Ok(Tidier { db })
+        })
+        .await?;
+        Ok(SqliteAuditStore {
+            writer,
+            reader,
+            walker,
+            tidier: Arc::new(tidier),
+            since_tidy: AtomicUsize::new(0),
+            is_tidying: Arc::new(AtomicBool::new(false)),
+            path,
+        })
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    db.pragma_update(None, "cache_size", -16_384)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(db)
+}
+
+/// The path of a file beside the database's.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The side that copies the write-ahead log back into the database.
+struct Tidier {
+    db: Connection,
+}
+
+impl State for Tidier {}
 
 impl SqliteAuditStore {
     /// Opens the database file at `path`, and creates it if there is none.
@@ -52,26 +186,17 @@ impl SqliteAuditStore {
     ///
     /// [`StoreError::Unavailable`] if the file cannot be opened.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
-        let file = path.clone();
-        let writer = Worker::start("forge-audit-write", move || {
-            let db = Connection::open(file)?;
-            db.busy_timeout(Duration::from_secs(5))?;
-            db.pragma_update(None, "journal_mode", "WAL")?;
-            db.pragma_update(None, "synchronous", "FULL")?;
-            db.pragma_update(None, "trusted_schema", false)?;
-            Ok(db)
-        })
-        .await?;
-        let reader = Worker::start("forge-audit-read", move || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let db = Connection::open_with_flags(path, flags)?;
-            db.busy_timeout(Duration::from_secs(5))?;
-            db.pragma_update(None, "trusted_schema", false)?;
-            Ok(db)
-        })
-        .await?;
-        Ok(Self { reader, writer })
+        Self::builder(path).open().await
+    }
+
+    /// A store in the database file at `path`, with settings of your own.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteAuditStoreBuilder {
+        SqliteAuditStoreBuilder {
+            path: path.as_ref().to_owned(),
+            segment: 65_536,
+            max_wal: 64 << 20,
+            synchronous: "FULL",
+        }
     }
 
     /// Brings the schema up to this version of the crate.
@@ -80,7 +205,53 @@ impl SqliteAuditStore {
     ///
     /// [`StoreError::Schema`] if the database is of a newer version, or the database's error.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        self.writer.run(migrate).await
+        self.writer.run(|writer| migrate(&writer.db)).await
+    }
+
+    /// Builds the indexes of all segments that are full, which otherwise happens in pauses.
+    ///
+    /// # Errors
+    ///
+    /// The database's error.
+    pub async fn seal(&self) -> Result<(), StoreError> {
+        while self.writer.run(Writer::build).await? {}
+        Ok(())
+    }
+
+    /// Gives room of deleted records back to the file system, up to `pages` pages.
+    ///
+    /// # Errors
+    ///
+    /// The database's error.
+    pub async fn vacuum(&self, pages: u32) -> Result<(), StoreError> {
+        let vacuum = move |writer: &mut Writer| {
+            let mut step = writer
+                .db
+                .prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+            let mut rows = step.query([])?;
+            while rows.next()?.is_some() {}
+            Ok(())
+        };
+        self.writer.run(vacuum).await
+    }
+
+    /// Copies the write-ahead log back when enough was written, on its own thread.
+    fn tidy(&self, records: usize) {
+        let worth = records.max(4);
+        let due = self.since_tidy.fetch_add(worth, Ordering::Relaxed) + worth >= TIDY;
+        if !due || self.is_tidying.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.since_tidy.store(0, Ordering::Relaxed);
+        let done = Arc::clone(&self.is_tidying);
+        // Runs whether or not the future is awaited.
+        drop(self.tidier.run(move |tidier| {
+            let step = tidier
+                .db
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            done.store(false, Ordering::Relaxed);
+            Ok(step?)
+        }));
     }
 }
 
@@ -92,150 +263,129 @@ impl fmt::Debug for SqliteAuditStore {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::unavailable(error)
+        if write::is_full(&error) {
+            Self::Full(error.into())
+        } else {
+            Self::unavailable(error)
+        }
     }
 }
 
 impl AuditStore for SqliteAuditStore {
     fn append(&self, records: Arc<[Record]>) -> StoreFuture<'_, ()> {
-        self.writer.run(move |db| append(db, &records))
+        let count = records.len();
+        let done = self.writer.run(move |writer| writer.append(&records));
+        Box::pin(async move {
+            done.await?;
+            self.tidy(count);
+            Ok(())
+        })
     }
 
     fn tail(&self) -> StoreFuture<'_, Head> {
         // On the connection that writes, so that it sees all that was written.
-        self.writer.run(|db| Ok(tail(db)?))
+        self.writer.run(|writer| Ok(writer.end()?.head))
     }
 
     fn query<'a>(&'a self, selection: &'a Selection) -> StoreFuture<'a, Vec<Stored>> {
-        let (sql, values) = select(selection);
-        self.reader.run(move |db| rows(db, &sql, values))
+        let selection = selection.clone();
+        self.reader.run(move |reader| reader.query(&selection))
     }
 
     fn scan(&self, after: u64, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM audit_records WHERE seq > ?1 ORDER BY seq LIMIT ?2");
-        let values = vec![integer(after), integer(limit)];
-        self.reader.run(move |db| rows(db, &sql, values))
+        self.walker
+            .run(move |reader| reader.snapshot(|db| read::scan(db, after, limit)))
     }
-}
 
-fn migrate(db: &mut Connection) -> Result<(), StoreError> {
-    let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    change.execute_batch(
-        "CREATE TABLE IF NOT EXISTS audit_schema (version INTEGER NOT NULL) STRICT;
-         INSERT INTO audit_schema SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM audit_schema);",
-    )?;
-    let found: i64 = change.query_row("SELECT version FROM audit_schema", [], |row| row.get(0))?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let Some(due) = usize::try_from(found)
-        .ok()
-        .and_then(|found| MIGRATIONS.get(found..))
-    else {
-        return Err(StoreError::Schema { found, known });
-    };
-    for migration in due {
-        change.execute_batch(migration)?;
+    fn nodes(&self, level: u8, first: u64, count: usize) -> StoreFuture<'_, Vec<Hash>> {
+        self.walker
+            .run(move |reader| reader.snapshot(|db| read::nodes(db, level, first, count as u64)))
     }
-    change.execute("UPDATE audit_schema SET version = ?1", [known])?;
-    Ok(change.commit()?)
-}
 
-fn append(db: &mut Connection, records: &[Record]) -> Result<(), StoreError> {
-    let Some(first) = records.first() else {
-        return Ok(());
-    };
-    let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let tail = tail(&change)?;
-    if first.seq != tail.seq + 1 || first.prev != tail.hash {
-        return Err(StoreError::Conflict);
-    }
-    {
-        let mut insert = change.prepare_cached(INSERT)?;
-        for record in records {
-            let [
-                kind,
-                action,
-                outcome,
-                severity,
-                actor,
-                address,
-                resource,
-                request_id,
-            ] = index_of(&record.event);
-            insert.execute(params_from_iter([
-                integer(record.seq),
-                Value::Integer(record.time.as_micros()),
-                Value::Integer(record.occurred.as_micros()),
-                Value::Blob(record.prev.as_bytes().to_vec()),
-                Value::Blob(record.hash.as_bytes().to_vec()),
-                Value::Blob(record.canonical().to_vec()),
-                kind,
-                action,
-                outcome,
-                severity,
-                actor,
-                address,
-                resource,
-                request_id,
-            ]))?;
-        }
-    }
-    Ok(change.commit()?)
-}
-
-fn tail(db: &Connection) -> rusqlite::Result<Head> {
-    let head = |row: &Row<'_>| {
-        Ok(Head {
-            seq: sequence(row, 0)?,
-            hash: Hash(row.get(1)?),
-            time: Timestamp::from_micros(row.get(2)?),
+    fn add_checkpoint(&self, checkpoint: SignedNote) -> StoreFuture<'_, ()> {
+        self.writer.run(move |writer| {
+            let SignedNote { size, text } = checkpoint;
+            writer
+                .db
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO audit_checkpoints (size, text) VALUES (?1, ?2)",
+                )?
+                .execute((size.cast_signed(), text))?;
+            Ok(())
         })
-    };
-    Ok(db
-        .prepare_cached(TAIL)?
-        .query_row([], head)
-        .optional()?
-        .unwrap_or_default())
+    }
+
+    fn checkpoints(&self, after: u64, limit: usize) -> StoreFuture<'_, Vec<SignedNote>> {
+        self.walker
+            .run(move |reader| read::checkpoints(&reader.db, after, limit))
+    }
+
+    fn counts(&self, during: Range<Timestamp>) -> StoreFuture<'_, Vec<Count>> {
+        self.reader
+            .run(move |reader| read::counts(&reader.db, &during))
+    }
+
+    fn prunable<'a>(&'a self, rules: &'a Rules) -> StoreFuture<'a, Option<Span>> {
+        let rules = rules.clone();
+        self.walker
+            .run(move |reader| reader.snapshot(|db| keep::prunable(db, &rules)))
+    }
+
+    fn prune<'a>(&'a self, rules: &'a Rules, span: Span) -> StoreFuture<'a, u64> {
+        let rules = rules.clone();
+        self.writer.run(move |writer| {
+            // Segments that waited for indexes may be gone.
+            writer.end = None;
+            keep::prune(&writer.db, &rules, span)
+        })
+    }
+
+    fn erase<'a>(&'a self, sequences: &'a [u64]) -> StoreFuture<'a, u64> {
+        let sequences = sequences.to_vec();
+        self.writer.run(move |writer| {
+            // The words of the open segment change.
+            writer.end = None;
+            keep::erase(&writer.db, &sequences)
+        })
+    }
 }
 
-/// What the columns beside the canonical bytes hold for `event`, in the order of [`COLUMNS`].
-fn index_of(event: &Event) -> [Value; 8] {
-    let text = |part: Option<&str>| part.map_or(Value::Null, |text| Value::Text(text.to_owned()));
-    [
-        text(Some(event.kind.as_str())),
-        text(Some(&event.action)),
-        text(Some(event.outcome.as_str())),
-        Value::Integer(event.severity.code().into()),
-        text(event.actor.id.as_deref()),
-        text(
-            event
-                .source
-                .address
-                .map(|address| address.to_string())
-                .as_deref(),
-        ),
-        text(event.resource.as_deref()),
-        text(event.request_id.as_deref()),
-    ]
-}
-
-fn integer(value: impl TryInto<i64>) -> Value {
-    Value::Integer(value.try_into().unwrap_or(i64::MAX))
+fn migrate(db: &Connection) -> Result<(), StoreError> {
+    transaction(db, |db| {
+        db.execute_batch(
+            "CREATE TABLE IF NOT EXISTS audit_schema (version INTEGER NOT NULL) STRICT;
+             INSERT INTO audit_schema SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM audit_schema);",
+        )?;
+        let found: i64 = db.query_row("SELECT version FROM audit_schema", [], |row| row.get(0))?;
+        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+        let Some(due) = usize::try_from(found)
+            .ok()
+            .and_then(|found| MIGRATIONS.get(found..))
+        else {
+            return Err(StoreError::Schema { found, known });
+        };
+        for migration in due {
+            db.execute_batch(migration)?;
+        }
+        db.execute("UPDATE audit_schema SET version = ?1", [known])?;
+        Ok(())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rusqlite::types::Value;
 
     #[test]
     fn a_newer_schema_is_refused() {
-        let mut db = Connection::open_in_memory().unwrap();
-        migrate(&mut db).unwrap();
-        migrate(&mut db).unwrap();
+        let db = Connection::open_in_memory().unwrap();
+        migrate(&db).unwrap();
+        migrate(&db).unwrap();
         db.execute("UPDATE audit_schema SET version = 99", [])
             .unwrap();
         assert!(matches!(
-            migrate(&mut db),
+            migrate(&db),
             Err(StoreError::Schema {
                 found: 99,
                 known: 1
@@ -265,8 +415,10 @@ mod tests {
             .unwrap();
         store.migrate().await.unwrap();
         let pragma = |name| {
-            move |db: &mut Connection| {
-                Ok(db.pragma_query_value(None, name, |row| row.get::<_, Value>(0))?)
+            move |writer: &mut Writer| {
+                Ok(writer
+                    .db
+                    .pragma_query_value(None, name, |row| row.get::<_, Value>(0))?)
             }
         };
         let mode = store.writer.run(pragma("journal_mode")).await.unwrap();
@@ -274,9 +426,10 @@ mod tests {
         // 2 is FULL.
         let synchronous = store.writer.run(pragma("synchronous")).await.unwrap();
         assert_eq!(synchronous, Value::Integer(2));
-        let write =
-            |db: &mut Connection| Ok(db.execute("UPDATE audit_schema SET version = 2", [])?);
-        assert!(store.reader.run(write).await.is_err());
-        assert_eq!(store.writer.run(write).await.unwrap(), 1);
+        const WRITE: &str = "UPDATE audit_schema SET version = 2";
+        let refused = store.reader.run(|reader| Ok(reader.db.execute(WRITE, [])?));
+        assert!(refused.await.is_err());
+        let taken = store.writer.run(|writer| Ok(writer.db.execute(WRITE, [])?));
+        assert_eq!(taken.await.unwrap(), 1);
     }
 }

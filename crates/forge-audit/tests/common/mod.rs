@@ -1,10 +1,12 @@
 //! A store that fails as told.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use forge_audit::{
-    AuditStore, Head, MemoryAuditStore, Record, Selection, StoreError, StoreFuture, Stored,
+    AuditStore, Count, Hash, Head, MemoryAuditStore, Record, Rules, Selection, SignedNote, Span,
+    StoreError, StoreFuture, Stored, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -90,5 +92,33 @@ impl AuditStore for Faulty {
 
     fn scan(&self, after: u64, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
         self.inner.scan(after, limit)
+    }
+
+    fn nodes(&self, level: u8, first: u64, count: usize) -> StoreFuture<'_, Vec<Hash>> {
+        self.inner.nodes(level, first, count)
+    }
+
+    fn add_checkpoint(&self, checkpoint: SignedNote) -> StoreFuture<'_, ()> {
+        self.inner.add_checkpoint(checkpoint)
+    }
+
+    fn checkpoints(&self, after: u64, limit: usize) -> StoreFuture<'_, Vec<SignedNote>> {
+        self.inner.checkpoints(after, limit)
+    }
+
+    fn counts(&self, during: Range<Timestamp>) -> StoreFuture<'_, Vec<Count>> {
+        self.inner.counts(during)
+    }
+
+    fn prunable<'a>(&'a self, rules: &'a Rules) -> StoreFuture<'a, Option<Span>> {
+        self.inner.prunable(rules)
+    }
+
+    fn prune<'a>(&'a self, rules: &'a Rules, span: Span) -> StoreFuture<'a, u64> {
+        self.inner.prune(rules, span)
+    }
+
+    fn erase<'a>(&'a self, sequences: &'a [u64]) -> StoreFuture<'a, u64> {
+        self.inner.erase(sequences)
     }
 }

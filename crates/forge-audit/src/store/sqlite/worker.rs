@@ -1,36 +1,68 @@
 //! A thread that owns a connection: the database blocks it, never the async runtime.
 
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::error::StoreError;
 use crate::store::StoreFuture;
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+/// So long nothing is asked before the thread tends its state.
+const IDLE: Duration = Duration::from_millis(5);
+
+type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
+
+/// What a worker works on.
+pub(super) trait State: 'static {
+    /// Does a little of what can wait until nothing is asked. Whether there is more.
+    fn tend(&mut self) -> bool {
+        false
+    }
+
+    /// Whether it must be tended although there is no pause.
+    fn is_overdue(&self) -> bool {
+        false
+    }
+}
 
 /// Runs jobs on its thread, one after the other, until it is dropped. Dropping it waits until all
 /// that was queued is done and the connection is closed.
-pub(super) struct Worker {
-    jobs: Option<mpsc::Sender<Job>>,
+pub(super) struct Worker<S> {
+    jobs: Option<mpsc::Sender<Job<S>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Worker {
-    /// Starts the thread, and waits until `open` has opened the connection on it.
+impl<S: State> Worker<S> {
+    /// Starts the thread, and waits until `open` has made the state on it.
     pub(super) async fn start(
         name: &str,
-        open: impl FnOnce() -> rusqlite::Result<Connection> + Send + 'static,
+        open: impl FnOnce() -> Result<S, StoreError> + Send + 'static,
     ) -> Result<Self, StoreError> {
-        let (jobs, queue) = mpsc::channel::<Job>();
+        let (jobs, queue) = mpsc::channel::<Job<S>>();
         let (opened, opening) = oneshot::channel();
         let serve = move || match open() {
-            Ok(mut db) => {
+            Ok(mut state) => {
                 let _ = opened.send(Ok(()));
-                for job in queue {
-                    job(&mut db);
+                let mut more = true;
+                loop {
+                    let job = if more {
+                        queue.recv_timeout(IDLE)
+                    } else {
+                        queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                    };
+                    match job {
+                        Ok(job) => {
+                            job(&mut state);
+                            more = true;
+                            if state.is_overdue() {
+                                state.tend();
+                            }
+                        }
+                        Err(RecvTimeoutError::Timeout) => more = state.tend(),
+                        Err(RecvTimeoutError::Disconnected) => return,
+                    }
                 }
             }
             Err(error) => {
@@ -52,11 +84,11 @@ impl Worker {
     /// nobody waits for it any more.
     pub(super) fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+        job: impl FnOnce(&mut S) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<'static, T> {
         let (answer, waiting) = oneshot::channel();
-        let job: Job = Box::new(move |db| {
-            let _ = answer.send(job(db));
+        let job: Job<S> = Box::new(move |state| {
+            let _ = answer.send(job(state));
         });
         // If the thread is gone, `answer` goes with the job, and `waiting` says so.
         drop(self.jobs.as_ref().map(|jobs| jobs.send(job)));
@@ -64,7 +96,7 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl<S> Drop for Worker<S> {
     fn drop(&mut self) {
         // Without a sender the thread comes to the end of its queue.
         self.jobs = None;

@@ -1,0 +1,369 @@
+//! What the log costs, beside a bare table to which the same bytes are appended, in one run:
+//! `cargo bench -p forge-audit --features sqlite`. Set `EVENTS` for another number of events, and
+//! `FOLDER` for another disk.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forge_audit::{
+    Actor, AuditLog, AuditStore, Chain, Content, Count, Event, Kind, MemoryAuditStore, Order,
+    Outcome, Query, Record, Severity, Source, SqliteAuditStore, Timestamp, verify_store,
+};
+use rusqlite::Connection;
+use serde_json::json;
+
+/// Like what a server records: a thousand people, some paths, an id for each request.
+fn event(n: u64) -> Event {
+    let user = n.wrapping_mul(2_654_435_761) % 1000;
+    let id = format!(
+        "{:08x}-7a1b-7c3d-8e4f-{:012x}",
+        n >> 8,
+        n.wrapping_mul(0x9E37_79B9) & 0xffff_ffff_ffff
+    );
+    Event::new(
+        Kind::ALL[(n % 14) as usize],
+        [
+            "auth.sign_in",
+            "http.request",
+            "session.rotate",
+            "tool.call",
+        ][(n % 4) as usize],
+    )
+    .outcome(if n % 50 == 0 {
+        Outcome::Denied
+    } else {
+        Outcome::Success
+    })
+    .severity(if n % 100 == 0 {
+        Severity::High
+    } else {
+        Severity::Low
+    })
+    .actor(
+        Actor::new(format!("{}", 583_000 + user))
+            .login(format!("octo-{user}"))
+            .session(format!("0198c2f0-7a1b-7c3d-8e4f-{user:012x}")),
+    )
+    .source(
+        Source::new()
+            .address(std::net::IpAddr::from([
+                192,
+                0,
+                (user / 250) as u8,
+                (user % 250) as u8,
+            ]))
+            .user_agent("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+    )
+    .resource(["/api/me", "/api/sessions", "/mcp", "/api/admin/audit"][(n / 4 % 4) as usize])
+    .request_id(id)
+    .details(&json!({ "method": "GET", "status": 200, "duration_ms": n % 90 }))
+}
+
+struct Bare {
+    db: Connection,
+}
+
+impl Bare {
+    fn new(path: &Path) -> Self {
+        let db = Connection::open(path).unwrap();
+        db.pragma_update(None, "journal_mode", "WAL").unwrap();
+        db.pragma_update(None, "synchronous", "FULL").unwrap();
+        db.execute_batch("CREATE TABLE t (seq INTEGER PRIMARY KEY, hash BLOB, event BLOB) STRICT")
+            .unwrap();
+        Self { db }
+    }
+
+    fn append(&mut self, records: &[Record]) {
+        let change = self.db.transaction().unwrap();
+        {
+            let mut insert = change
+                .prepare_cached("INSERT INTO t VALUES (?1, ?2, ?3)")
+                .unwrap();
+            for record in records {
+                let Content::Whole { open, personal, .. } = record.content() else {
+                    panic!()
+                };
+                let mut bytes = open.clone();
+                bytes.extend(personal);
+                insert
+                    .execute((record.seq as i64, &record.hash.as_bytes()[..], bytes))
+                    .unwrap();
+            }
+        }
+        change.commit().unwrap();
+    }
+}
+
+fn quantile(mut times: Vec<Duration>, q: f64) -> Duration {
+    times.sort();
+    times[((times.len() - 1) as f64 * q) as usize]
+}
+
+fn rate(n: u64, took: Duration) -> f64 {
+    n as f64 / took.as_secs_f64()
+}
+
+async fn sqlite(path: &Path) -> Arc<SqliteAuditStore> {
+    let store = SqliteAuditStore::open(path).await.unwrap();
+    store.migrate().await.unwrap();
+    Arc::new(store)
+}
+
+fn main() {
+    // `cargo test --benches` only asks whether it runs.
+    let is_test = std::env::args().any(|arg| arg == "--test");
+    let events: u64 = std::env::var("EVENTS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(if is_test { 2000 } else { 1_000_000 });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(run(events));
+}
+
+async fn run(events: u64) {
+    let folder = match std::env::var_os("FOLDER") {
+        Some(folder) => tempfile::tempdir_in(folder).unwrap(),
+        None => tempfile::tempdir().unwrap(),
+    };
+    let path = |name: &str| folder.path().join(name);
+
+    // The bare table.
+    let mut chain = Chain::new();
+    let now = || Timestamp::from(std::time::SystemTime::now());
+    let some: Vec<Record> = (0..events.min(200_000))
+        .map(|n| chain.append(event(n), now()))
+        .collect();
+    let mut bare = Bare::new(&path("bare.db"));
+    let started = Instant::now();
+    some.chunks(1024).for_each(|batch| bare.append(batch));
+    let base = rate(some.len() as u64, started.elapsed());
+    println!("bare table, 1024 a transaction      {base:>10.0} events/s");
+    let mut singles = Vec::new();
+    for record in some.iter().take(1000) {
+        let mut record = record.clone();
+        record.seq += 10_000_000;
+        let started = Instant::now();
+        bare.append(&[record]);
+        singles.push(started.elapsed());
+    }
+    let bare_p99 = quantile(singles.clone(), 0.99);
+    println!(
+        "bare table, one a transaction   p50 {:?} p99 {bare_p99:?}",
+        quantile(singles, 0.5)
+    );
+
+    // 256 producers that each wait for the commit.
+    let log = AuditLog::open(sqlite(&path("producers.db")).await)
+        .await
+        .unwrap();
+    let each = (events / 4 / 256).max(8);
+    let prepared: Vec<Vec<Event>> = (0..256)
+        .map(|p| (0..each).map(|n| event(p * each + n)).collect())
+        .collect();
+    let started = Instant::now();
+    let tasks: Vec<_> = prepared
+        .into_iter()
+        .map(|events| {
+            let log = log.clone();
+            tokio::spawn(async move {
+                let mut longest = Duration::ZERO;
+                for event in events {
+                    let started = Instant::now();
+                    log.record(event).await.unwrap();
+                    longest = longest.max(started.elapsed());
+                }
+                longest
+            })
+        })
+        .collect();
+    let mut longest = Duration::ZERO;
+    for task in tasks {
+        longest = longest.max(task.await.unwrap());
+    }
+    let durable = rate(256 * each, started.elapsed());
+    println!(
+        "256 producers, durable              {durable:>10.0} events/s, {:.2} of bare, longest wait {longest:?}",
+        durable / base
+    );
+    log.shutdown().await.unwrap();
+
+    // Batches of 64, eight at a time.
+    let log = AuditLog::open(sqlite(&path("batches.db")).await)
+        .await
+        .unwrap();
+    let each = (events / 4 / 64 / 16).max(2);
+    let prepared: Vec<Vec<Vec<Event>>> = (0..16)
+        .map(|p| {
+            (0..each)
+                .map(|b| (0..64).map(|n| event((p * each + b) * 64 + n)).collect())
+                .collect()
+        })
+        .collect();
+    let started = Instant::now();
+    let tasks: Vec<_> = prepared
+        .into_iter()
+        .map(|batches| {
+            let log = log.clone();
+            tokio::spawn(async move {
+                for batch in batches {
+                    log.record_all(batch).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let batched = rate(16 * each * 64, started.elapsed());
+    println!(
+        "batches of 64, durable              {batched:>10.0} events/s, {:.2} of bare",
+        batched / base
+    );
+    log.shutdown().await.unwrap();
+
+    // With indexes, over all events, straight into the store.
+    let store = sqlite(&path("indexed.db")).await;
+    let mut chain = Chain::new();
+    let (mut took, mut stall) = (Vec::new(), Duration::ZERO);
+    let mut at = 0;
+    while at < events {
+        let count = 1024.min(events - at);
+        let records: Vec<Record> = (at..at + count)
+            .map(|n| chain.append(event(n), now()))
+            .collect();
+        let started = Instant::now();
+        store.append(records.into()).await.unwrap();
+        let time = started.elapsed();
+        stall = stall.max(time);
+        took.push(time);
+        at += count;
+    }
+    store.seal().await.unwrap();
+    let whole: Duration = took.iter().sum();
+    let part = took.len() / 5;
+    let (first, last): (Duration, Duration) = (
+        took[..part].iter().sum(),
+        took[took.len() - part..].iter().sum(),
+    );
+    let indexed = rate(events, whole);
+    println!(
+        "with indexes, 1024 a transaction    {indexed:>10.0} events/s, {:.2} of bare; last fifth {:.2} of the first; longest stall {stall:?}",
+        indexed / base,
+        first.as_secs_f64() / last.as_secs_f64()
+    );
+    let space = store.space().unwrap();
+    let size = std::fs::metadata(path("indexed.db")).unwrap().len();
+    println!(
+        "hot                                 {:>10.0} bytes/event (write-ahead log {} bytes)",
+        size as f64 / events as f64,
+        space.used - size
+    );
+
+    // Asking.
+    for (name, query) in [
+        (
+            "last 100 of a user",
+            Query::new().actor("583123").limit(100),
+        ),
+        ("one page", Query::new().limit(100)),
+        (
+            "one page from the middle",
+            Query::new()
+                .order(Order::OldestFirst)
+                .kind(Kind::Session)
+                .limit(100),
+        ),
+    ] {
+        let mut times = Vec::new();
+        for i in 0..500_u64 {
+            let query = if name.starts_with("last") {
+                query.clone().actor((583_000 + i * 7 % 1000).to_string())
+            } else {
+                query.clone()
+            };
+            let started = Instant::now();
+            let page = query.run(&*store).await.unwrap();
+            times.push(started.elapsed());
+            assert!(page.records.len() <= 100);
+        }
+        println!(
+            "{name:<30}  p50 {:?} p99 {:?}",
+            quantile(times.clone(), 0.5),
+            quantile(times, 0.99)
+        );
+    }
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let started = Instant::now();
+        let until = now();
+        let counts: Vec<Count> = store
+            .counts(Timestamp::from_micros(until.as_micros() - 3_600_000_000)..until)
+            .await
+            .unwrap();
+        times.push(started.elapsed());
+        assert!(!counts.is_empty());
+    }
+    println!(
+        "counts over an hour             p50 {:?} p99 {:?}",
+        quantile(times.clone(), 0.5),
+        quantile(times, 0.99)
+    );
+    let started = Instant::now();
+    verify_store(&*store, chain.head()).await.unwrap();
+    println!(
+        "verify, from the database           {:>10.0} events/s",
+        rate(events, started.elapsed())
+    );
+
+    // One at a time.
+    let log = AuditLog::open(sqlite(&path("single.db")).await)
+        .await
+        .unwrap();
+    let mut times = Vec::new();
+    for n in 0..1000 {
+        let started = Instant::now();
+        log.record(event(n)).await.unwrap();
+        times.push(started.elapsed());
+    }
+    let p99 = quantile(times.clone(), 0.99);
+    println!(
+        "one record, durable             p50 {:?} p99 {p99:?}, {:.1} of bare",
+        quantile(times, 0.5),
+        p99.as_secs_f64() / bare_p99.as_secs_f64()
+    );
+
+    // Handing over.
+    let log = AuditLog::builder(Arc::new(MemoryAuditStore::new()))
+        .capacity(1 << 20)
+        .open()
+        .await
+        .unwrap();
+    let prepared: Vec<Event> = (0..100_000).map(event).collect();
+    let count = prepared.len() as u32;
+    let started = Instant::now();
+    for event in prepared {
+        log.enqueue(event).unwrap();
+    }
+    println!(
+        "enqueue                             {:?} each",
+        started.elapsed() / count
+    );
+    log.flush().await.unwrap();
+
+    // Verifying what is in memory already.
+    let memory = MemoryAuditStore::new();
+    memory.append(some.clone().into()).await.unwrap();
+    let stored = memory.scan(0, some.len()).await.unwrap();
+    let started = Instant::now();
+    let mut verifier = forge_audit::Verifier::new();
+    stored.iter().for_each(|s| verifier.push(s).unwrap());
+    println!(
+        "verify, in memory                   {:>10.0} events/s",
+        rate(stored.len() as u64, started.elapsed())
+    );
+}

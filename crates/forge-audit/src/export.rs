@@ -1,0 +1,543 @@
+//! Records in the formats of others.
+//!
+//! Texts are escaped twice where it matters: what [deceives](crate::escape) a reader was written as
+//! an escape when the event was made and is again, and each format's own separators are written as
+//! it asks. A value in CSV that a spreadsheet would take for a formula gets an apostrophe before it.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::chain::Content;
+use crate::error::{StoreError, UnknownName};
+use crate::escape::escape;
+use crate::kind::{Kind, Outcome, Severity};
+use crate::query::Filter;
+use crate::record::Record;
+use crate::store::AuditStore;
+
+/// The version of OCSF that is written.
+pub const OCSF_VERSION: &str = "1.6.0";
+
+const PAGE: usize = 1000;
+
+/// A format of export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// JSON Lines: each record as the API shows it.
+    JsonLines,
+    /// CSV, RFC 4180, with a header.
+    Csv,
+    /// Common Event Format, version 0.
+    Cef,
+    /// Syslog, RFC 5424, facility 13 (log audit).
+    Syslog,
+    /// Open Cybersecurity Schema Framework, [`OCSF_VERSION`], as JSON Lines.
+    Ocsf,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: &'static [Self] = &[
+        Self::JsonLines,
+        Self::Csv,
+        Self::Cef,
+        Self::Syslog,
+        Self::Ocsf,
+    ];
+
+    /// Its name on a command line: `jsonl`, `csv`, `cef`, `syslog`, `ocsf`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::JsonLines => "jsonl",
+            Self::Csv => "csv",
+            Self::Cef => "cef",
+            Self::Syslog => "syslog",
+            Self::Ocsf => "ocsf",
+        }
+    }
+
+    /// What stands before the first record.
+    #[must_use]
+    pub const fn header(self) -> &'static str {
+        match self {
+            Self::Csv => {
+                "seq,time,kind,action,outcome,severity,actor_id,actor_login,session,address,\
+                 user_agent,resource,request_id,details,hash\r\n"
+            }
+            _ => "",
+        }
+    }
+
+    /// `record` as one line, with its end.
+    #[must_use]
+    pub fn line(self, record: &Record) -> String {
+        match self {
+            Self::JsonLines => format!("{}\n", safe_json(&json!(record))),
+            Self::Csv => csv(record),
+            Self::Cef => cef(record),
+            Self::Syslog => syslog(record),
+            Self::Ocsf => format!("{}\n", safe_json(&ocsf(record))),
+        }
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let mut all = Self::ALL.iter();
+        all.find(|format| format.as_str() == text)
+            .copied()
+            .ok_or(UnknownName)
+    }
+}
+
+/// Exports a log piece by piece. It can be taken up again after any piece, by its last sequence.
+#[derive(Clone)]
+#[must_use]
+pub struct Export {
+    store: Arc<dyn AuditStore>,
+    format: Format,
+    filter: Filter,
+    after: u64,
+    is_begun: bool,
+}
+
+/// A piece of an export: whole lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Piece {
+    /// The lines.
+    pub text: String,
+    /// The sequence to go on after.
+    pub last: u64,
+}
+
+impl Export {
+    /// All that `store` holds, from the first record on.
+    pub fn new(store: Arc<dyn AuditStore>, format: Format) -> Self {
+        Self {
+            store,
+            format,
+            filter: Filter::default(),
+            after: 0,
+            is_begun: false,
+        }
+    }
+
+    /// Only what `filter` finds.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Goes on after the record with this sequence, without a header.
+    pub fn after(mut self, seq: u64) -> Self {
+        self.after = seq;
+        self.is_begun = seq > 0;
+        self
+    }
+
+    /// The next piece; `None` when there is nothing more.
+    ///
+    /// # Errors
+    ///
+    /// The store's error; another call tries again.
+    pub async fn next(&mut self) -> Result<Option<Piece>, StoreError> {
+        let page = self.store.scan(self.after, PAGE).await?;
+        let Some(last) = page.last().map(|s| s.seq + s.count() - 1) else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        if !self.is_begun {
+            text.push_str(self.format.header());
+        }
+        for stored in page {
+            if !matches!(stored.content, Content::Pruned { .. }) {
+                let record = stored.into_record();
+                if self.filter.matches(record.time, &record.event) {
+                    text.push_str(&self.format.line(&record));
+                }
+            }
+        }
+        (self.after, self.is_begun) = (last, true);
+        Ok(Some(Piece { text, last }))
+    }
+}
+
+impl std::fmt::Debug for Export {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Export")
+            .field("format", &self.format)
+            .field("after", &self.after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// JSON of which no character deceives: those that JSON lets stand are written as its escapes.
+fn safe_json(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.chars().any(crate::escape::deceives) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if crate::escape::deceives(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// The parts of a record that are texts, by their names in CSV.
+fn texts(record: &Record) -> [(&'static str, Option<Cow<'_, str>>); 8] {
+    let event = &record.event;
+    let text = |part: Option<&'_ str>| part.map(|part| Cow::Owned(escape(part).into_owned()));
+    let address = event.source.address.map(|a| Cow::Owned(a.to_string()));
+    [
+        ("actor_id", text(event.actor.id.as_deref())),
+        ("actor_login", text(event.actor.login.as_deref())),
+        ("session", text(event.actor.session.as_deref())),
+        ("address", address),
+        ("user_agent", text(event.source.user_agent.as_deref())),
+        ("resource", text(event.resource.as_deref())),
+        ("request_id", text(event.request_id.as_deref())),
+        (
+            "details",
+            event.details.as_ref().map(|d| Cow::Owned(safe_json(d))),
+        ),
+    ]
+}
+
+fn csv(record: &Record) -> String {
+    let event = &record.event;
+    let mut line = format!(
+        "{},{},{},{},{},{}",
+        record.seq, record.time, event.kind, event.action, event.outcome, event.severity
+    );
+    for (_, text) in texts(record) {
+        let text = text.unwrap_or_default();
+        let formula = if text.starts_with(['=', '+', '-', '@']) {
+            "'"
+        } else {
+            ""
+        };
+        let _ = write!(line, ",\"{formula}{}\"", text.replace('"', "\"\""));
+    }
+    let _ = write!(line, ",{}\r\n", record.hash);
+    line
+}
+
+fn cef(record: &Record) -> String {
+    let event = &record.event;
+    let severity = match event.severity {
+        Severity::Low => 2,
+        Severity::Medium => 5,
+        Severity::High => 8,
+        Severity::Critical => 10,
+    };
+    let mut line = format!(
+        "CEF:0|Forge|forge-audit|{}|{}|{}|{severity}|rt={} externalId={} cat={} outcome={}",
+        env!("CARGO_PKG_VERSION"),
+        event.action,
+        event.action,
+        record.time.as_micros() / 1000,
+        record.seq,
+        event.kind,
+        event.outcome,
+    );
+    let keys = [
+        ("actor_id", "suid"),
+        ("actor_login", "suser"),
+        ("address", "src"),
+        ("user_agent", "requestClientApplication"),
+        ("resource", "request"),
+    ];
+    let custom = [("session", 1), ("request_id", 2), ("details", 3)];
+    let value = |text: &str| text.replace('\\', "\\\\").replace('=', "\\=");
+    for (name, text) in texts(record) {
+        let Some(text) = text else { continue };
+        if let Some((_, key)) = keys.iter().find(|(own, _)| *own == name) {
+            // IPv6 has keys of its own.
+            let key = match event.source.address {
+                Some(address) if name == "address" && address.is_ipv6() => "c6a2",
+                _ => key,
+            };
+            let _ = write!(line, " {key}={}", value(&text));
+        }
+        if let Some((_, number)) = custom.iter().find(|(own, _)| *own == name) {
+            let _ = write!(line, " cs{number}Label={name} cs{number}={}", value(&text));
+        }
+    }
+    line.push('\n');
+    line
+}
+
+fn syslog(record: &Record) -> String {
+    let event = &record.event;
+    let level = match event.severity {
+        Severity::Low => 6,
+        Severity::Medium => 5,
+        Severity::High => 4,
+        Severity::Critical => 2,
+    };
+    // Facility 13 is that of audit logs. 32473 is the enterprise number for examples (RFC 5612):
+    // the project has none.
+    let mut line = format!(
+        "<{}>1 {} - forge-audit - {} [audit@32473 seq=\"{}\" kind=\"{}\" outcome=\"{}\" severity=\"{}\" hash=\"{}\"",
+        13 * 8 + level,
+        record.time,
+        event.action.get(..32).unwrap_or(&event.action),
+        record.seq,
+        event.kind,
+        event.outcome,
+        event.severity,
+        record.hash,
+    );
+    for (name, text) in texts(record) {
+        let Some(text) = text else { continue };
+        let value = text
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace(']', "\\]");
+        let _ = write!(line, " {name}=\"{value}\"");
+    }
+    let _ = writeln!(line, "] {}", event.action);
+    line
+}
+
+/// As OCSF has it: authentication and authorization as classes of their own, what concerns accounts
+/// as changes to them, the rest as activity of the API.
+fn ocsf(record: &Record) -> Value {
+    let event = &record.event;
+    let other = 99;
+    let (category, class, activity, name) = match event.kind {
+        Kind::Authentication if event.action.contains("out") => (3, 3002, 2, "Logoff"),
+        Kind::Authentication => (3, 3002, 1, "Logon"),
+        Kind::Session => (3, 3002, other, "Other"),
+        Kind::Authorization => (3, 3003, other, "Other"),
+        Kind::UserManagement | Kind::AllowListChange => (3, 3001, other, "Other"),
+        _ => (6, 6003, other, "Other"),
+    };
+    let severity = match event.severity {
+        Severity::Low => (1, "Informational"),
+        Severity::Medium => (3, "Medium"),
+        Severity::High => (4, "High"),
+        Severity::Critical => (5, "Critical"),
+    };
+    let status = match event.outcome {
+        Outcome::Success => (1, "Success"),
+        _ => (2, "Failure"),
+    };
+    let mut user = Map::new();
+    let name_of = |text: &Option<String>| text.as_deref().map(|text| escape(text).into_owned());
+    if let Some(id) = name_of(&event.actor.id) {
+        user.insert("uid".to_owned(), json!(id));
+    }
+    if let Some(login) = name_of(&event.actor.login) {
+        user.insert("name".to_owned(), json!(login));
+    }
+    if user.is_empty() {
+        user.insert("name".to_owned(), json!("anonymous"));
+    }
+    let mut source = Map::new();
+    if let Some(address) = event.source.address {
+        source.insert("ip".to_owned(), json!(address.to_string()));
+    } else {
+        source.insert("name".to_owned(), json!("unknown"));
+    }
+    let mut actor = json!({ "user": user });
+    if let Some(session) = name_of(&event.actor.session) {
+        actor["session"] = json!({ "uid": session });
+    }
+    let mut value = json!({
+        "metadata": {
+            "version": OCSF_VERSION,
+            "product": { "name": "forge-audit", "vendor_name": "Forge", "version": env!("CARGO_PKG_VERSION") },
+            "uid": record.hash.to_string(),
+            "sequence": record.seq,
+            "original_time": record.occurred.to_string(),
+            "event_code": event.action,
+        },
+        "time": record.time.as_micros() / 1000,
+        "category_uid": category,
+        "class_uid": class,
+        "activity_id": activity,
+        "activity_name": if activity == other { &*event.action } else { name },
+        "type_uid": class * 100 + activity,
+        "severity_id": severity.0,
+        "severity": severity.1,
+        "status_id": status.0,
+        "status": status.1,
+        "status_detail": event.outcome.as_str(),
+        "message": event.action,
+        "actor": actor,
+        "src_endpoint": source,
+        "unmapped": {
+            "kind": event.kind.as_str(),
+            "details": event.details,
+        },
+    });
+    let agent = name_of(&event.source.user_agent);
+    if agent.is_some() || event.request_id.is_some() {
+        let mut request = Map::new();
+        if let Some(agent) = agent {
+            request.insert("user_agent".to_owned(), json!(agent));
+        }
+        if let Some(id) = name_of(&event.request_id) {
+            request.insert("uid".to_owned(), json!(id));
+        }
+        value["http_request"] = Value::Object(request);
+    }
+    match class {
+        // What these classes require beside what all have.
+        3001..=3003 => value["user"] = value["actor"]["user"].clone(),
+        _ => value["api"] = json!({ "operation": event.action }),
+    }
+    if class == 3003 {
+        value["privileges"] = json!([event.action]);
+    }
+    if let Some(resource) = name_of(&event.resource) {
+        value["unmapped"]["resource"] = json!(resource);
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::Chain;
+    use crate::clock::Timestamp;
+    use crate::event::{Actor, Event, Source};
+
+    fn record(text: &str) -> Record {
+        let event = Event::new(Kind::Authentication, "auth.sign_in")
+            .outcome(Outcome::Denied)
+            .severity(Severity::High)
+            .actor(Actor::new("7").login(text).session("s"))
+            .source(
+                Source::new()
+                    .address("192.0.2.7".parse().unwrap())
+                    .user_agent(text),
+            )
+            .resource(text)
+            .request_id("r-1")
+            .details(&json!({ "text": text }));
+        Chain::new().append(event, Timestamp::from_micros(1_700_000_000_000_250))
+    }
+
+    /// What forges lines, drives terminals, reorders text, ends fields or begins formulas.
+    const HOSTILE: &[&str] = &[
+        "a\r\nCEF:0|x|y",
+        "\u{1b}[2J",
+        "\u{202e}nimda",
+        "a|b=c\\d",
+        "\"] [x@1 y=\"z",
+        "=1+1",
+        "@SUM(A1)",
+        "a\u{2028}b\0c\u{7f}",
+        "x\u{feff}",
+        "',\"\"; DROP",
+        "<134>1 2020",
+        "\u{9b}31m",
+    ];
+
+    #[test]
+    fn no_text_breaks_out_of_its_field_or_line() {
+        for hostile in HOSTILE {
+            let record = record(hostile);
+            for format in Format::ALL {
+                let line = format.line(&record);
+                let body = line.trim_end_matches(['\r', '\n']);
+                assert_eq!(line.matches('\n').count(), 1, "{format:?} {line:?}");
+                assert!(
+                    !body.chars().any(crate::escape::deceives),
+                    "{format:?} {line:?}"
+                );
+            }
+            let csv = Format::Csv.line(&record);
+            for field in csv.split("\",\"") {
+                assert!(!field.starts_with(['=', '+', '@']), "{csv}");
+            }
+            let read: Value = serde_json::from_str(&Format::Ocsf.line(&record)).unwrap();
+            assert_eq!(read["class_uid"], 3002);
+            let syslog = Format::Syslog.line(&record);
+            let unescaped = syslog.replace("\\\\", "").replace("\\]", "");
+            assert_eq!(unescaped.matches(']').count(), 1, "{syslog}");
+            let cef = Format::Cef.line(&record);
+            assert_eq!(cef.split('|').take(7).count(), 7);
+        }
+    }
+
+    #[test]
+    fn each_format_is_as_its_standard_has_it() {
+        let record = record("octo");
+        let cef = Format::Cef.line(&record);
+        assert!(cef.starts_with("CEF:0|Forge|forge-audit|"), "{cef}");
+        assert!(
+            cef.contains("|auth.sign_in|auth.sign_in|8|rt=1700000000000 externalId=1 "),
+            "{cef}"
+        );
+        assert!(
+            cef.contains(" suser=octo ") && cef.contains(" src=192.0.2.7 "),
+            "{cef}"
+        );
+        let syslog = Format::Syslog.line(&record);
+        assert!(syslog.starts_with("<108>1 2023-11-14T22:13:20.000250Z - forge-audit - auth.sign_in [audit@32473 seq=\"1\" "), "{syslog}");
+        let csv = Format::Csv.line(&record);
+        assert_eq!(
+            csv.matches(',').count(),
+            Format::Csv.header().matches(',').count(),
+            "{csv}"
+        );
+        assert!(csv.ends_with("\r\n"));
+    }
+
+    /// The attributes that OCSF 1.6.0 requires of each class that is written, and the values of its
+    /// enumerations.
+    #[test]
+    fn an_ocsf_event_has_what_its_class_requires() {
+        for kind in Kind::ALL {
+            for outcome in Outcome::ALL {
+                let event = Event::new(*kind, "x.y").outcome(*outcome);
+                let record = Chain::new().append(event, Timestamp::default());
+                let value: Value = serde_json::from_str(&Format::Ocsf.line(&record)).unwrap();
+                for name in [
+                    "activity_id",
+                    "category_uid",
+                    "class_uid",
+                    "metadata",
+                    "severity_id",
+                    "time",
+                    "type_uid",
+                ] {
+                    assert!(value.get(name).is_some(), "{kind} {name}");
+                }
+                assert!(value["metadata"]["product"]["vendor_name"].is_string());
+                let class = value["class_uid"].as_u64().unwrap();
+                assert_eq!(value["category_uid"].as_u64().unwrap(), class / 1000);
+                let activity = value["activity_id"].as_u64().unwrap();
+                assert_eq!(value["type_uid"].as_u64().unwrap(), class * 100 + activity);
+                let required: &[&str] = match class {
+                    3001 | 3002 => &["user"],
+                    3003 => &["user", "privileges"],
+                    6003 => &["actor", "api", "src_endpoint"],
+                    other => panic!("{other}"),
+                };
+                for name in required {
+                    assert!(value.get(*name).is_some(), "{class} {name}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Segments: where they begin and end, and their tables.
+//!
+//! A segment is a table of records without indexes, to which appending is cheap, and a table of the
+//! words its records use. When it is full its indexes are built, one at a time; until then the
+//! process that writes finds its records by [columns in memory](super::hot).
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::chain::{Hash, Head};
+
+/// What a column of a segment is found by; the most selective first.
+pub(super) const INDEXES: [&str; 6] = [
+    "request_id",
+    "resource",
+    "actor",
+    "address",
+    "action",
+    "kind",
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    Full,
+    Sealed,
+    /// Some of its records were pruned; it has no indexes any more.
+    Partial,
+    /// All of its records were pruned; it has no tables any more.
+    Gone,
+}
+
+impl Phase {
+    pub(super) fn code(self) -> i64 {
+        self as i64
+    }
+
+    fn of(code: i64) -> Self {
+        match code {
+            0 => Self::Open,
+            1 => Self::Full,
+            2 => Self::Sealed,
+            3 => Self::Partial,
+            _ => Self::Gone,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub(super) id: i64,
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) prev: Hash,
+    pub(super) since: i64,
+    pub(super) until: Option<i64>,
+    pub(super) phase: Phase,
+}
+
+impl Segment {
+    pub(super) fn contains(&self, seq: u64) -> bool {
+        (self.first..=self.last).contains(&seq)
+    }
+
+    pub(super) fn create(&self, db: &Connection) -> rusqlite::Result<()> {
+        let id = self.id;
+        // The words may only be added to, and a record neither changed nor deleted: triggers stop
+        // mistakes, the chain shows the rest.
+        db.execute_batch(&format!(
+            "CREATE TABLE audit_words_{id} (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE) STRICT;
+             CREATE TABLE audit_segment_{id} (
+                 seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, skew INTEGER NOT NULL,
+                 hash BLOB NOT NULL, salt BLOB NOT NULL, kind INTEGER NOT NULL,
+                 outcome INTEGER NOT NULL, severity INTEGER NOT NULL, action ANY NOT NULL,
+                 actor ANY, login ANY, session ANY, address BLOB, agent ANY, resource ANY,
+                 request_id ANY, details TEXT) STRICT;"
+        ))?;
+        self.guard(db)?;
+        db.execute(
+            "INSERT INTO audit_segments (id, first, last, prev, since, until, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, NULL, 0)",
+            (
+                id,
+                self.first.cast_signed(),
+                self.last.cast_signed(),
+                self.prev.0,
+                self.since,
+            ),
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn guard(&self, db: &Connection) -> rusqlite::Result<()> {
+        let id = self.id;
+        for (table, verb) in [
+            ("segment", "UPDATE"),
+            ("segment", "DELETE"),
+            ("words", "UPDATE"),
+            ("words", "DELETE"),
+        ] {
+            db.execute_batch(&format!(
+                "CREATE TRIGGER audit_{table}_{id}_no_{verb} BEFORE {verb} ON audit_{table}_{id}
+                 BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END;"
+            ))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn unguard(&self, db: &Connection) -> rusqlite::Result<()> {
+        let id = self.id;
+        for table in ["segment", "words"] {
+            db.execute_batch(&format!(
+                "DROP TRIGGER IF EXISTS audit_{table}_{id}_no_UPDATE;
+                 DROP TRIGGER IF EXISTS audit_{table}_{id}_no_DELETE;"
+            ))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn create_index(&self, db: &Connection, column: &str) -> rusqlite::Result<()> {
+        let id = self.id;
+        db.execute_batch(&format!(
+            "CREATE INDEX IF NOT EXISTS audit_{id}_by_{column} ON audit_segment_{id} ({column})"
+        ))
+    }
+
+    pub(super) fn set_phase(&self, db: &Connection, phase: Phase) -> rusqlite::Result<()> {
+        let mut update = db.prepare_cached("UPDATE audit_segments SET state = ?2 WHERE id = ?1")?;
+        update.execute((self.id, phase.code()))?;
+        Ok(())
+    }
+
+    /// The last of its records.
+    pub(super) fn end(&self, db: &Connection) -> rusqlite::Result<Option<Head>> {
+        let sql = format!(
+            "SELECT seq, hash, time FROM audit_segment_{} ORDER BY seq DESC LIMIT 1",
+            self.id
+        );
+        let head = |row: &Row<'_>| {
+            Ok(Head {
+                seq: row.get::<_, i64>(0)?.cast_unsigned(),
+                hash: Hash(row.get(1)?),
+                time: crate::Timestamp::from_micros(row.get(2)?),
+            })
+        };
+        db.prepare_cached(&sql)?.query_row([], head).optional()
+    }
+}
+
+pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Segment>> {
+    let mut select = db.prepare_cached(
+        "SELECT id, first, last, prev, since, until, state FROM audit_segments ORDER BY id",
+    )?;
+    let segment = |row: &Row<'_>| {
+        Ok(Segment {
+            id: row.get(0)?,
+            first: row.get::<_, i64>(1)?.cast_unsigned(),
+            last: row.get::<_, i64>(2)?.cast_unsigned(),
+            prev: Hash(row.get(3)?),
+            since: row.get(4)?,
+            until: row.get(5)?,
+            phase: Phase::of(row.get(6)?),
+        })
+    };
+    select.query_map([], segment)?.collect()
+}
+
+/// The end of the log.
+pub(super) fn tail(db: &Connection, segments: &[Segment]) -> rusqlite::Result<Head> {
+    let Some(open) = segments.last() else {
+        return Ok(Head::default());
+    };
+    if open.phase != Phase::Gone
+        && let Some(head) = open.end(db)?
+    {
+        return Ok(head);
+    }
+    // A segment is begun together with its first record: an empty one was tampered with.
+    Ok(Head {
+        seq: open.first - 1,
+        hash: open.prev,
+        time: crate::Timestamp::from_micros(open.since),
+    })
+}

@@ -1,0 +1,429 @@
+//! Appending: one thread, one connection, one transaction a batch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::hot::{Columns, Key, key};
+use super::row::{Cell, address_cell, id_cell};
+use super::segment::{self, INDEXES, Phase, Segment};
+use super::worker::State;
+use crate::canonical::Personal;
+use crate::chain::{Content, Head};
+use crate::error::StoreError;
+use crate::record::Record;
+use crate::store::Count;
+use crate::tree::{LEVELS, Tree};
+
+/// More different texts than this a segment does not keep as words.
+pub(super) const MAX_WORDS: i64 = 16_384;
+/// After so many records an index is built although there is no pause.
+const OVERDUE: usize = 4096;
+
+pub(super) type Hot = Arc<RwLock<Vec<Columns>>>;
+
+/// The side that writes.
+pub(super) struct Writer {
+    pub(super) db: Connection,
+    pub(super) path: PathBuf,
+    /// How many records a new segment has room for: a multiple of 256.
+    pub(super) rows: u64,
+    /// Segments without indexes, for those who read.
+    pub(super) hot: Hot,
+    /// `None` until it is read, and again when it may not be what is stored.
+    pub(super) end: Option<End>,
+    /// Records appended since the last index was built.
+    pub(super) since_index: usize,
+    /// Largest size of the write-ahead log, in bytes.
+    pub(super) max_wal: u64,
+}
+
+/// The end of the log, as it is stored.
+pub(super) struct End {
+    /// Changes when another connection writes.
+    version: i64,
+    pub(super) head: Head,
+    tree: Tree,
+    segment: Option<Segment>,
+    words: HashMap<Box<str>, i64>,
+    /// Segments that wait for indexes.
+    full: Vec<Segment>,
+}
+
+/// Runs `change` in a transaction that has the right to write from the beginning.
+pub(super) fn transaction<T>(
+    db: &Connection,
+    change: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let done = change(db).and_then(|done| {
+        db.prepare_cached("COMMIT")?.execute([])?;
+        Ok(done)
+    });
+    if done.is_err() && !db.is_autocommit() {
+        db.execute_batch("ROLLBACK")?;
+    }
+    done
+}
+
+fn data_version(db: &Connection) -> rusqlite::Result<i64> {
+    db.prepare_cached("PRAGMA data_version")?
+        .query_row([], |row| row.get(0))
+}
+
+impl Writer {
+    pub(super) fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.cap_wal()?;
+        // Taken out: whatever fails, it is read anew.
+        let end = self.end.take();
+        let (db, hot, rows) = (&self.db, &self.hot, self.rows);
+        let done = transaction(db, |db| {
+            let version = data_version(db)?;
+            let mut end = match end.filter(|end| end.version == version) {
+                Some(end) => end,
+                None => load(db, hot, version)?,
+            };
+            let first = &records[0];
+            if first.seq != end.head.seq + 1 || first.prev != end.head.hash {
+                return Ok((end, Err(StoreError::Conflict)));
+            }
+            let news = insert(db, &mut end, rows, records)?;
+            Ok((end, Ok(news)))
+        });
+        let (end, news) = done?;
+        self.end = Some(end);
+        let mut hot = hot.write().unwrap_or_else(PoisonError::into_inner);
+        for news in news? {
+            self.since_index += news.len();
+            match hot.iter_mut().find(|columns| columns.id == news.id) {
+                Some(columns) => columns.append(news),
+                None => hot.push(news),
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the log, read if it has to be.
+    pub(super) fn end(&mut self) -> Result<&End, StoreError> {
+        let version = data_version(&self.db)?;
+        let end = match self.end.take().filter(|end| end.version == version) {
+            Some(end) => end,
+            None => load(&self.db, &self.hot, version)?,
+        };
+        Ok(self.end.insert(end))
+    }
+
+    /// Builds one index of a segment that is full, or seals it. Whether there is more to do.
+    pub(super) fn build(&mut self) -> Result<bool, StoreError> {
+        self.since_index = 0;
+        let Some(segment) = self.end()?.full.first().copied() else {
+            return Ok(false);
+        };
+        let mut missing = None;
+        for column in INDEXES {
+            let name = format!("audit_{}_by_{column}", segment.id);
+            let found: i64 = self
+                .db
+                .prepare_cached("SELECT count(*) FROM sqlite_schema WHERE name = ?1")?
+                .query_row([name], |row| row.get(0))?;
+            if found == 0 {
+                missing = Some(column);
+                break;
+            }
+        }
+        if let Some(column) = missing {
+            segment.create_index(&self.db, column)?;
+            return Ok(true);
+        }
+        segment.set_phase(&self.db, Phase::Sealed)?;
+        if let Some(end) = &mut self.end {
+            end.full.remove(0);
+        }
+        self.hot
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|columns| columns.id != segment.id);
+        Ok(self.end.as_ref().is_some_and(|end| !end.full.is_empty()))
+    }
+
+    /// Empties the write-ahead log if it has outgrown its bound, which it only can when the thread
+    /// that tidies up does not keep pace.
+    fn cap_wal(&self) -> Result<(), StoreError> {
+        let size = std::fs::metadata(super::beside(&self.path, "-wal")).map_or(0, |m| m.len());
+        if size > self.max_wal {
+            self.db
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+}
+
+impl State for Writer {
+    fn tend(&mut self) -> bool {
+        match self.build() {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::warn!(target: crate::trace::TARGET, error = &error as &dyn std::error::Error, "an index of the audit log could not be built yet");
+                false
+            }
+        }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.since_index >= OVERDUE && self.end.as_ref().is_some_and(|end| !end.full.is_empty())
+    }
+}
+
+/// Reads the end of the log, and what is in segments without indexes.
+fn load(db: &Connection, hot: &Hot, version: i64) -> Result<End, StoreError> {
+    let segments = segment::all(db)?;
+    let head = segment::tail(db, &segments)?;
+    let mut words = HashMap::new();
+    let open = segments.last().copied().filter(|s| s.phase == Phase::Open);
+    if let Some(open) = open {
+        let sql = format!("SELECT word, id FROM audit_words_{}", open.id);
+        let mut select = db.prepare(&sql)?;
+        let found = select.query_map([], |row| {
+            Ok((row.get::<_, String>(0)?.into_boxed_str(), row.get(1)?))
+        })?;
+        words = found.collect::<rusqlite::Result<_>>()?;
+    }
+    let unindexed = |s: &&Segment| matches!(s.phase, Phase::Open | Phase::Full);
+    let columns = segments.iter().filter(unindexed).map(|s| columns(db, s));
+    let columns = columns.collect::<Result<Vec<_>, StoreError>>()?;
+    *hot.write().unwrap_or_else(PoisonError::into_inner) = columns;
+    let full = segments.iter().filter(|s| s.phase == Phase::Full).copied();
+    Ok(End {
+        version,
+        head,
+        tree: tree(db, head.seq)?,
+        segment: open,
+        words,
+        full: full.collect(),
+    })
+}
+
+fn columns(db: &Connection, segment: &Segment) -> Result<Columns, StoreError> {
+    let sql = format!(
+        "SELECT kind, outcome, severity, action, actor, address, resource, request_id
+         FROM audit_segment_{} ORDER BY seq",
+        segment.id
+    );
+    let mut columns = Columns::new(segment.id, segment.first);
+    let mut select = db.prepare(&sql)?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let code = |i| Ok::<_, rusqlite::Error>(row.get_ref(i)?.as_i64().unwrap_or(0) as u8);
+        let keys: [rusqlite::Result<Key>; 5] = std::array::from_fn(|i| {
+            use rusqlite::types::ValueRef;
+            Ok(match row.get_ref(i + 3)? {
+                ValueRef::Integer(id) => key(&Cell::Word(id)),
+                ValueRef::Text(text) => {
+                    std::str::from_utf8(text).map_or(0, |text| key(&Cell::Text(text)))
+                }
+                ValueRef::Blob(bytes) => key(&Cell::Blob(bytes.to_vec())),
+                _ => 0,
+            })
+        });
+        let [a, b, c, d, e] = keys;
+        columns.push([code(0)?, code(1)?, code(2)?], [a?, b?, c?, d?, e?]);
+    }
+    Ok(columns)
+}
+
+/// The tree of all that is stored.
+fn tree(db: &Connection, size: u64) -> Result<Tree, StoreError> {
+    let mut tree = Tree::new();
+    for level in LEVELS.into_iter().rev() {
+        let count = (size >> level) - (tree.size() >> level);
+        let nodes = super::read::nodes(db, level, tree.size() >> level, count)?;
+        if nodes.len() as u64 != count {
+            return Err(StoreError::Altered);
+        }
+        nodes
+            .into_iter()
+            .for_each(|node| tree.push_node(node, level));
+    }
+    Ok(tree)
+}
+
+fn insert(
+    db: &Connection,
+    end: &mut End,
+    rows: u64,
+    mut records: &[Record],
+) -> Result<Vec<Columns>, StoreError> {
+    let mut news = Vec::new();
+    let mut counts: BTreeMap<_, Count> = BTreeMap::new();
+    while let Some(first) = records.first() {
+        let segment = match end.segment.filter(|s| s.contains(first.seq)) {
+            Some(segment) => segment,
+            None => roll(db, end, rows, first)?,
+        };
+        let room = usize::try_from(segment.last - first.seq + 1).unwrap_or(usize::MAX);
+        let (fit, rest) = records.split_at(room.min(records.len()));
+        records = rest;
+        let mut columns = Columns::new(segment.id, segment.first);
+        fill(db, &segment, &mut end.words, fit, &mut columns)?;
+        news.push(columns);
+        for record in fit {
+            let mut nodes = Vec::new();
+            end.tree.push_and_tell(record.hash, |node| nodes.push(node));
+            for node in nodes {
+                db.prepare_cached(
+                    "INSERT INTO audit_nodes (level, idx, hash) VALUES (?1, ?2, ?3)",
+                )?
+                .execute((node.level, node.index.cast_signed(), node.hash.0))?;
+            }
+            let count = Count::of(record);
+            counts
+                .entry(count.key())
+                .and_modify(|c| c.events += 1)
+                .or_insert(count);
+            end.head = Head {
+                seq: record.seq,
+                hash: record.hash,
+                time: record.time,
+            };
+        }
+    }
+    let mut add = db.prepare_cached(
+        "INSERT INTO audit_counts (minute, kind, outcome, severity, events)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET events = events + excluded.events",
+    )?;
+    for ((minute, kind, outcome, severity), count) in counts {
+        let events = count.events.cast_signed();
+        add.execute((minute.as_micros(), kind, outcome, severity, events))?;
+    }
+    Ok(news)
+}
+
+/// Begins the segment of `first`, and marks the one before it as full.
+fn roll(db: &Connection, end: &mut End, rows: u64, first: &Record) -> Result<Segment, StoreError> {
+    if let Some(full) = end.segment.take() {
+        let mut update =
+            db.prepare_cached("UPDATE audit_segments SET state = 1, until = ?2 WHERE id = ?1")?;
+        update.execute((full.id, end.head.time.as_micros()))?;
+        end.full.push(full);
+    }
+    let id = db.query_row(
+        "SELECT coalesce(max(id), 0) + 1 FROM audit_segments",
+        [],
+        |row| row.get(0),
+    )?;
+    let segment = Segment {
+        id,
+        first: first.seq,
+        // Segments end at multiples of their size, and with them tiles.
+        last: first.seq.next_multiple_of(rows),
+        prev: end.head.hash,
+        since: first.time.as_micros(),
+        until: None,
+        phase: Phase::Open,
+    };
+    segment.create(db)?;
+    end.words.clear();
+    end.segment = Some(segment);
+    Ok(segment)
+}
+
+fn fill(
+    db: &Connection,
+    segment: &Segment,
+    words: &mut HashMap<Box<str>, i64>,
+    records: &[Record],
+    columns: &mut Columns,
+) -> Result<(), StoreError> {
+    let id = segment.id;
+    let mut row = db.prepare_cached(&format!(
+        "INSERT INTO audit_segment_{id} ({}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
+        super::row::COLUMNS
+    ))?;
+    let mut new_word = db.prepare_cached(&format!(
+        "INSERT INTO audit_words_{id} (id, word) VALUES (?1, ?2)"
+    ))?;
+    for record in records {
+        let (salt, personal) = match &record.content {
+            Content::Whole { salt, personal, .. } => {
+                let personal = Personal::decode(personal).map_err(StoreError::unavailable)?;
+                (&salt[..], personal)
+            }
+            Content::Erased { commitment, .. } => (&commitment.0[..], Personal::default()),
+            Content::Pruned { .. } => {
+                return Err(StoreError::unavailable(
+                    "a pruned record cannot be appended",
+                ));
+            }
+        };
+        let mut word = |text: Option<&'_ str>| -> Result<Cell<'_>, StoreError> {
+            // The text outlives the row, but the closure cannot say so: a word is only its id.
+            let Some(text) = text else {
+                return Ok(Cell::Null);
+            };
+            if let Some(id) = words.get(text) {
+                return Ok(Cell::Word(*id));
+            }
+            let id = words.len() as i64 + 1;
+            if id > MAX_WORDS {
+                return Ok(Cell::Null);
+            }
+            new_word.execute((id, text))?;
+            words.insert(text.into(), id);
+            Ok(Cell::Word(id))
+        };
+        let mut cell = |text| {
+            let found = match word(text)? {
+                Cell::Word(id) => Cell::Word(id),
+                _ => text.map_or(Cell::Null, Cell::Text),
+            };
+            Ok::<_, StoreError>(found)
+        };
+        let event = &record.event;
+        let action = cell(Some(&event.action))?;
+        let actor = cell(personal.actor)?;
+        let resource = cell(personal.resource)?;
+        let address = address_cell(personal.address);
+        let request_id = id_cell(personal.request_id);
+        let codes = [
+            event.kind.code(),
+            event.outcome.code(),
+            event.severity.code(),
+        ];
+        let skew = record
+            .occurred
+            .as_micros()
+            .wrapping_sub(record.time.as_micros());
+        row.raw_bind_parameter(1, record.seq.cast_signed())?;
+        row.raw_bind_parameter(2, record.time.as_micros())?;
+        row.raw_bind_parameter(3, skew)?;
+        row.raw_bind_parameter(4, &record.hash.0[..])?;
+        row.raw_bind_parameter(5, salt)?;
+        for (i, code) in codes.iter().enumerate() {
+            row.raw_bind_parameter(6 + i, code)?;
+        }
+        row.raw_bind_parameter(9, &action)?;
+        row.raw_bind_parameter(10, &actor)?;
+        row.raw_bind_parameter(11, cell(personal.login)?)?;
+        row.raw_bind_parameter(12, cell(personal.session)?)?;
+        row.raw_bind_parameter(13, &address)?;
+        row.raw_bind_parameter(14, cell(personal.agent)?)?;
+        row.raw_bind_parameter(15, &resource)?;
+        row.raw_bind_parameter(16, &request_id)?;
+        row.raw_bind_parameter(17, personal.details)?;
+        row.raw_execute()?;
+        let keys = [&action, &actor, &address, &resource, &request_id].map(key);
+        columns.push(codes, keys);
+    }
+    Ok(())
+}
+
+/// Whether the file system has no room.
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}

@@ -1,0 +1,302 @@
+//! Verifying a log without the store that keeps it: records and checkpoints in, the first bad
+//! position out.
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
+use crate::chain::{self, Broken, Content, Fault, Hash, Head};
+use crate::error::VerifyError;
+use crate::record::Stored;
+use crate::retention::{ERASE, PRUNE, explains};
+use crate::store::{AuditStore, Span};
+use crate::tree::{Node, TILE, Tree};
+
+/// What was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Verified {
+    /// The end of the log.
+    pub head: Head,
+    /// The root of the tree over all of it.
+    pub root: Hash,
+    /// Of how many records only a hash is left.
+    pub pruned: u64,
+    /// Of how many the personal part was erased.
+    pub erased: u64,
+    /// With how many checkpoints the log agrees.
+    pub checkpoints: u64,
+}
+
+/// Verifies a log from its first record on, part by part.
+///
+/// Checked are the hash of each record, that it points at the one before it, that time does not go
+/// back, that the root agrees with the checkpoints, and that a record of the log tells of all that
+/// was pruned or erased.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    head: Head,
+    tree: Tree,
+    expected: VecDeque<(u64, Hash)>,
+    agreed: u64,
+    pruned: Vec<Span>,
+    erased: Vec<Span>,
+    prunings: Vec<Span>,
+    erasures: Vec<(Span, u64)>,
+    nodes: Vec<Node>,
+}
+
+impl Verifier {
+    /// At the beginning of a log.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Expects the first `size` records to have the root `root`. Call it before they are pushed.
+    pub fn expect(&mut self, size: u64, root: Hash) {
+        let at = self.expected.partition_point(|(other, _)| *other < size);
+        self.expected.insert(at, (size, root));
+    }
+
+    /// The end of what was pushed.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Verifies what comes next in the log.
+    ///
+    /// # Errors
+    ///
+    /// The first position that is wrong.
+    pub fn push(&mut self, stored: &Stored) -> Result<(), Broken> {
+        let seq = self.head.seq + 1;
+        let broken = |fault| Err(Broken { seq, fault });
+        self.head = chain::verify(self.head, [stored.link()])?;
+        match &stored.content {
+            Content::Pruned { .. } if !stored.is_readable => return broken(Fault::Tile),
+            Content::Pruned { count } => {
+                let level = match *count {
+                    1 => 0,
+                    TILE if self.tree.size().is_multiple_of(TILE) => 8,
+                    _ => return broken(Fault::Content),
+                };
+                extend(&mut self.pruned, seq, *count);
+                self.grow(stored.hash, level);
+            }
+            content => {
+                if !stored.is_readable {
+                    return broken(Fault::Index);
+                }
+                if matches!(content, Content::Erased { .. }) {
+                    extend(&mut self.erased, seq, 1);
+                }
+                // Few records are worth taking apart: what their hash covers is what was written.
+                let event = content.open().filter(|open| may_explain(open));
+                let event = event.and_then(|_| stored.event());
+                if let Some(event) = event.filter(explains) {
+                    let part = |name| event.details.as_ref()?.get(name)?.as_u64();
+                    let span = part("first").zip(part("last"));
+                    if let Some((first, last)) = span {
+                        let span = Span { first, last };
+                        match &*event.action {
+                            PRUNE => self.prunings.push(span),
+                            _ => self.erasures.push((span, part("records").unwrap_or(0))),
+                        }
+                    }
+                }
+                self.grow(stored.hash, 0);
+            }
+        }
+        self.compare(seq)
+    }
+
+    fn grow(&mut self, hash: Hash, level: u8) {
+        let nodes = &mut self.nodes;
+        if level == 0 {
+            self.tree.push_and_tell(hash, |node| nodes.push(node));
+        } else {
+            self.tree.push_node(hash, level);
+        }
+    }
+
+    /// Compares the tree with the checkpoints that end here.
+    fn compare(&mut self, seq: u64) -> Result<(), Broken> {
+        while let Some((size, root)) = self.expected.front().copied() {
+            if size > self.tree.size() {
+                break;
+            }
+            self.expected.pop_front();
+            // A checkpoint within a tile of which nothing is left stands no longer for anything
+            // that could be compared; one after it does.
+            if size == self.tree.size() {
+                if root != self.tree.root() {
+                    return Err(Broken {
+                        seq,
+                        fault: Fault::Root,
+                    });
+                }
+                self.agreed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The nodes above level 0 that became known since the last call.
+    pub(crate) fn take_nodes(&mut self) -> Vec<Node> {
+        std::mem::take(&mut self.nodes)
+    }
+
+    /// The log has ended.
+    ///
+    /// # Errors
+    ///
+    /// The first position that is missing, though a checkpoint stands for it, or that was taken
+    /// away though no record says so.
+    pub fn finish(self) -> Result<Verified, Broken> {
+        if self.expected.front().is_some() {
+            return Err(Broken {
+                seq: self.head.seq + 1,
+                fault: Fault::Missing,
+            });
+        }
+        let unexplained = |seq| Broken {
+            seq,
+            fault: Fault::Unexplained,
+        };
+        let mut explained = self.prunings;
+        explained.sort_by_key(|span| span.first);
+        for span in &self.pruned {
+            let mut next = span.first;
+            for by in &explained {
+                if by.contains(next) {
+                    next = by.last.saturating_add(1);
+                }
+            }
+            if next <= span.last {
+                return Err(unexplained(next));
+            }
+        }
+        let erased: u64 = self.erased.iter().map(|s| s.last - s.first + 1).sum();
+        let told: u64 = self.erasures.iter().map(|(_, records)| *records).sum();
+        for span in &self.erased {
+            let is_told = |seq| self.erasures.iter().any(|(by, _)| by.contains(seq));
+            if let Some(seq) = (span.first..=span.last).find(|seq| !is_told(*seq)) {
+                return Err(unexplained(seq));
+            }
+        }
+        if erased > told {
+            return Err(unexplained(
+                self.erased.first().map_or(0, |span| span.first),
+            ));
+        }
+        Ok(Verified {
+            head: self.head,
+            root: self.tree.root(),
+            pruned: self.pruned.iter().map(|s| s.last - s.first + 1).sum(),
+            erased,
+            checkpoints: self.agreed,
+        })
+    }
+}
+
+/// Whether the open part of a record may be one that tells of others.
+fn may_explain(open: &[u8]) -> bool {
+    let action = open.get(8..).unwrap_or_default();
+    [PRUNE, ERASE].iter().any(|told| action == told.as_bytes())
+}
+
+fn extend(spans: &mut Vec<Span>, seq: u64, count: u64) {
+    match spans.last_mut() {
+        Some(last) if last.last + 1 == seq => last.last += count,
+        _ => spans.push(Span {
+            first: seq,
+            last: seq + count - 1,
+        }),
+    }
+}
+
+pub(crate) const PAGE: usize = 4096;
+
+/// Verifies all that `store` holds, from the first record, and returns its end.
+///
+/// `expected` is an end of this log known from elsewhere: the stored log must contain it. Without
+/// one (the default [`Head`]) a log whose end was cut off, or that was computed anew as a whole,
+/// verifies; [`verify_with`] compares it with signed checkpoints.
+///
+/// # Errors
+///
+/// [`VerifyError::Broken`] with the first position that is wrong, or the store's error.
+pub async fn verify_store(store: &dyn AuditStore, expected: Head) -> Result<Head, VerifyError> {
+    Ok(verify_with(store, expected, []).await?.head)
+}
+
+/// As [`verify_store`], and the first records must have the roots that `checkpoints` give: pairs of
+/// a number of records and a root.
+///
+/// # Errors
+///
+/// [`VerifyError::Broken`] with the first position that is wrong, or the store's error.
+pub async fn verify_with(
+    store: &dyn AuditStore,
+    expected: Head,
+    checkpoints: impl IntoIterator<Item = (u64, Hash)>,
+) -> Result<Verified, VerifyError> {
+    let mut verifier = Verifier::new();
+    for (size, root) in checkpoints {
+        verifier.expect(size, root);
+    }
+    loop {
+        let page = store.scan(verifier.head().seq, PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        for stored in &page {
+            let seq = verifier.head().seq + 1;
+            verifier.push(stored)?;
+            // Behind a tile that was pruned nobody can tell.
+            let is_there = stored.seq == expected.seq && stored.count() == 1;
+            if is_there && stored.hash != expected.hash {
+                return Err(Broken {
+                    seq,
+                    fault: Fault::Replaced,
+                }
+                .into());
+            }
+        }
+        compare_nodes(store, &verifier.take_nodes()).await?;
+    }
+    let end = verifier.head().seq;
+    if end < expected.seq {
+        return Err(Broken {
+            seq: end + 1,
+            fault: Fault::Missing,
+        }
+        .into());
+    }
+    Ok(verifier.finish()?)
+}
+
+/// Whether the store keeps the nodes that its records amount to.
+async fn compare_nodes(store: &dyn AuditStore, nodes: &[Node]) -> Result<(), VerifyError> {
+    for level in [8, 16, 24] {
+        let own: Vec<_> = nodes.iter().filter(|node| node.level == level).collect();
+        let Some((first, last)) = own.first().zip(own.last()) else {
+            continue;
+        };
+        let count = usize::try_from(last.index - first.index + 1).unwrap_or(usize::MAX);
+        let kept = store.nodes(level, first.index, count).await?;
+        for node in &own {
+            let place = usize::try_from(node.index - first.index).unwrap_or(usize::MAX);
+            if kept.get(place) != Some(&node.hash) {
+                return Err(Broken {
+                    seq: (node.index << level) + 1,
+                    fault: Fault::Tile,
+                }
+                .into());
+            }
+        }
+    }
+    Ok(())
+}
