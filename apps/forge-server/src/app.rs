@@ -5,8 +5,8 @@ use std::sync::Arc;
 use forge_audit::AuditLog;
 use forge_monitor::{HealthRegistry, Monitor};
 use forge_session::{SessionCookie, Sessions};
-use tokio_util::task::TaskTracker;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::accounts::Accounts;
 use crate::clock::Clock;

@@ -13,8 +13,8 @@ use forge_monitor::{
 use forge_session::{AccessTokens, Kind, KindPolicy, Sessions, SqliteSessionStore};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use zeroize::Zeroize;
 
 use crate::accounts::Accounts;

@@ -18,7 +18,6 @@ async fn main() -> ExitCode {
         Command::Serve(serve) => run(serve).await,
         Command::Config(ConfigCommand::Check(settings)) => check(settings),
         Command::Config(ConfigCommand::Reference) => print(&config::reference()),
-        Command::Audit(AuditCommand::Verify { file }) => verify(&file).await,
         Command::Login(login) => login.run(&mut io::stdout()).await.map_err(Into::into),
         Command::Key(command) => command.run(&mut io::stdout()).await,
         Command::Audit(AuditCommand::Verify {
@@ -30,7 +29,7 @@ async fn main() -> ExitCode {
             file,
             format,
             after,
-        }) => forge_server::export_audit(&file, &format, after, |text| print(text)).await,
+        }) => forge_server::export_audit(&file, &format, after, print).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

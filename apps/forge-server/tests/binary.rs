@@ -77,12 +77,15 @@ async fn sign_in(browser: &Client, trial: &Trial, account: u64) -> StatusCode {
 
 /// `(action, result)` of every event on disk, in order.
 fn events(data: &Path) -> Vec<(String, String)> {
-    let db = Connection::open(data.join("audit.db")).unwrap();
-    let mut query = db
-        .prepare("SELECT action, outcome FROM audit_records ORDER BY seq")
-        .unwrap();
-    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
-    rows.unwrap().collect::<Result<_, _>>().unwrap()
+    let log = data.join("audit.db");
+    let exported = run_with(&["audit", "export", log.to_str().unwrap()]);
+    assert_eq!(exported.status.code(), Some(0), "{exported:?}");
+    let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
+    let events = exported.stdout.lines().map(|line| {
+        let event = serde_json::from_str(line).unwrap();
+        (text(&event, "action"), text(&event, "outcome"))
+    });
+    events.collect()
 }
 
 fn event(action: &str, result: &str) -> (String, String) {
@@ -219,7 +222,14 @@ async fn a_second_start_finds_everything_the_first_left() {
     first.ended();
     let keyring = fs::read(data.path().join("keyring")).unwrap();
     // No write-ahead log is left behind: a copy of a file is a copy of all.
-    assert_eq!(files(), ["audit.db", "forge.db", "keyring"]);
+    let whole = [
+        "audit.checkpoints",
+        "audit.db",
+        "audit.key",
+        "forge.db",
+        "keyring",
+    ];
+    assert_eq!(files(), whole);
     let before = events(data.path());
 
     let second = Trial::start(&arguments);
@@ -479,11 +489,16 @@ async fn an_audit_log_is_verified_and_a_change_is_found() {
     assert_eq!(whole.stderr, "");
 
     for (change, position) in [
-        ("UPDATE audit_records SET actor = '1001' WHERE seq = 5", 5),
-        ("UPDATE audit_records SET event = CAST(replace(CAST(event AS TEXT), '1002', '1001') AS BLOB)
-             WHERE seq = 3", 3),
-        ("UPDATE audit_records SET hash = zeroblob(32) WHERE seq = 2", 2),
-        ("DELETE FROM audit_records WHERE seq = 4", 4),
+        ("UPDATE audit_segment_1 SET actor = '1001' WHERE seq = 5", 5),
+        (
+            "UPDATE audit_words_1 SET word = 'octo-root' WHERE word = 'octo-user'",
+            3,
+        ),
+        (
+            "UPDATE audit_segment_1 SET hash = zeroblob(32) WHERE seq = 2",
+            2,
+        ),
+        ("DELETE FROM audit_segment_1 WHERE seq = 4", 4),
     ] {
         let folder = TempDir::new().unwrap();
         let copy = folder.path().join("audit.db");
@@ -496,7 +511,10 @@ async fn an_audit_log_is_verified_and_a_change_is_found() {
         db.execute_batch(&drop).unwrap();
         assert_eq!(db.execute(change, []).unwrap(), 1);
         db.close().unwrap();
-        assert_refuses(&verify(&copy), &[&format!("audit record {position} does not verify")]);
+        assert_refuses(
+            &verify(&copy),
+            &[&format!("audit record {position} does not verify")],
+        );
     }
 
     let nothing = data.path().join("nothing.db");

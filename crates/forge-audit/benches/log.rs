@@ -30,12 +30,12 @@ fn event(n: u64) -> Event {
             "tool.call",
         ][(n % 4) as usize],
     )
-    .outcome(if n % 50 == 0 {
+    .outcome(if n.is_multiple_of(50) {
         Outcome::Denied
     } else {
         Outcome::Success
     })
-    .severity(if n % 100 == 0 {
+    .severity(if n.is_multiple_of(100) {
         Severity::High
     } else {
         Severity::Low

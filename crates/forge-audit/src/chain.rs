@@ -334,10 +334,13 @@ pub fn verify<'a>(from: Head, links: impl IntoIterator<Item = Link<'a>>) -> Resu
             return broken(Fault::Missing);
         }
         if let Content::Pruned { count } = link.content {
+            let Some(seq) = head.seq.checked_add(*count).filter(|_| *count > 0) else {
+                return broken(Fault::Content);
+            };
             // The hash of one record goes on; after a subtree the next record begins anew, and
             // only the tree shows that it belongs there.
             return Ok(Head {
-                seq: head.seq + count,
+                seq,
                 hash: if *count == 1 {
                     link.hash
                 } else {

@@ -32,6 +32,9 @@ pub enum StoreError {
         /// The newest version known.
         known: i64,
     },
+    /// The database has no audit log, or one in the tables of a version before the first release.
+    #[error("database holds no audit log of this layout")]
+    Layout,
 }
 
 impl StoreError {

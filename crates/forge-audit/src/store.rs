@@ -151,18 +151,23 @@ impl Rules {
             && !self.holds(stored.time, &event)
     }
 
-    pub(crate) fn holds(&self, time: Timestamp, event: &crate::Event) -> bool {
+    /// Whether a record with this time and event is held, whatever its age.
+    #[must_use]
+    pub fn holds(&self, time: Timestamp, event: &crate::Event) -> bool {
         // What explains why others are gone stays as long as they are missed.
         crate::retention::explains(event) || self.hold.iter().any(|f| f.matches(time, event))
     }
 
-    /// Everything before this time may go, but for what is held.
-    pub(crate) fn all_before(&self) -> Option<Timestamp> {
+    /// Everything before this time may go, but for what is held; `None` if some severity is kept
+    /// for ever.
+    #[must_use]
+    pub fn all_before(&self) -> Option<Timestamp> {
         self.before.iter().copied().min().flatten()
     }
 
-    /// Something before this time may go.
-    pub(crate) fn some_before(&self) -> Option<Timestamp> {
+    /// Something before this time may go; `None` if everything is kept for ever.
+    #[must_use]
+    pub fn some_before(&self) -> Option<Timestamp> {
         self.before.iter().copied().max().flatten()
     }
 }

@@ -179,7 +179,8 @@ impl Verifier {
             }
         }
         let erased: u64 = self.erased.iter().map(|s| s.last - s.first + 1).sum();
-        let told: u64 = self.erasures.iter().map(|(_, records)| *records).sum();
+        let told = self.erasures.iter().map(|(_, records)| *records);
+        let told = told.fold(0, u64::saturating_add);
         for span in &self.erased {
             let is_told = |seq| self.erasures.iter().any(|(by, _)| by.contains(seq));
             if let Some(seq) = (span.first..=span.last).find(|seq| !is_told(*seq)) {

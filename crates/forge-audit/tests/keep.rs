@@ -318,6 +318,24 @@ async fn a_follower_gets_every_record_once_and_gaps_by_name() {
     assert_eq!(ahead.next().await.unwrap().unwrap().last(), 402);
 }
 
+#[tokio::test]
+async fn after_an_erasure_new_texts_are_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = AuditLog::open(sqlite(&folder).await).await.unwrap();
+    log.record_all((0..7).map(event).collect()).await.unwrap();
+    let mut person = Filter::default();
+    person.actor = Some("3".to_owned());
+    log.erase(&person, &Retention::new(), "request")
+        .await
+        .unwrap();
+    // The ids of its words were given away, and are not given again.
+    let new = Event::new(Kind::Session, "session.new").actor(Actor::new("new"));
+    log.record(new).await.unwrap();
+    let found = log.query(&Query::new().actor("new")).await.unwrap();
+    assert_eq!(found.records[0].event.action(), "session.new");
+    log.verify().await.unwrap();
+}
+
 struct Db(Mutex<Connection>);
 
 impl Outbox for Db {

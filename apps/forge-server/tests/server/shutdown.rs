@@ -25,7 +25,7 @@ async fn closed(addr: std::net::SocketAddr) {
 /// How many events with that action the audit log of a server that has ended holds.
 async fn count(folder: &std::path::Path, action: &str) -> usize {
     let path = folder.join("data/audit.db");
-    let report = forge_server::verify_audit(&path).await.unwrap();
+    let report = forge_server::verify_audit(&path, None, None).await.unwrap();
     assert!(report.contains("unbroken"), "{report}");
     let store: Arc<dyn AuditStore> = Arc::new(SqliteAuditStore::open(&path).await.unwrap());
     let query = Query::new().action(action).limit(1000);

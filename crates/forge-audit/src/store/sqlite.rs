@@ -9,7 +9,8 @@ mod space;
 mod worker;
 mod write;
 
-use std::fmt;
+use std::fmt::{self, Write};
+use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +65,7 @@ pub struct SqliteAuditStoreBuilder {
     segment: u64,
     max_wal: u64,
     synchronous: &'static str,
+    is_read_only: bool,
 }
 
 impl SqliteAuditStoreBuilder {
@@ -88,11 +90,22 @@ impl SqliteAuditStoreBuilder {
         self
     }
 
+    /// Only reads: nothing is created, and every change is an error. For verifying and searching a
+    /// log that is not one's own, also one on a medium that cannot be written.
+    ///
+    /// If there is no write-ahead log beside the file, nobody writes it, and it is taken for one
+    /// that nobody will: what is written while it is open reads as damage.
+    pub fn read_only(mut self) -> Self {
+        self.is_read_only = true;
+        self
+    }
+
     /// Opens the database file, and creates it if there is none.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] if the file cannot be opened.
+    /// [`StoreError::Unavailable`] if the file cannot be opened; [`StoreError::Layout`] and
+    /// [`StoreError::Schema`] if it is to be read only and holds no log of this version.
     pub async fn open(self) -> Result<SqliteAuditStore, StoreError> {
         let hot = write::Hot::default();
         let Self {
@@ -100,9 +113,15 @@ impl SqliteAuditStoreBuilder {
             segment,
             max_wal,
             synchronous,
+            is_read_only,
         } = self;
         let (file, shared) = (path.clone(), Arc::clone(&hot));
         let writer = Worker::start("forge-audit-write", move || {
+            if is_read_only {
+                let db = connect_read_only(&file)?;
+                check(&db)?;
+                return Ok(Writer::new(db, file, segment, shared, u64::MAX));
+            }
             let db = connect(
                 &file,
                 OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
@@ -117,21 +136,16 @@ impl SqliteAuditStoreBuilder {
                 "journal_size_limit",
                 i64::try_from(max_wal).unwrap_or(i64::MAX),
             )?;
-            Ok(Writer {
-                db,
-                path: file,
-                rows: segment,
-                hot: shared,
-                end: None,
-                since_index: 0,
-                max_wal,
-            })
+            Ok(Writer::new(db, file, segment, shared, max_wal))
         })
         .await?;
         let read = |name, hot: &write::Hot| {
             let (file, hot) = (path.clone(), Arc::clone(hot));
             Worker::start(name, move || {
-                let db = connect(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                let db = match is_read_only {
+                    true => connect_read_only(&file)?,
+                    false => connect(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+                };
                 Ok(Reader { db, hot })
             })
         };
@@ -139,6 +153,10 @@ impl SqliteAuditStoreBuilder {
         let walker = read("forge-audit-walk", &hot).await?;
         let file = path.clone();
         let tidier = Worker::start("forge-audit-tidy", move || {
+            if is_read_only {
+                let db = connect_read_only(&file)?;
+                return Ok(Tidier { db });
+            }
             let db = connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             db.pragma_update(None, "synchronous", synchronous)?;
             Ok(Tidier { db })
@@ -157,12 +175,50 @@ impl SqliteAuditStoreBuilder {
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
-    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    configure(Connection::open_with_flags(
+        path,
+        flags | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?)
+}
+
+/// A connection to a database that this process shall leave as it is.
+fn connect_read_only(path: &Path) -> Result<Connection, StoreError> {
+    let is_quiet = fs::metadata(beside(path, "-wal")).map_or(0, |m| m.len()) == 0;
+    if !is_quiet {
+        return connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    }
+    // Otherwise SQLite makes the files of a write-ahead log, where it can.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    configure(Connection::open_with_flags(immutable(path)?, flags)?)
+}
+
+fn configure(db: Connection) -> Result<Connection, StoreError> {
     db.busy_timeout(Duration::from_secs(5))?;
     db.pragma_update(None, "trusted_schema", false)?;
     db.pragma_update(None, "cache_size", -16_384)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(db)
+}
+
+/// The name by which SQLite opens a file that nobody changes.
+fn immutable(path: &Path) -> Result<String, StoreError> {
+    let path = std::path::absolute(path).map_err(StoreError::unavailable)?;
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            _ => {
+                // Writing to a String cannot fail.
+                let _ = write!(uri, "%{byte:02X}");
+            }
+        }
+    }
+    uri.push_str("?immutable=1");
+    Ok(uri)
 }
 
 /// The path of a file beside the database's.
@@ -196,6 +252,7 @@ impl SqliteAuditStore {
             segment: 65_536,
             max_wal: 64 << 20,
             synchronous: "FULL",
+            is_read_only: false,
         }
     }
 
@@ -203,7 +260,8 @@ impl SqliteAuditStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Schema`] if the database is of a newer version, or the database's error.
+    /// [`StoreError::Schema`] if the database is of a newer version, [`StoreError::Layout`] if it is
+    /// of one before the first release, or the database's error.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         self.writer.run(|writer| migrate(&writer.db)).await
     }
@@ -364,6 +422,9 @@ fn migrate(db: &Connection) -> Result<(), StoreError> {
         else {
             return Err(StoreError::Schema { found, known });
         };
+        if found > 0 && !has_table(db, "audit_segments")? {
+            return Err(StoreError::Layout);
+        }
         for migration in due {
             db.execute_batch(migration)?;
         }
@@ -372,10 +433,82 @@ fn migrate(db: &Connection) -> Result<(), StoreError> {
     })
 }
 
+/// Whether there is a log that this version can read.
+fn check(db: &Connection) -> Result<(), StoreError> {
+    if !has_table(db, "audit_schema")? || !has_table(db, "audit_segments")? {
+        return Err(StoreError::Layout);
+    }
+    let found: i64 = db.query_row("SELECT version FROM audit_schema", [], |row| row.get(0))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Schema { found, known });
+    }
+    Ok(())
+}
+
+fn has_table(db: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    Ok(db.query_row(sql, [name], |row| row.get::<_, i64>(0))? > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::Chain;
+    use crate::{Event, Kind};
     use rusqlite::types::Value;
+
+    #[tokio::test]
+    async fn the_tables_of_before_the_first_release_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(
+            "CREATE TABLE audit_schema (version INTEGER NOT NULL) STRICT;
+             INSERT INTO audit_schema VALUES (1);
+             CREATE TABLE audit_records (seq INTEGER PRIMARY KEY) STRICT;",
+        )
+        .unwrap();
+        drop(db);
+        let reading = SqliteAuditStore::builder(&path).read_only().open().await;
+        assert!(matches!(reading, Err(StoreError::Layout)));
+        let store = SqliteAuditStore::open(&path).await.unwrap();
+        assert!(matches!(store.migrate().await, Err(StoreError::Layout)));
+    }
+
+    #[tokio::test]
+    async fn who_only_reads_makes_nothing_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        // A name that means something in a URI.
+        let path = folder.path().join("a log?x=%41#1.db");
+        let missing = SqliteAuditStore::builder(&path).read_only().open().await;
+        assert!(matches!(missing, Err(StoreError::Unavailable(_))));
+        let mut chain = Chain::new();
+        let mut record = || chain.append(Event::new(Kind::System, "x"), Timestamp::default());
+        let writing = SqliteAuditStore::open(&path).await.unwrap();
+        writing.migrate().await.unwrap();
+        writing.append([record()].into()).await.unwrap();
+        let read = async || {
+            let store = SqliteAuditStore::builder(&path).read_only().open().await;
+            let store = store.unwrap();
+            let found = store.scan(0, 10).await.unwrap().len();
+            assert_eq!(store.tail().await.unwrap().seq, found as u64);
+            (found, store)
+        };
+        // Beside one that writes, and alone.
+        assert_eq!(read().await.0, 1);
+        writing.append([record()].into()).await.unwrap();
+        assert_eq!(read().await.0, 2);
+        drop(writing);
+        let bytes = fs::read(&path).unwrap();
+        let (found, store) = read().await;
+        assert_eq!(found, 2);
+        assert!(store.append([record()].into()).await.is_err());
+        assert!(store.erase(&[1]).await.is_err());
+        drop(store);
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_newer_schema_is_refused() {

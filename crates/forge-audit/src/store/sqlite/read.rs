@@ -90,13 +90,26 @@ impl Query<'_> {
             let hot = self.hot.read().unwrap_or_else(PoisonError::into_inner);
             // Empty only where this process does not write, or has not appended yet.
             let mut columns = hot.iter().filter(|c| c.id == segment.id && c.len() > 0);
-            columns
-                .next()
-                .map(|columns| self.in_memory(columns, &terms, &range))
+            columns.next().map(|columns| {
+                let end = columns.first + columns.len() as u64;
+                (end, self.in_memory(columns, &terms, &range))
+            })
         };
-        match hot {
-            Some(sequences) => self.each(segment, &sequences, &terms),
-            None => self.select(segment, &range, &terms),
+        let Some((end, sequences)) = hot else {
+            return self.select(segment, &range, &terms);
+        };
+        // What was committed a moment ago is in the snapshot and may not be in memory yet: a walk
+        // that went on to the next segment would pass it over.
+        let news = range.start.max(end)..range.end;
+        match self.selection.order {
+            Order::NewestFirst => {
+                self.select(segment, &news, &terms)?;
+                self.each(segment, &sequences, &terms)
+            }
+            Order::OldestFirst => {
+                self.each(segment, &sequences, &terms)?;
+                self.select(segment, &news, &terms)
+            }
         }
     }
 
@@ -197,6 +210,9 @@ impl Query<'_> {
         );
         let mut select = self.db.prepare_cached(&sql)?;
         for seq in sequences {
+            if self.found.len() >= self.selection.limit {
+                break;
+            }
             let values =
                 std::iter::once(Value::Integer(seq.cast_signed())).chain(terms.values.clone());
             let mut rows = select.query(params_from_iter(values))?;
@@ -215,8 +231,11 @@ impl Query<'_> {
         range: &Range<u64>,
         terms: &Terms,
     ) -> Result<(), StoreError> {
-        let sql = terms.select(segment.id, self.selection.order);
         let limit = self.selection.limit - self.found.len();
+        if limit == 0 || range.start >= range.end {
+            return Ok(());
+        }
+        let sql = terms.select(segment.id, self.selection.order);
         let mut values = vec![
             Value::Integer(range.start.cast_signed()),
             Value::Integer(range.end.cast_signed()),

@@ -151,10 +151,15 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Segment>> {
         "SELECT id, first, last, prev, since, until, state FROM audit_segments ORDER BY id",
     )?;
     let segment = |row: &Row<'_>| {
+        let (first, last): (i64, i64) = (row.get(1)?, row.get(2)?);
+        // What nothing here writes, somebody else did.
+        if first < 1 || last < first || last == i64::MAX {
+            return Err(rusqlite::Error::IntegralValueOutOfRange(1, first));
+        }
         Ok(Segment {
             id: row.get(0)?,
-            first: row.get::<_, i64>(1)?.cast_unsigned(),
-            last: row.get::<_, i64>(2)?.cast_unsigned(),
+            first: first.cast_unsigned(),
+            last: last.cast_unsigned(),
             prev: Hash(row.get(3)?),
             since: row.get(4)?,
             until: row.get(5)?,

@@ -27,17 +27,17 @@ pub(super) type Hot = Arc<RwLock<Vec<Columns>>>;
 /// The side that writes.
 pub(super) struct Writer {
     pub(super) db: Connection,
-    pub(super) path: PathBuf,
+    path: PathBuf,
     /// How many records a new segment has room for: a multiple of 256.
-    pub(super) rows: u64,
+    rows: u64,
     /// Segments without indexes, for those who read.
-    pub(super) hot: Hot,
+    hot: Hot,
     /// `None` until it is read, and again when it may not be what is stored.
     pub(super) end: Option<End>,
     /// Records appended since the last index was built.
-    pub(super) since_index: usize,
+    since_index: usize,
     /// Largest size of the write-ahead log, in bytes.
-    pub(super) max_wal: u64,
+    max_wal: u64,
 }
 
 /// The end of the log, as it is stored.
@@ -48,6 +48,8 @@ pub(super) struct End {
     tree: Tree,
     segment: Option<Segment>,
     words: HashMap<Box<str>, i64>,
+    /// The highest id of a word ever given in the open segment that is still there.
+    last_word: i64,
     /// Segments that wait for indexes.
     full: Vec<Segment>,
 }
@@ -74,6 +76,18 @@ fn data_version(db: &Connection) -> rusqlite::Result<i64> {
 }
 
 impl Writer {
+    pub(super) fn new(db: Connection, path: PathBuf, rows: u64, hot: Hot, max_wal: u64) -> Self {
+        Self {
+            db,
+            path,
+            rows,
+            hot,
+            end: None,
+            since_index: 0,
+            max_wal,
+        }
+    }
+
     pub(super) fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
@@ -121,6 +135,9 @@ impl Writer {
     /// Builds one index of a segment that is full, or seals it. Whether there is more to do.
     pub(super) fn build(&mut self) -> Result<bool, StoreError> {
         self.since_index = 0;
+        if self.db.is_readonly(rusqlite::MAIN_DB)? {
+            return Ok(false);
+        }
         let Some(segment) = self.end()?.full.first().copied() else {
             return Ok(false);
         };
@@ -193,6 +210,8 @@ fn load(db: &Connection, hot: &Hot, version: i64) -> Result<End, StoreError> {
         })?;
         words = found.collect::<rusqlite::Result<_>>()?;
     }
+    // Erasing takes words away, so that their number says nothing about their ids.
+    let last_word = words.values().copied().max().unwrap_or_default();
     let unindexed = |s: &&Segment| matches!(s.phase, Phase::Open | Phase::Full);
     let columns = segments.iter().filter(unindexed).map(|s| columns(db, s));
     let columns = columns.collect::<Result<Vec<_>, StoreError>>()?;
@@ -204,6 +223,7 @@ fn load(db: &Connection, hot: &Hot, version: i64) -> Result<End, StoreError> {
         tree: tree(db, head.seq)?,
         segment: open,
         words,
+        last_word,
         full: full.collect(),
     })
 }
@@ -269,7 +289,7 @@ fn insert(
         let (fit, rest) = records.split_at(room.min(records.len()));
         records = rest;
         let mut columns = Columns::new(segment.id, segment.first);
-        fill(db, &segment, &mut end.words, fit, &mut columns)?;
+        fill(db, &segment, end, fit, &mut columns)?;
         news.push(columns);
         for record in fit {
             let mut nodes = Vec::new();
@@ -329,6 +349,7 @@ fn roll(db: &Connection, end: &mut End, rows: u64, first: &Record) -> Result<Seg
     };
     segment.create(db)?;
     end.words.clear();
+    end.last_word = 0;
     end.segment = Some(segment);
     Ok(segment)
 }
@@ -336,11 +357,14 @@ fn roll(db: &Connection, end: &mut End, rows: u64, first: &Record) -> Result<Seg
 fn fill(
     db: &Connection,
     segment: &Segment,
-    words: &mut HashMap<Box<str>, i64>,
+    end: &mut End,
     records: &[Record],
     columns: &mut Columns,
 ) -> Result<(), StoreError> {
     let id = segment.id;
+    let End {
+        words, last_word, ..
+    } = end;
     let mut row = db.prepare_cached(&format!(
         "INSERT INTO audit_segment_{id} ({}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
         super::row::COLUMNS
@@ -369,10 +393,11 @@ fn fill(
             if let Some(id) = words.get(text) {
                 return Ok(Cell::Word(*id));
             }
-            let id = words.len() as i64 + 1;
+            let id = *last_word + 1;
             if id > MAX_WORDS {
                 return Ok(Cell::Null);
             }
+            *last_word = id;
             new_word.execute((id, text))?;
             words.insert(text.into(), id);
             Ok(Cell::Word(id))
