@@ -12,13 +12,15 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::request::Parts;
 
 use crate::error::BuildError;
 use crate::hash::Secret;
-use crate::key::{Key, KeyExtractor};
+use crate::key::{Key, KeyClass, KeyExtractor};
+use crate::on_concurrency::OnConcurrency;
 use crate::policy::{Condition, MissingKey, check_name};
 
 pub use body::ConcurrencyBody;
@@ -46,7 +48,6 @@ const SHARDS: usize = 16;
 #[must_use]
 pub struct Concurrency {
     pub(crate) name: Arc<str>,
-    max: NonZeroU32,
     key: Arc<dyn KeyExtractor>,
     when: Option<Arc<dyn Condition>>,
     missing_key: MissingKey,
@@ -54,26 +55,34 @@ pub struct Concurrency {
 }
 
 struct Held {
+    /// Never zero.
+    max: AtomicU32,
     shards: [Mutex<HashMap<u64, u32>>; SHARDS],
     /// Secret of this process; no key is kept in clear.
     secret: Secret,
 }
 
 /// The right of one request to be under way; dropping it gives it back.
-#[derive(Debug)]
 pub(crate) struct Permit {
     held: Arc<Held>,
     hash: u64,
-    /// How many more there may be.
-    pub(crate) free: u32,
+    /// Who is told when it is given back, and under which name.
+    told: Option<(Arc<dyn OnConcurrency>, Arc<str>)>,
 }
 
 /// What a limit says to a request.
 pub(crate) enum Admission {
     /// It does not apply.
     Uncounted,
-    Granted(Permit),
-    Full,
+    Granted {
+        permit: Permit,
+        class: KeyClass,
+        under_way: u32,
+    },
+    Full {
+        class: KeyClass,
+        under_way: u32,
+    },
     Unidentified,
 }
 
@@ -92,11 +101,11 @@ impl Concurrency {
         check_name(&name)?;
         Ok(Self {
             name,
-            max,
             key: Arc::new(key),
             when: None,
             missing_key: MissingKey::default(),
             held: Arc::new(Held {
+                max: AtomicU32::new(max.get()),
                 shards: Default::default(),
                 secret: Secret::random(),
             }),
@@ -122,8 +131,22 @@ impl Concurrency {
         self.held.shard(hash).get(&hash).copied().unwrap_or(0)
     }
 
-    pub(crate) fn max(&self) -> u32 {
-        self.max.get()
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many there may be of one key.
+    #[must_use]
+    pub fn max(&self) -> u32 {
+        self.held.max.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many there may be of one key, for this and all clones, from the next request
+    /// on. Who has more under way keeps them, and gets no further one until they are fewer.
+    pub fn set_max(&self, max: NonZeroU32) {
+        self.held.max.store(max.get(), Ordering::Relaxed);
     }
 
     pub(crate) fn admit(&self, parts: &Parts) -> Admission {
@@ -131,10 +154,7 @@ impl Concurrency {
             return Admission::Uncounted;
         }
         match (self.key.key(parts), self.missing_key) {
-            (Some(key), _) => self
-                .held
-                .take(&key, self.max())
-                .map_or(Admission::Full, Admission::Granted),
+            (Some(key), _) => self.held.take(&key, self.max()),
             (None, MissingKey::Skip) => Admission::Uncounted,
             (None, MissingKey::Refuse) => Admission::Unidentified,
         }
@@ -154,19 +174,34 @@ impl Held {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(self: &Arc<Self>, key: &Key, max: u32) -> Option<Permit> {
-        let hash = self.hash(key);
+    fn take(self: &Arc<Self>, key: &Key, max: u32) -> Admission {
+        let (hash, class) = (self.hash(key), key.class());
         let mut shard = self.shard(hash);
         let count = shard.entry(hash).or_insert(0);
         if *count >= max {
-            return None;
+            let under_way = *count;
+            return Admission::Full { class, under_way };
         }
         *count += 1;
-        Some(Permit {
+        let under_way = *count;
+        let permit = Permit {
             held: Arc::clone(self),
             hash,
-            free: max - *count,
-        })
+            told: None,
+        };
+        Admission::Granted {
+            permit,
+            class,
+            under_way,
+        }
+    }
+}
+
+impl Permit {
+    /// Who is told when it is given back.
+    pub(crate) fn tell(mut self, observer: Arc<dyn OnConcurrency>, name: Arc<str>) -> Self {
+        self.told = Some((observer, name));
+        self
     }
 }
 
@@ -178,6 +213,15 @@ impl Drop for Permit {
                 count.remove();
             }
         }
+        if let Some((observer, name)) = self.told.take() {
+            observer.on_end(&name);
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
     }
 }
 
@@ -191,7 +235,7 @@ impl fmt::Debug for Concurrency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Concurrency")
             .field("name", &self.name)
-            .field("max", &self.max)
+            .field("max", &self.max())
             .finish_non_exhaustive()
     }
 }
@@ -207,11 +251,17 @@ mod tests {
         let limit = Concurrency::new("streams", two, |_: &Parts| Some(Key::global())).unwrap();
         let parts = Request::new(()).into_parts().0;
         let (first, second) = (limit.admit(&parts), limit.admit(&parts));
-        assert!(matches!(&first, Admission::Granted(permit) if permit.free == 1));
-        assert!(matches!(&second, Admission::Granted(permit) if permit.free == 0));
-        assert!(matches!(limit.admit(&parts), Admission::Full));
+        let granted = |of: &Admission| match of {
+            Admission::Granted { under_way, .. } => Some(*under_way),
+            _ => None,
+        };
+        assert_eq!((granted(&first), granted(&second)), (Some(1), Some(2)));
+        let full = limit.admit(&parts);
+        assert!(matches!(full, Admission::Full { under_way: 2, .. }));
         drop(first);
-        assert!(matches!(limit.admit(&parts), Admission::Granted(_)));
+        assert_eq!(granted(&limit.admit(&parts)), Some(2));
+        limit.set_max(NonZeroU32::MIN);
+        assert_eq!(granted(&limit.admit(&parts)), None);
         drop(second);
         assert_eq!(limit.under_way(&Key::global()), 0);
         assert!(

@@ -78,6 +78,7 @@ mod layer;
 mod limiter;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod on_concurrency;
 mod on_decision;
 mod policy;
 mod quota;
@@ -99,6 +100,7 @@ pub use layer::RateLimitLayer;
 pub use limiter::{RateLimiter, RateLimiterBuilder};
 #[cfg(feature = "metrics")]
 pub use metrics::RecordMetrics;
+pub use on_concurrency::{ConcurrencyDecision, ConcurrencyOutcome, OnConcurrency};
 pub use on_decision::OnDecision;
 pub use policy::{Condition, MissingKey, Policy, Tier, Weight};
 pub use quota::Quota;

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use crate::decision::{Decision, PolicyVerdict};
+use crate::on_concurrency::{ConcurrencyDecision, ConcurrencyOutcome, OnConcurrency};
 use crate::on_decision::OnDecision;
 
-/// Counts decisions through the `metrics` facade.
+/// Counts decisions through the `metrics` facade: an [`OnDecision`] and an [`OnConcurrency`].
 ///
 /// | metric | kind | labels |
 /// |---|---|---|
 /// | `forge_ratelimit_decisions_total` | counter | `outcome`: `admitted`, `refused`, `unidentified`, `undecided` |
 /// | `forge_ratelimit_violations_total` | counter | `policy`, `key_class`, `enforced`: `false` for a policy in shadow |
+/// | `forge_ratelimit_concurrency_decisions_total` | counter | `policy`, `outcome`: `granted`, `refused`, `unidentified` |
+/// | `forge_ratelimit_concurrency_under_way` | gauge | `policy` |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RecordMetrics;
 
@@ -33,5 +36,26 @@ impl OnDecision for RecordMetrics {
         decision
             .would_refuse()
             .for_each(|of| violations(of, "false"));
+    }
+}
+
+impl OnConcurrency for RecordMetrics {
+    fn on_concurrency(&self, _: &Parts, decision: &ConcurrencyDecision) {
+        let policy = metrics::SharedString::from(Arc::clone(&decision.policy));
+        metrics::counter!(
+            "forge_ratelimit_concurrency_decisions_total",
+            "policy" => policy.clone(),
+            "outcome" => decision.outcome.as_str(),
+        )
+        .increment(1);
+        if decision.outcome == ConcurrencyOutcome::Granted {
+            metrics::gauge!("forge_ratelimit_concurrency_under_way", "policy" => policy)
+                .increment(1.0);
+        }
+    }
+
+    fn on_end(&self, policy: &Arc<str>) {
+        let policy = metrics::SharedString::from(Arc::clone(policy));
+        metrics::gauge!("forge_ratelimit_concurrency_under_way", "policy" => policy).decrement(1.0);
     }
 }

@@ -4,13 +4,16 @@
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
-use forge_ratelimit::{Concurrency, ConcurrencyLayer, Key, MissingKey};
+use forge_ratelimit::{
+    Concurrency, ConcurrencyDecision, ConcurrencyLayer, Key, MissingKey, OnConcurrency,
+};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
@@ -162,4 +165,59 @@ async fn counts_by_key_and_where_it_applies() {
         .layer(ConcurrencyLayer::new(skipping));
     let nobody = Request::new(Body::empty());
     assert_eq!(app.oneshot(nobody).await.unwrap().status(), StatusCode::OK);
+}
+
+/// Everything an observer is told, in order.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl OnConcurrency for Seen {
+    fn on_concurrency(&self, parts: &Parts, decision: &ConcurrencyDecision) {
+        let class = decision.key_class.map_or("nobody", |class| class.as_str());
+        let (outcome, policy) = (decision.outcome.as_str(), &decision.policy);
+        let (under_way, max) = (decision.under_way, decision.max);
+        let line = format!("{policy} {outcome} {class} {under_way}/{max} {}", parts.uri);
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn on_end(&self, policy: &Arc<str>) {
+        self.0.lock().unwrap().push(format!("{policy} ended"));
+    }
+}
+
+#[tokio::test]
+async fn an_observer_is_told_of_every_decision_and_of_every_end() {
+    let (limit, seen) = (two(), Seen::default());
+    let layer = ConcurrencyLayer::new(limit.clone()).on_concurrency(((), seen.clone()));
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(layer);
+    let first = call(&app, "/").await;
+    let second = call(&app, "/").await;
+    let refused = call(&app, "/").await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    drop(refused);
+    let nobody = app.clone().oneshot(Request::new(Body::empty())).await;
+    assert_eq!(nobody.unwrap().status(), StatusCode::FORBIDDEN);
+    drop(second);
+    first.into_body().collect().await.unwrap();
+    assert_eq!(
+        *seen.0.lock().unwrap(),
+        [
+            "streams granted user 1/2 /",
+            "streams granted user 2/2 /",
+            "streams refused user 2/2 /",
+            "streams unidentified nobody 0/2 /",
+            "streams ended",
+            "streams ended",
+        ]
+    );
+    // A change holds for whoever comes from now on, whatever is under way.
+    limit.set_max(NonZeroU32::MIN);
+    let held = call(&app, "/").await;
+    assert_eq!(held.headers()["ratelimit"], r#""streams";r=0"#);
+    assert_eq!(
+        call(&app, "/").await.status(),
+        StatusCode::TOO_MANY_REQUESTS
+    );
 }

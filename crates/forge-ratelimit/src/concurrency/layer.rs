@@ -1,4 +1,4 @@
-//! The layer: what is limited, and how a refusal looks.
+//! The layer: what is limited, who is told, how a refusal looks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::refusal::Problem;
 
 /// Limits how many requests are under way at once. The response's body becomes a
 /// [`ConcurrencyBody`](crate::ConcurrencyBody), which Axum, Tonic and Hyper take.
-#[derive(Clone)]
 #[must_use]
-pub struct ConcurrencyLayer<R = Problem> {
+pub struct ConcurrencyLayer<O = (), R = Problem> {
     limit: Concurrency,
+    on_concurrency: Arc<O>,
     responder: Arc<R>,
 }
 
@@ -22,34 +22,57 @@ impl ConcurrencyLayer {
     pub fn new(limit: Concurrency) -> Self {
         Self {
             limit,
+            on_concurrency: Arc::new(()),
             responder: Arc::new(Problem),
         }
     }
 }
 
-impl<R> ConcurrencyLayer<R> {
-    /// What makes the response to a refusal, a [`Respond`](crate::Respond). Default: [`Problem`].
-    pub fn respond_with<T>(self, responder: T) -> ConcurrencyLayer<T> {
+impl<O, R> ConcurrencyLayer<O, R> {
+    /// Who is told of every decision and of every end, an
+    /// [`OnConcurrency`](crate::OnConcurrency). Default: nobody.
+    pub fn on_concurrency<T>(self, on_concurrency: T) -> ConcurrencyLayer<T, R> {
         ConcurrencyLayer {
             limit: self.limit,
+            on_concurrency: Arc::new(on_concurrency),
+            responder: self.responder,
+        }
+    }
+
+    /// What makes the response to a refusal, a [`Respond`](crate::Respond). Default: [`Problem`].
+    pub fn respond_with<T>(self, responder: T) -> ConcurrencyLayer<O, T> {
+        ConcurrencyLayer {
+            limit: self.limit,
+            on_concurrency: self.on_concurrency,
             responder: Arc::new(responder),
         }
     }
 }
 
-impl<I, R> Layer<I> for ConcurrencyLayer<R> {
-    type Service = ConcurrencyLimit<I, R>;
+impl<I, O, R> Layer<I> for ConcurrencyLayer<O, R> {
+    type Service = ConcurrencyLimit<I, O, R>;
 
     fn layer(&self, inner: I) -> Self::Service {
         ConcurrencyLimit {
             inner,
             limit: self.limit.clone(),
+            on_concurrency: Arc::clone(&self.on_concurrency),
             responder: Arc::clone(&self.responder),
         }
     }
 }
 
-impl<R> fmt::Debug for ConcurrencyLayer<R> {
+impl<O, R> Clone for ConcurrencyLayer<O, R> {
+    fn clone(&self) -> Self {
+        Self {
+            limit: self.limit.clone(),
+            on_concurrency: Arc::clone(&self.on_concurrency),
+            responder: Arc::clone(&self.responder),
+        }
+    }
+}
+
+impl<O, R> fmt::Debug for ConcurrencyLayer<O, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyLayer")
             .field("limit", &self.limit)
