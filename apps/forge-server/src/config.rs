@@ -7,6 +7,7 @@ mod problem;
 mod reference;
 mod settings;
 mod sources;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use forge_crypto::Keyring;
 use forge_headers::{Cors, ForwardedHeader, HostAllowList, Origin, TrustedProxies};
-use forge_ratelimit::Quota;
+use forge_ratelimit::{Quota, StoreFailure};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
@@ -29,6 +30,7 @@ use sources::{Found, Origin as Source, Values};
 pub use problem::Problems;
 pub use reference::page as reference;
 pub use sources::Inputs;
+pub use texts::Texts;
 
 /// A configuration without a problem.
 #[expect(
@@ -53,6 +55,7 @@ pub struct Config {
     pub never_block: Vec<IpNet>,
     pub metrics_from: Vec<IpNet>,
     pub log: Log,
+    pub texts: Texts,
 }
 
 /// `github.*`
@@ -78,6 +81,7 @@ pub struct Limits {
     pub health: Quota,
     pub address: Quota,
     pub network: Quota,
+    pub concurrent: NonZeroU32,
     pub capacity: usize,
     pub shared: Option<SharedLimits>,
 }
@@ -89,6 +93,8 @@ pub struct SharedLimits {
     pub url: SecretString,
     pub secret: SecretString,
     pub nodes: NonZeroU32,
+    pub deadline: Duration,
+    pub failure: StoreFailure,
 }
 
 /// `sessions.*`
@@ -235,6 +241,7 @@ impl Config {
             never_block: never_block?,
             metrics_from: metrics_from?,
             log: log?,
+            texts: std::mem::take(&mut reader.texts),
         })
     }
 
@@ -265,6 +272,11 @@ impl Limits {
             "limits.network",
         ]
         .map(|key| reader.one(key, parse::quota));
+        let concurrent = reader.one("limits.concurrent", |text| {
+            let number = parse::number(1..=1_000_000)(text)?;
+            let number = u32::try_from(number).ok().and_then(NonZeroU32::new);
+            number.ok_or_else(|| "must be above zero".to_owned())
+        });
         let capacity = reader.one("limits.capacity", parse::number(1000..=100_000_000));
         let shared = SharedLimits::from_reader(reader);
         let [
@@ -288,6 +300,7 @@ impl Limits {
             health: health?,
             address: address?,
             network: network?,
+            concurrent: concurrent?,
             capacity: capacity?,
             shared,
         })
@@ -302,6 +315,18 @@ impl SharedLimits {
             _ => Err("is too short to be a secret".to_owned()),
         });
         let nodes = reader.one("limits.nodes", parse::number(1..=10_000));
+        let deadline = reader.one("limits.redis_deadline", |text| {
+            let duration = parse::duration(text)?;
+            let bounds = Duration::from_millis(1)..=Duration::from_secs(10);
+            let within = bounds.contains(&duration).then_some(duration);
+            within.ok_or_else(|| "must be from 1ms to 10s".to_owned())
+        });
+        let failure = reader.one("limits.redis_failure", |text| match text {
+            "share" => Ok(StoreFailure::LocalShare),
+            "refuse" => Ok(StoreFailure::Refuse),
+            "admit" => Ok(StoreFailure::Admit),
+            _ => Err("must be share, refuse or admit".to_owned()),
+        });
         if url.is_some() && secret.is_none() {
             let fix = "set limits.redis_secret, to the same on every node";
             reader.refuse("limits.redis", "is set without its secret", fix);
@@ -310,6 +335,8 @@ impl SharedLimits {
             url: url?.into(),
             secret: secret?.into(),
             nodes: u32::try_from(nodes?).ok().and_then(NonZeroU32::new)?,
+            deadline: deadline?,
+            failure: failure?,
         })
     }
 }
@@ -415,6 +442,7 @@ struct Reader {
     values: Values,
     /// Where the values that were read came from.
     origins: BTreeMap<&'static str, Source>,
+    texts: Texts,
     problems: Problems,
 }
 
@@ -423,6 +451,7 @@ impl Reader {
         Self {
             values,
             origins: BTreeMap::new(),
+            texts: Texts::default(),
             problems,
         }
     }
@@ -449,6 +478,7 @@ impl Reader {
             return None;
         };
         self.origins.insert(key, origin);
+        self.texts.insert(key, text.trim());
         self.checked(key, parse(text.trim()))
     }
 

@@ -27,6 +27,8 @@ const CLIENT_SECRET: &str = "forge-dev-secret";
 pub struct Trial {
     /// The stand-in for GitHub.
     pub github: Running,
+    /// What the server is configured from, the trial's own values included.
+    pub inputs: Inputs,
     /// Removed at the end, where the trial made it.
     folder: Option<tempfile::TempDir>,
 }
@@ -94,7 +96,12 @@ impl Trial {
         let config = Config::read(&inputs)?;
         // A trial that is refused leaves nothing behind.
         keyring.keep()?;
-        Ok((Self { github, folder }, config, listener))
+        let trial = Self {
+            github,
+            inputs,
+            folder,
+        };
+        Ok((trial, config, listener))
     }
 
     /// Lets the stand-in's ordinary account in, on a new database.

@@ -114,9 +114,9 @@ impl Forge {
             .map_err(|error| StartError::part("monitor")(error.into()))?;
         wiring.attach(monitor.clone());
 
-        let health = health(&database, (&audit, &audit_file), &clock);
-        let github = Github::new(config.github.clone())?;
         let limits = Limiters::new(&config.limits, &clock)?;
+        let health = health(&database, (&audit, &audit_file), &limits, &clock);
+        let github = Github::new(config.github.clone())?;
         let app = App {
             sign_ins: SignIns::new(pool, clock.clone()),
             device_logins: DeviceLogins::new(clock.clone()),
@@ -304,8 +304,10 @@ fn never_block(config: &Config) -> NeverBlock {
 fn health(
     database: &Database,
     (audit, audit_file): (&AuditLog, &OpenFile),
+    limits: &Limiters,
     clock: &Clock,
 ) -> HealthRegistry {
+    let limits = limits.clone();
     let database = database.clone();
     let (audit, audit_file) = (audit.clone(), audit_file.clone());
     HealthRegistry::builder()
@@ -331,6 +333,19 @@ fn health(
                     Health::up()
                 } else {
                     Health::down("the audit log cannot be written")
+                }
+            }
+        })
+        // Not of the readiness: where it is shared, it is gone for all nodes at once, and what then
+        // holds is configured.
+        .check("limits", HealthGroup::All, move || {
+            let limits = limits.clone();
+            async move {
+                match limits.by_class.store().check().await {
+                    Ok(()) => Health::up(),
+                    Err(_) => {
+                        Health::degraded("the limits that nodes share are not counted together")
+                    }
                 }
             }
         })

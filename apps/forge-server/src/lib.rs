@@ -28,6 +28,7 @@ mod present;
 mod principal;
 mod problem;
 mod refusals;
+pub mod reload;
 mod request_id;
 mod routes;
 mod server;

@@ -1,8 +1,9 @@
-//! How often: the policies of the two limits on a request's way.
+//! How often, and how many at once: the policies of the limits on a request's way.
 
 use forge_ratelimit::{
-    AdjustFuture, Adjustment, Charge, JsonRpc, Key, MemoryStore, MissingKey, Policy, Problem,
-    Quota, RateLimiter, RedisStore, Refusal, Respond, Store, StoreFailure, Verdicts,
+    AdjustFuture, Adjustment, BuildError, Charge, Concurrency, JsonRpc, Key, MemoryStore,
+    MissingKey, Policy, Problem, Quota, RateLimiter, RateLimiterBuilder, RedisStore, Refusal,
+    Respond, Store, StoreError, StoreFailure, Verdicts,
 };
 use http::Response;
 use http::request::Parts;
@@ -15,7 +16,7 @@ use crate::error::StartError;
 use crate::principal::Principal;
 use crate::wiring::client_ip;
 
-/// The two limits. Cheap to clone; clones share the counts.
+/// The limits. Cheap to clone; clones share the counts.
 #[derive(Clone, Debug)]
 pub struct Limiters {
     /// Everything from one address, and from the block it lies in. Each node counts by itself:
@@ -23,6 +24,8 @@ pub struct Limiters {
     pub by_address: RateLimiter<MemoryStore<Clock>>,
     /// By user and class, by address where nobody is signed in.
     pub by_class: RateLimiter<LimitStore>,
+    /// Requests of one user that are under way at once, on this node.
+    pub concurrent: Concurrency,
 }
 
 impl Limiters {
@@ -34,35 +37,61 @@ impl Limiters {
         let failed =
             |error: Box<dyn std::error::Error + Send + Sync>| StartError::part("limits")(error);
         let addresses = MemoryStore::partitioned_with_clock(1, limits.capacity, clock.clone());
-        let by_address = RateLimiter::builder(addresses)
-            // Announced besides the class: it is all that a refusal before authentication can tell.
-            .policy(Policy::new("address", limits.address, address))
-            .policy(
-                Policy::new("network", limits.network, network)
-                    .missing_key(MissingKey::Skip)
-                    .announced(false),
-            )
-            .exempt(|parts: &Parts| class(parts) == Class::Probe)
-            .build()
-            .map_err(|error| failed(error.into()))?;
+        let by_address = by_address(addresses, limits).build();
         let store = LimitStore::new(limits, clock).map_err(|error| failed(error.into()))?;
-        let by_class = RateLimiter::builder(store)
-            .policy(by_user("web", limits.web, Class::Web))
-            .policy(by_user("mcp", limits.mcp, Class::Mcp))
-            .policy(by_user("admin", limits.admin, Class::Admin))
-            .policy(of_address("auth", limits.auth, Class::Auth))
-            .policy(of_address("callback", limits.callback, Class::Callback))
-            .policy(of_address("health", limits.health, Class::Health))
-            .policy(Policy::new("anonymous", limits.anonymous, address).when(is_anonymous))
-            .exempt(|parts: &Parts| class(parts) == Class::Probe)
-            .store_failure(StoreFailure::LocalShare)
-            .build()
-            .map_err(|error| failed(error.into()))?;
+        let by_class = by_class(store, limits).build();
+        let concurrent = Concurrency::new("concurrent", limits.concurrent, user);
         Ok(Self {
-            by_address,
-            by_class,
+            by_address: by_address.map_err(|error| failed(error.into()))?,
+            by_class: by_class.map_err(|error| failed(error.into()))?,
+            concurrent: concurrent
+                .map_err(|error| failed(error.into()))?
+                // Whoever is not signed in has so many connections instead.
+                .missing_key(MissingKey::Skip)
+                .announced(false),
         })
     }
+
+    /// Takes over the quotas of another configuration, for requests from now on. What is owed and
+    /// what is under way stays. Where the counts are kept does not change.
+    ///
+    /// # Errors
+    /// A policy that cannot be; then nothing changes.
+    pub(crate) fn reload(&self, limits: &Limits) -> Result<(), BuildError> {
+        // What cannot be built is found before anything is replaced.
+        by_address((), limits).build()?;
+        by_class((), limits).build()?;
+        self.by_address.reload(by_address((), limits))?;
+        self.by_class.reload(by_class((), limits))?;
+        self.concurrent.set_max(limits.concurrent);
+        Ok(())
+    }
+}
+
+fn by_address<S>(store: S, limits: &Limits) -> RateLimiterBuilder<S> {
+    RateLimiter::builder(store)
+        // Announced besides the class: it is all that a refusal before authentication can tell.
+        .policy(Policy::new("address", limits.address, address))
+        .policy(
+            Policy::new("network", limits.network, network)
+                .missing_key(MissingKey::Skip)
+                .announced(false),
+        )
+        .exempt(|parts: &Parts| class(parts) == Class::Probe)
+}
+
+fn by_class<S>(store: S, limits: &Limits) -> RateLimiterBuilder<S> {
+    let failure = limits.shared.as_ref().map(|shared| shared.failure);
+    RateLimiter::builder(store)
+        .policy(by_user("web", limits.web, Class::Web))
+        .policy(by_user("mcp", limits.mcp, Class::Mcp))
+        .policy(by_user("admin", limits.admin, Class::Admin))
+        .policy(of_address("auth", limits.auth, Class::Auth))
+        .policy(of_address("callback", limits.callback, Class::Callback))
+        .policy(of_address("health", limits.health, Class::Health))
+        .policy(Policy::new("anonymous", limits.anonymous, address).when(is_anonymous))
+        .exempt(|parts: &Parts| class(parts) == Class::Probe)
+        .store_failure(failure.unwrap_or(StoreFailure::LocalShare))
 }
 
 /// Where the limits by class are counted.
@@ -76,7 +105,14 @@ pub enum LimitStore {
 
 impl LimitStore {
     fn new(limits: &Limits, clock: &Clock) -> Result<Self, forge_ratelimit::RedisStoreError> {
-        let Some(SharedLimits { url, secret, nodes }) = &limits.shared else {
+        let Some(SharedLimits {
+            url,
+            secret,
+            nodes,
+            deadline,
+            ..
+        }) = &limits.shared
+        else {
             let capacity = limits.capacity;
             let store = MemoryStore::partitioned_with_clock(capacity, capacity, clock.clone());
             return Ok(Self::Memory(store));
@@ -84,10 +120,22 @@ impl LimitStore {
         let store = RedisStore::builder(url.expose_secret(), secret.expose_secret().as_bytes())
             .namespace("forge-limits")
             .nodes(*nodes)
+            .deadline(*deadline)
             .local_capacity(2 * limits.capacity)
             .build()?;
         store.connect();
         Ok(Self::Shared(store))
+    }
+
+    /// Whether it counts: a server that is shared may be gone.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Shared(store) => store.check().await,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use forge_server::cli::{AuditCommand, Cli, Command, ConfigCommand, Serve, Settings};
 use forge_server::config::{self, Inputs};
-use forge_server::{Clock, Config, Forge};
+use forge_server::{Clock, Config, Forge, reload};
 use tokio::net::TcpListener;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -56,7 +56,7 @@ async fn run(serve: Serve) -> Result<(), Error> {
     forge_server::init_log(&config.log);
     let (listener, _) = forge_server::listen(config.listen).await?;
     let forge = Forge::build(config, Clock::system()).await?;
-    serve_until_signal(forge, listener, || {}).await
+    serve_until_signal(forge, inputs, listener, || {}).await
 }
 
 #[cfg(feature = "dev")]
@@ -83,13 +83,14 @@ async fn run_dev(inputs: Inputs, github: Option<std::net::SocketAddr>) -> Result
         // That nobody reads it is no reason to end.
         let _ = print(&text);
     };
-    let done = serve_until_signal(forge, listener, announce).await;
+    let done = serve_until_signal(forge, trial.inputs.clone(), listener, announce).await;
     trial.end().await;
     done
 }
 
 async fn serve_until_signal(
     forge: Forge,
+    inputs: Inputs,
     listener: TcpListener,
     announce: impl FnOnce(),
 ) -> Result<(), Error> {
@@ -100,9 +101,12 @@ async fn serve_until_signal(
     }
     // Before anything is announced, so that Ctrl-C is never missed.
     let shutdown = forge_server::shutdown_signal()?;
+    let reload = reload::on_hangup(forge.app().clone(), inputs)?;
     tracing::info!(%address, public = %config.public_url, "listening");
     announce();
-    forge.serve(listener, shutdown).await?;
+    let done = forge.serve(listener, shutdown).await;
+    reload.abort();
+    done?;
     tracing::info!("ended");
     Ok(())
 }

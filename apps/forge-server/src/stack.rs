@@ -9,7 +9,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use forge_audit::{AuditLayer, Policy as AuditPolicy};
 use forge_headers::{Csp, Hsts, ReportingEndpoint, SecurityHeaders, Source, Stack};
 use forge_monitor::GuardLayer;
-use forge_ratelimit::RateLimitLayer;
+use forge_ratelimit::{ConcurrencyLayer, RateLimitLayer};
 use forge_session::{Challenge, SessionLayer};
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -105,6 +105,16 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
         .layer(cross_origin_guard)
         // What changes something is finished, and on record, even if the client goes away.
         .layer(from_fn_with_state(app.clone(), detach::detach))
+        // How many at once, by user, until the response has ended. In here what was detached counts
+        // too, and who is refused has paid their quota: trying at once again is limited as well.
+        .layer(MapResponseLayer::new(|response: Response<_>| {
+            response.map(Body::new)
+        }))
+        .layer(
+            ConcurrencyLayer::new(app.limits.concurrent.clone())
+                .on_concurrency((wiring.on_concurrency(), forge_ratelimit::RecordMetrics))
+                .respond_with(limits::respond),
+        )
         // Administration is on record before it is answered, or it is refused.
         .layer(
             AuditLayer::new(app.audit.clone())

@@ -11,7 +11,7 @@ use forge_audit::{Actor, AuditLog, Event, Kind, Outcome, Severity, Source};
 use forge_crypto::VaultEvent;
 use forge_headers::Connection;
 use forge_monitor::{Monitor, MonitorEvent, RefusalReason, Signal, SignalKind};
-use forge_ratelimit::{Decision, KeyClass};
+use forge_ratelimit::{ConcurrencyDecision, ConcurrencyOutcome, Decision, KeyClass};
 use forge_session::{Caller, Rejection, SessionEvent, ThreatResponse};
 use http::header::USER_AGENT;
 use http::request::Parts;
@@ -248,6 +248,27 @@ impl Wiring {
             {
                 wiring.signal(SignalKind::RateLimited, &cause);
             }
+        }
+    }
+
+    /// A user has as many requests under way as may be: an event. It says nothing against the
+    /// address, which others may share.
+    pub fn on_concurrency(
+        &self,
+    ) -> impl Fn(&Parts, &ConcurrencyDecision) + Clone + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |parts, decision| {
+            if decision.outcome == ConcurrencyOutcome::Granted {
+                return;
+            }
+            let cause = Cause::of(parts);
+            let event = cause
+                .event(Kind::RateLimit, "rate_limit.concurrency")
+                .outcome(Outcome::Denied)
+                .severity(Severity::Medium)
+                .resource(resource(parts));
+            let details = json!({ "policies": [&*decision.policy], "at_once": decision.max });
+            wiring.audit_refusal(event, &cause, details);
         }
     }
 

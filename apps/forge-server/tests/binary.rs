@@ -349,6 +349,82 @@ fn an_address_in_use_is_named_with_the_flag_that_changes_it() {
     }
 }
 
+/// What is left of the policy, as a visitor who is not signed in is told.
+async fn left(trial: &Trial) -> Option<u64> {
+    let answer = browser().get(format!("{}/", trial.url)).send().await;
+    let answer = answer.unwrap();
+    if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let fields = answer.headers().get_all("ratelimit").iter();
+    let mut fields = fields.map(|field| field.to_str().unwrap());
+    fields.find_map(|field| {
+        let (left, _) = field.strip_prefix("\"anonymous\";r=")?.split_once(';')?;
+        left.parse().ok()
+    })
+}
+
+#[tokio::test]
+async fn a_hangup_takes_over_new_limits_and_forgets_no_debt() {
+    let folder = TempDir::new().unwrap();
+    let (data, config) = (folder.path().join("data"), folder.path().join("forge.toml"));
+    let write = |limits: &str| fs::write(&config, format!("[limits]\n{limits}\n")).unwrap();
+    write("anonymous = \"10/hour burst 10\"");
+    let trial = Trial::start(&[
+        "--config",
+        config.to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+    ]);
+    for expected in (6..10).rev() {
+        assert_eq!(left(&trial).await, Some(expected));
+    }
+    // The log is read from its beginning each time.
+    let hang_up = |said: &str, times: usize| {
+        trial.process.signal("HUP");
+        let mut found = 0;
+        trial.process.stderr_line(|line| {
+            found += usize::from(line.contains(said));
+            (found == times).then(|| line.to_owned())
+        })
+    };
+
+    // Half the burst; of it four are gone already.
+    write("anonymous = \"10/hour burst 5\"\ncapacity = 5000");
+    let line = hang_up("was read again", 1);
+    assert!(line.ends_with("keys=limits.anonymous"), "{line}");
+    let rest = |line: &str| line.contains("next start").then(|| line.to_owned());
+    let rest = trial.process.stderr_line(rest);
+    assert!(rest.contains("keys=limits.capacity"), "{rest}");
+    assert_eq!(left(&trial).await, Some(0));
+    assert_eq!(left(&trial).await, None);
+
+    // One that is wrong changes nothing, not even what is right in it.
+    write("anonymous = \"10/hour burst 50\"\nweb = \"often\"");
+    let line = hang_up("not taken over", 1);
+    assert!(line.contains("the configuration has a problem"), "{line}");
+    let named = |line: &str| line.contains("limits.web").then(|| line.to_owned());
+    let named = trial.process.stderr_line(named);
+    assert!(named.contains("it takes quota"), "{named}");
+    assert_eq!(left(&trial).await, None);
+
+    write("anonymous = \"3600/min burst 100\"");
+    hang_up("was read again", 2);
+    wait_until(async || left(&trial).await.is_some_and(|left| left > 0)).await;
+    trial.end();
+    assert_eq!(
+        events(&data)
+            .into_iter()
+            .filter(|(action, _)| action == "config.reload")
+            .collect::<Vec<_>>(),
+        [
+            event("config.reload", "success"),
+            event("config.reload", "failure"),
+            event("config.reload", "success"),
+        ]
+    );
+}
+
 /// A complete configuration, without `--dev`: the flags, and the environment's secrets.
 struct Complete(TempDir);
 

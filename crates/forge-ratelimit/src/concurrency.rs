@@ -51,6 +51,7 @@ pub struct Concurrency {
     key: Arc<dyn KeyExtractor>,
     when: Option<Arc<dyn Condition>>,
     missing_key: MissingKey,
+    pub(crate) announced: bool,
     held: Arc<Held>,
 }
 
@@ -104,6 +105,7 @@ impl Concurrency {
             key: Arc::new(key),
             when: None,
             missing_key: MissingKey::default(),
+            announced: true,
             held: Arc::new(Held {
                 max: AtomicU32::new(max.get()),
                 shards: Default::default(),
@@ -121,6 +123,12 @@ impl Concurrency {
     /// What becomes of a request whose key cannot be read. Default: it is refused.
     pub fn missing_key(mut self, missing_key: MissingKey) -> Self {
         self.missing_key = missing_key;
+        self
+    }
+
+    /// Whether responses tell the client of the limit. Default: true. A refusal always does.
+    pub fn announced(mut self, announced: bool) -> Self {
+        self.announced = announced;
         self
     }
 

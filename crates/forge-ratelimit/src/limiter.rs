@@ -212,7 +212,9 @@ impl<S> RateLimiter<S> {
         Ok(())
     }
 
-    pub(crate) fn store(&self) -> &S {
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &S {
         &self.inner.store
     }
 

@@ -167,6 +167,12 @@ async fn counts_by_key_and_where_it_applies() {
     assert_eq!(app.oneshot(nobody).await.unwrap().status(), StatusCode::OK);
 }
 
+fn app_of(limit: &Concurrency) -> Router {
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(ConcurrencyLayer::new(limit.clone()))
+}
+
 /// Everything an observer is told, in order.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
@@ -212,6 +218,16 @@ async fn an_observer_is_told_of_every_decision_and_of_every_end() {
             "streams ended",
         ]
     );
+    // A limit that is not announced still tells whom it refuses.
+    let quiet = two().announced(false);
+    let app_of_quiet = app_of(&quiet);
+    let held = [
+        call(&app_of_quiet, "/").await,
+        call(&app_of_quiet, "/").await,
+    ];
+    assert!(!held[0].headers().contains_key("ratelimit"));
+    let refused = call(&app_of_quiet, "/").await;
+    assert_eq!(refused.headers()["ratelimit"], r#""streams";r=0"#);
     // A change holds for whoever comes from now on, whatever is under way.
     limit.set_max(NonZeroU32::MIN);
     let held = call(&app, "/").await;

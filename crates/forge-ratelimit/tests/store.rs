@@ -36,7 +36,8 @@ async fn adjust(store: &impl Store, charge: &Charge, adjustment: Adjustment) -> 
     store.adjust(charge, adjustment).await.expect("a verdict")
 }
 
-async fn fulfils_the_contract(store: impl Store) {
+/// `tick` lets a time of its own choosing pass, where that does not pass by itself.
+async fn fulfils_the_contract(store: impl Store, tick: impl Fn()) {
     nothing_to_charge_is_no_question(&store).await;
     admits_the_burst_and_says_what_is_left(&store).await;
     charges_all_or_nothing(&store).await;
@@ -44,6 +45,7 @@ async fn fulfils_the_contract(store: impl Store) {
     weighs(&store).await;
     keeps_policies_and_keys_apart(&store).await;
     a_debt_outlives_a_change_of_quota(&store).await;
+    a_debt_from_a_larger_bucket_is_no_more_than_the_whole_of_a_smaller(&store, tick).await;
     adjusts(&store).await;
     blocks(&store).await;
 }
@@ -136,6 +138,25 @@ async fn a_debt_outlives_a_change_of_quota(store: &impl Store) {
     assert!(narrow.wait <= Duration::from_secs(3600));
 }
 
+async fn a_debt_from_a_larger_bucket_is_no_more_than_the_whole_of_a_smaller(
+    store: &impl Store,
+    tick: impl Fn(),
+) {
+    // An hour of debt, then a bucket that is full within a second.
+    one(store, &user("shrunk", 1)).await;
+    let fast = Quota::per_second(20, 20).unwrap();
+    let all = Charge::new(ONE, Key::user("shrunk"), fast).weight(NonZeroU32::new(20).unwrap());
+    let refused = one(store, &all).await;
+    assert_eq!((refused.allowed, refused.remaining), (false, 0));
+    assert!(refused.wait <= Duration::from_secs(1), "{refused:?}");
+    let began = std::time::Instant::now();
+    while !one(store, &all).await.allowed {
+        assert!(began.elapsed() < Duration::from_secs(60), "still refused");
+        tick();
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn adjusts(store: &impl Store) {
     let charge = user("adjust", 5);
     let peek = adjust(store, &charge, Adjustment::Peek).await;
@@ -179,8 +200,10 @@ async fn blocks(store: &impl Store) {
 
 #[tokio::test]
 async fn memory_fulfils_the_contract() {
-    fulfils_the_contract(MemoryStore::new(1000)).await;
-    fulfils_the_contract(MemoryStore::with_clock(1000, ManualClock::new())).await;
+    fulfils_the_contract(MemoryStore::new(1000), || {}).await;
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(1000, clock.clone());
+    fulfils_the_contract(store, || clock.advance(Duration::from_millis(10))).await;
 }
 
 #[cfg(feature = "redis")]
@@ -200,5 +223,5 @@ async fn redis_fulfils_the_contract() {
     while store.charge(std::slice::from_ref(&probe)).await.is_err() {
         tokio::task::yield_now().await;
     }
-    fulfils_the_contract(store).await;
+    fulfils_the_contract(store, || {}).await;
 }

@@ -194,6 +194,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Everything from one /48 of IPv6, of which one customer may have all addresses.",
     ),
     plain(
+        "limits.concurrent",
+        "number",
+        Default::Text("32"),
+        "Requests of one signed-in person, agents included, that may be under way at once; a stream counts until it ends.",
+    ),
+    plain(
         "limits.capacity",
         "number",
         Default::Text("100000"),
@@ -215,7 +221,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.nodes",
         "number",
         Default::Text("1"),
-        "How many nodes share it: while it does not answer, each allows its part.",
+        "How many nodes share it.",
+    ),
+    plain(
+        "limits.redis_deadline",
+        "duration",
+        Default::Text("25ms"),
+        "The longest a request waits for it; from 1ms to 10s.",
+    ),
+    plain(
+        "limits.redis_failure",
+        "share, refuse or admit",
+        Default::Text("share"),
+        "While it does not answer: `share` allows each node its part of each quota, `refuse` answers 503, `admit` counts nothing but `limits.address` and `limits.network`.",
     ),
     plain(
         "sessions.web.max",

@@ -1,8 +1,9 @@
-//! `/api/admin/limits`: what is left to one user or address, and forgetting what it owes.
+//! `/api/admin/limits`: what is left to one user or address, taking it away, and giving it back.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Extension, Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -13,14 +14,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::config::parse;
 use crate::principal::Admin;
 use crate::problem::Problem;
+use crate::wiring::client_ip;
 
 const SHAPE: &str =
     "name whom it is about by `user`, the number of a GitHub account, or by `address`";
+const TAKE_SHAPE: &str = r#"send application/json such as {"user":1002,"block":"15m"} or {"address":"192.0.2.1","penalty":5}, with or without a "policy""#;
 
 pub(super) fn routes() -> Router<App> {
-    Router::new().route("/api/admin/limits", get(look).delete(forget))
+    Router::new().route("/api/admin/limits", get(look).post(take).delete(forget))
 }
 
 /// Whom it is about.
@@ -68,6 +72,10 @@ async fn look(
     context.action("admin.limits.read");
     let whom = Whom::of(query)?;
     context.resource(whom.resource());
+    left(&app, whom).await
+}
+
+async fn left(app: &App, whom: Whom) -> Result<Json<Value>, Problem> {
     let mut limits = serde_json::Map::new();
     for (policies, key) in whom.keys() {
         for policy in policies {
@@ -79,7 +87,114 @@ async fn look(
             }
         }
     }
-    Ok(Json(json!({ "limits": limits })))
+    let mut answer = json!({ "limits": limits });
+    if let Some(id) = whom.user {
+        let concurrent = &app.limits.concurrent;
+        answer["concurrent"] = json!({
+            "under_way": concurrent.under_way(&Key::user(id.to_be_bytes())),
+            "max": concurrent.max(),
+        });
+    }
+    Ok(Json(answer))
+}
+
+/// What is taken away, and from whom.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Take {
+    user: Option<u64>,
+    address: Option<IpAddr>,
+    /// This policy alone; without one, each that counts them.
+    policy: Option<String>,
+    /// Every request is refused for so long.
+    block: Option<String>,
+    /// So many units are used up, there or not.
+    penalty: Option<u32>,
+}
+
+#[derive(Clone, Copy)]
+enum Measure {
+    Block(Duration),
+    Penalty(u32),
+}
+
+/// Blocks for a while, or uses units up. Policies that each node counts by itself are changed on
+/// the node that is asked.
+async fn take(
+    State(app): State<App>,
+    Admin(admin): Admin,
+    Extension(context): Extension<AuditContext>,
+    parts: http::request::Parts,
+    body: Result<Json<Take>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    context.action("admin.limits.take");
+    context.severity(Severity::Medium);
+    let Json(body) = body.map_err(|error| Problem::of_body(error.status(), TAKE_SHAPE))?;
+    let refused = || Problem::bad_request(TAKE_SHAPE);
+    let whom = Whom {
+        user: body.user,
+        address: body.address,
+    };
+    if whom.user.is_some() == whom.address.is_some() {
+        return Err(refused());
+    }
+    context.resource(whom.resource());
+    let measure = match (&body.block, body.penalty) {
+        (Some(time), None) => Measure::Block(parse::duration(time).map_err(|_| refused())?),
+        (None, Some(units @ 1..)) => Measure::Penalty(units),
+        _ => return Err(refused()),
+    };
+    match measure {
+        Measure::Block(time) => {
+            context.action("admin.limits.block");
+            context.detail("seconds", time.as_secs());
+        }
+        Measure::Penalty(units) => {
+            context.action("admin.limits.penalize");
+            context.detail("units", units);
+        }
+    }
+    let policy = body.policy.as_deref();
+    if let Some(policy) = policy {
+        let mut known = whom.keys().flat_map(|(policies, _)| policies);
+        if !known.any(|known| *known == policy) {
+            return Err(Problem::bad_request("no policy of that name counts them"));
+        }
+        context.detail("policy", policy);
+    }
+    let own_address = client_ip(&parts).map(Key::address);
+    let own = whom.user == Some(admin.github_id)
+        || whom
+            .address
+            .map(Key::address)
+            .is_some_and(|it| Some(it) == own_address);
+    if own && matches!(measure, Measure::Block(_)) {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "this would lock out whoever asks for it",
+        ));
+    }
+    for (policies, key) in whom.keys() {
+        let asked = |name: &&&str| policy.is_none_or(|policy| policy == **name);
+        for policy in policies.iter().filter(asked) {
+            change(&app.limits.by_address, policy, &key, measure).await?;
+            change(&app.limits.by_class, policy, &key, measure).await?;
+        }
+    }
+    left(&app, whom).await
+}
+
+async fn change<S: Store>(
+    limiter: &RateLimiter<S>,
+    policy: &str,
+    key: &Key,
+    measure: Measure,
+) -> Result<(), Problem> {
+    let done = match measure {
+        Measure::Block(time) => limiter.block(policy, key, time).await,
+        Measure::Penalty(units) => limiter.penalize(policy, key, units).await,
+    };
+    known(done).map(drop)
 }
 
 /// Forgets what they owe under all policies.

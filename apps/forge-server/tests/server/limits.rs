@@ -1,6 +1,7 @@
 //! How often: the quotas of each class of endpoint, as they are by default.
 
-use fake_github::{OCTO_ADMIN, OCTO_USER};
+use fake_github::{Endpoint, OCTO_ADMIN, OCTO_USER};
+use serde_json::json;
 
 use crate::support::{ROOMY, Trial, seconds, with_action};
 
@@ -154,4 +155,137 @@ async fn an_admin_sees_what_is_left_to_a_user_and_gives_it_back() {
     let reset = with_action(&events, "admin.limits.reset");
     assert_eq!(reset.len(), 1);
     assert_eq!(reset[0]["resource"], format!("github:{OCTO_USER}"));
+}
+
+#[tokio::test]
+async fn an_admin_blocks_for_a_while_and_takes_units_away() {
+    let trial = Trial::start_with([("limits.admin", "10000/s burst 10000")]).await;
+    let (user, admin) = (
+        trial.sign_in(OCTO_USER).await,
+        trial.sign_in(OCTO_ADMIN).await,
+    );
+    let path = "/api/admin/limits";
+    let take = json!({ "user": OCTO_USER, "penalty": 7, "policy": "web" });
+    let left = admin.post_json(path, &take).await.expect(200).json();
+    assert_eq!(left["limits"]["web"]["remaining"], 3);
+    assert_eq!(left["limits"]["mcp"]["remaining"], 20);
+    assert_eq!(left["concurrent"], json!({ "under_way": 0, "max": 32 }));
+    assert_eq!(user.get("/api/me").await.expect(200).remaining("web"), 2);
+
+    let block = json!({ "user": OCTO_USER, "block": "15m" });
+    let left = admin.post_json(path, &block).await.expect(200).json();
+    for policy in ["web", "mcp", "admin"] {
+        assert_eq!(left["limits"][policy]["blocked"], true, "{policy}");
+    }
+    let refused = user.get("/api/me").await;
+    assert_eq!(refused.problem(429)["violated-policies"], json!(["web"]));
+    assert_eq!(refused.one("retry-after"), "900");
+    trial.clock.advance(seconds(899));
+    user.get("/api/me").await.problem(429);
+    trial.clock.advance(seconds(1));
+    user.get("/api/me").await.expect(200);
+
+    // A block ends when an admin says so, too.
+    admin.post_json(path, &block).await.expect(200);
+    user.get("/api/me").await.problem(429);
+    let of_user = format!("{path}?user={OCTO_USER}");
+    admin.delete(&of_user).await.expect(204);
+    user.get("/api/me").await.expect(200);
+
+    for wrong in [
+        json!({}),
+        json!({ "user": OCTO_USER }),
+        json!({ "block": "1m" }),
+        json!({ "user": OCTO_USER, "address": "192.0.2.1", "block": "1m" }),
+        json!({ "user": OCTO_USER, "block": "1m", "penalty": 1 }),
+        json!({ "user": OCTO_USER, "block": "soon" }),
+        json!({ "user": OCTO_USER, "penalty": 0 }),
+        json!({ "user": OCTO_USER, "penalty": 1, "policy": "auth" }),
+        json!({ "user": OCTO_USER, "penalty": 1, "for": "ever" }),
+    ] {
+        admin.post_json(path, &wrong).await.problem(400);
+    }
+    let own = json!({ "user": OCTO_ADMIN, "block": "1m" });
+    admin.post_json(path, &own).await.problem(409);
+    let own = json!({ "address": "127.0.0.1", "block": "1m" });
+    admin.post_json(path, &own).await.problem(409);
+    user.post_json(path, &block).await.problem(403);
+
+    let events = trial.audit(&admin).await;
+    let penalty = with_action(&events, "admin.limits.penalize");
+    assert_eq!(penalty[0]["resource"], format!("github:{OCTO_USER}"));
+    assert_eq!(penalty[0]["details"]["units"], 7);
+    assert_eq!(penalty[0]["details"]["policy"], "web");
+    let blocks = with_action(&events, "admin.limits.block");
+    assert_eq!(blocks[0]["details"]["seconds"], 900);
+    assert_eq!(blocks[0]["actor"]["id"], OCTO_ADMIN.to_string());
+    assert_eq!(blocks[0]["result"], "success");
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_requests_under_way_and_no_more() {
+    let settings = ROOMY.into_iter().chain([("limits.concurrent", "1")]);
+    let trial = Trial::start_with(settings).await;
+    let admin = std::sync::Arc::new(trial.sign_in(OCTO_ADMIN).await);
+    admin.get("/api/me").await.expect(200);
+
+    // One that waits for GitHub is under way until GitHub answers.
+    trial.github().delay(Endpoint::Users, seconds(60));
+    let slow = tokio::spawn({
+        let admin = std::sync::Arc::clone(&admin);
+        async move {
+            let stranger = json!({ "login": "octo-stranger" });
+            admin.post_json("/api/admin/users", &stranger).await
+        }
+    });
+    trial.github().wait_for_requests(Endpoint::Users, 1).await;
+    let refused = admin.get("/api/me").await;
+    assert_eq!(
+        refused.problem(429)["violated-policies"],
+        json!(["concurrent"])
+    );
+    assert_eq!(refused.one("retry-after"), "1");
+    assert!(
+        refused
+            .all("ratelimit-policy")
+            .any(|item| item == r#""concurrent";q=1;qu="concurrent-requests""#)
+    );
+    // Others are not concerned.
+    trial
+        .sign_in(OCTO_USER)
+        .await
+        .get("/api/me")
+        .await
+        .expect(200);
+
+    trial.github().clear();
+    slow.await.unwrap().expect(201);
+    admin.get("/api/me").await.expect(200);
+    let events = trial.audit(&admin).await;
+    let event = with_action(&events, "rate_limit.concurrency");
+    assert_eq!(event.len(), 1);
+    assert_eq!(event[0]["kind"], "rate_limit");
+    assert_eq!(event[0]["result"], "denied");
+    assert_eq!(event[0]["details"]["at_once"], 1);
+    assert_eq!(event[0]["request_id"], refused.request_id());
+}
+
+#[tokio::test]
+async fn who_goes_away_before_the_answer_gives_the_place_back_when_the_work_is_done() {
+    let settings = ROOMY.into_iter().chain([("limits.concurrent", "1")]);
+    let trial = Trial::start_with(settings).await;
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    trial.github().delay(Endpoint::Users, seconds(60));
+    let body = json!({ "login": "octo-stranger" });
+    let request = admin.request(reqwest::Method::POST, "/api/admin/users");
+    let request = tokio::spawn(request.json(&body).send());
+    trial.github().wait_for_requests(Endpoint::Users, 1).await;
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    // What changes something goes on without its client, and counts on.
+    admin.get("/api/me").await.problem(429);
+    trial.github().clear();
+    while admin.get("/api/me").await.status == 429 {
+        tokio::task::yield_now().await;
+    }
 }

@@ -17,6 +17,7 @@ mod requests;
 mod responses;
 mod secrets;
 mod sessions;
+mod shared_limits;
 mod shutdown;
 mod sign_in;
 mod support;

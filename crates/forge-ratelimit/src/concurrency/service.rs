@@ -60,9 +60,10 @@ where
                 self.on_concurrency.on_concurrency(&parts, &decision);
                 let permit = permit.tell(Arc::clone(&self.on_concurrency) as _, decision.policy);
                 let free = max.saturating_sub(under_way);
-                let fields = fields::concurrency(&self.limit.name, max, free);
+                let fields = self.limit.announced;
+                let fields = fields.then(|| fields::concurrency(&self.limit.name, max, free));
                 let future = self.inner.call(Request::from_parts(parts, body));
-                return ConcurrencyFuture::calling(future, Some(permit), Some(fields));
+                return ConcurrencyFuture::calling(future, Some(permit), fields);
             }
             Admission::Full { class, under_way } => (
                 Refusal::too_many_at_once(Arc::clone(&self.limit.name)),

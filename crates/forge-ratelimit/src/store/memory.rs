@@ -139,7 +139,7 @@ impl<C: Clock> MemoryStore<C> {
         let mut set = table.lock_at(index);
         let found = set.find(hash, now);
         let outcome = outcome(charge, &found, now);
-        if let Some(entry) = entry(charge, &outcome) {
+        if let Some(entry) = entry(charge, &outcome, &found, true) {
             set.put(hash, &found, entry, now);
         }
         Verdict::of(&outcome, charge, true)
@@ -187,10 +187,10 @@ impl<C: Clock> MemoryStore<C> {
         for (((charge, hash), lock), outcome) in
             charges.iter().zip(&hashes).zip(&locks).zip(&outcomes)
         {
-            if pass && let Some(entry) = entry(charge, outcome) {
-                let set = &mut locked[*lock].1;
-                // Searched once more: an earlier charge may have taken the slot.
-                let found = set.find(*hash, now);
+            let set = &mut locked[*lock].1;
+            // Searched once more: an earlier charge may have taken the slot.
+            let found = set.find(*hash, now);
+            if let Some(entry) = entry(charge, outcome, &found, pass) {
                 set.put(*hash, &found, entry, now);
             }
             verdicts.push(Verdict::of(outcome, charge, pass));
@@ -238,16 +238,20 @@ fn outcome(charge: &Charge, found: &table::Found, now: u64) -> Outcome {
     gcra::decide(&charge.quota, found.tat, now, charge.weight)
 }
 
-/// The slot's content after a charge that fits.
-fn entry(charge: &Charge, outcome: &Outcome) -> Option<Entry> {
-    match *outcome {
-        Outcome::Fits { tat, .. } => Some(Entry {
-            tat,
-            capacity: capacity(charge),
-            blocked: false,
-        }),
-        Outcome::Exceeds { .. } => None,
-    }
+/// The slot's content after a charge, where that changes it; `pass` is whether what fits is charged.
+fn entry(charge: &Charge, outcome: &Outcome, found: &table::Found, pass: bool) -> Option<Entry> {
+    let tat = match *outcome {
+        Outcome::Fits { tat, .. } if pass => tat,
+        // A debt from a larger bucket, or of a clock that was ahead, is no more than the whole of
+        // this one from the first look on: who then waits as told is not refused again.
+        Outcome::Exceeds { tat, blocked, .. } if !blocked && tat < found.tat => tat,
+        _ => return None,
+    };
+    Some(Entry {
+        tat,
+        capacity: capacity(charge),
+        blocked: false,
+    })
 }
 
 fn capacity(charge: &Charge) -> u64 {

@@ -17,10 +17,11 @@ use redis::{Client, Script};
 use sha2::Sha256;
 
 use crate::error::{BoxError, StoreError};
+use crate::key::{Key, KeyClass};
 use crate::quota::Quota;
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    AdjustFuture, Adjustment, Charge, Charges, Store, StoreFailure, Verdict, Verdicts,
+    AdjustFuture, Adjustment, Charge, Charges, PolicyId, Store, StoreFailure, Verdict, Verdicts,
 };
 use denied::Denied;
 use link::{Gone, Link, unavailable};
@@ -174,6 +175,17 @@ impl RedisStore {
     /// Outside of a Tokio runtime.
     pub fn connect(&self) {
         self.inner.link.recover();
+    }
+
+    /// Whether the server answers, within the deadline: for a health check. It is asked for a
+    /// bucket that nobody has, and nothing changes.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let nobody = Key::new(KeyClass::Other("check"), &[]);
+        let charge = Charge::new(PolicyId::of("check"), nobody, Quota::WEB);
+        self.inner.adjust(&charge, Adjustment::Peek).await.map(drop)
     }
 }
 

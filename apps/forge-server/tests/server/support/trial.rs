@@ -58,16 +58,41 @@ impl Trial {
     pub(crate) async fn start_with<'a>(
         settings: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
-        Self::start_at(settings, false).await
+        Self::start_at(settings, &[], false).await
+    }
+
+    /// With limits that are counted at a Redis server, which is waited for as long as it takes.
+    pub(crate) async fn sharing<'a>(
+        redis: &test_support::Redis,
+        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let shared = [("limits.redis_deadline", "10s"), ("limits.nodes", "2")];
+        let secrets = [
+            ("FORGE_LIMITS_REDIS", &*redis.url()),
+            ("FORGE_LIMITS_REDIS_SECRET", "the-same-on-every-node"),
+        ];
+        let trial = Self::start_at(shared.into_iter().chain(settings), &secrets, false).await;
+        trial.counts_together().await;
+        trial
+    }
+
+    /// Waits until the server that limits are counted at answers.
+    pub(crate) async fn counts_together(&self) {
+        let began = std::time::Instant::now();
+        while let Err(error) = self.app.limits.by_class.store().check().await {
+            assert!(began.elapsed().as_secs() < 60, "{error:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
 
     /// With limits that are not reached, and GitHub tokens that expire.
     pub(crate) async fn with_expiring_tokens() -> Self {
-        Self::start_at(ROOMY, true).await
+        Self::start_at(ROOMY, &[], true).await
     }
 
     async fn start_at<'a>(
         settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+        further_secrets: &[(&str, &str)],
         expiring_tokens: bool,
     ) -> Self {
         let listener = test_support::listener().await;
@@ -98,10 +123,11 @@ impl Trial {
             ("FORGE_GITHUB_CLIENT_SECRET", CLIENT_SECRET),
             ("FORGE_KEYRING", keyring.expose_secret()),
         ];
-        let environment = secrets.map(|(name, value)| (OsString::from(name), value.into()));
+        let environment = secrets.iter().chain(further_secrets);
+        let environment = environment.map(|(name, value)| (OsString::from(name), value.into()));
         let inputs = Inputs {
             flags,
-            environment: environment.into(),
+            environment: environment.collect(),
             ..Inputs::default()
         };
         let clock = Clock::standing();

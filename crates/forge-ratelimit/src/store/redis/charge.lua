@@ -37,6 +37,11 @@ for i = 1, #KEYS do
         fits = false, left = math.floor((capacity - debt) / interval),
         wait = after - capacity, blocked = 0,
       }
+      -- A debt from a larger bucket is no more than the whole of this one from the first look on:
+      -- who then waits as told is not refused again.
+      if tat - now > capacity then
+        redis.call('SET', KEYS[i], string.format('%.0f', now + debt), 'PX', math.ceil(debt / 1000))
+      end
     end
   end
   pass = pass and (shadow or outcomes[i].fits)
