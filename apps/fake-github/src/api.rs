@@ -1,5 +1,7 @@
 //! The REST API as far as a sign-in needs it (on GitHub: `api.github.com`).
 
+pub(crate) mod organizations;
+
 use axum::{
     body::Bytes,
     extract::{FromRequestParts, Path, State},

@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use crate::{ControlError, Endpoint, Fault, site::Shared};
+use crate::{ControlError, Endpoint, Fault, Organization, site::Shared};
 
 /// Renames accounts, slows endpoints down, makes them fail, and tells what happened. Clones are
 /// the same handle.
@@ -32,6 +32,17 @@ impl Control {
     /// When no account has this id, another has the login, or GitHub would not take the login.
     pub fn rename(&self, account_id: u64, login: &str) -> Result<(), ControlError> {
         self.shared.state().rename(account_id, login)
+    }
+
+    /// Adds an organization, or changes the one of the same id: its login, its members, its teams,
+    /// what it lets applications see.
+    pub fn set_organization(&self, organization: Organization) {
+        self.shared.state().set_organization(organization);
+    }
+
+    /// Takes an organization away. Its login is free for others.
+    pub fn remove_organization(&self, id: u64) {
+        self.shared.state().remove_organization(id);
     }
 
     /// Holds every request to the endpoint back for `delay` of tokio's time, from its arrival.

@@ -39,6 +39,14 @@ pub enum Endpoint {
     Emails,
     /// `GET /users/{login}` and `GET /user/{id}`.
     Users,
+    /// `GET /orgs/{org}`.
+    Organization,
+    /// `GET /orgs/{org}/teams/{team_slug}`.
+    Team,
+    /// `GET /user/memberships/orgs`.
+    Memberships,
+    /// `GET /organizations/{org_id}/team/{team_id}/memberships/{username}`.
+    TeamMembership,
     /// `DELETE /applications/{client_id}/token`.
     RevokeToken,
     /// `DELETE /applications/{client_id}/grant`.
@@ -47,7 +55,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Authorize,
         Self::Token,
         Self::DeviceCode,
@@ -55,12 +63,17 @@ impl Endpoint {
         Self::User,
         Self::Emails,
         Self::Users,
+        Self::Organization,
+        Self::Team,
+        Self::Memberships,
+        Self::TeamMembership,
         Self::RevokeToken,
         Self::RevokeGrant,
     ];
 
     /// Its name under `/_fake`: `authorize`, `token`, `device_code`, `device_page`, `user`,
-    /// `emails`, `users`, `revoke_token` or `revoke_grant`.
+    /// `emails`, `users`, `organization`, `team`, `memberships`, `team_membership`,
+    /// `revoke_token` or `revoke_grant`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -71,6 +84,10 @@ impl Endpoint {
             Self::User => "user",
             Self::Emails => "emails",
             Self::Users => "users",
+            Self::Organization => "organization",
+            Self::Team => "team",
+            Self::Memberships => "memberships",
+            Self::TeamMembership => "team_membership",
             Self::RevokeToken => "revoke_token",
             Self::RevokeGrant => "revoke_grant",
         }

@@ -37,12 +37,16 @@
 //! | `POST /login/device` | the form: `user_code`, `account=<id>`, `decision=authorize\|cancel` |
 //! | `GET /user`, `GET /user/emails` | the token's account |
 //! | `GET /users/{login}`, `GET /user/{id}` | any account, without a token |
+//! | `GET /orgs/{org}` | an organization, without a token |
+//! | `GET /user/memberships/orgs` | the memberships of the token's account, page by page |
+//! | `GET /orgs/{org}/teams/{team_slug}` | a team, for members of the organization |
+//! | `GET /organizations/{org_id}/team/{team_id}/memberships/{username}` | whether somebody is in it |
 //! | `DELETE /applications/{client_id}/token`, `…/grant` | revokes a token, or all of an account's tokens |
 //!
 //! # Control
 //!
-//! [`Control`] renames accounts, slows endpoints down and makes them fail, in the same process.
-//! The same over HTTP for tests in another process, with JSON bodies:
+//! [`Control`] renames accounts, slows endpoints down and makes them fail, in the same process, and
+//! changes organizations. All but that over HTTP too, for tests in another process, with JSON bodies:
 //!
 //! | Request | Body |
 //! |---|---|
@@ -80,6 +84,7 @@ mod control;
 mod device;
 mod error;
 mod faults;
+mod organization;
 mod page;
 mod params;
 mod random;
@@ -97,5 +102,6 @@ pub use crate::{
     control::Control,
     error::{BuildError, ControlError, ServeError},
     faults::{Endpoint, Fault},
+    organization::{Membership, Organization, Team},
     server::Running,
 };

@@ -16,7 +16,9 @@ use axum::{
 use url::Host;
 
 use crate::{
-    Client, Clock, Control, Endpoint, api, authorize, control, device,
+    Client, Clock, Control, Endpoint, api,
+    api::organizations,
+    authorize, control, device,
     faults::{self, Faults},
     page,
     state::State,
@@ -106,6 +108,22 @@ impl Site {
             .route(
                 "/users/{login}",
                 get(api::user_by_login).layer(counted(Endpoint::Users)),
+            )
+            .route(
+                "/orgs/{org}",
+                get(organizations::organization).layer(counted(Endpoint::Organization)),
+            )
+            .route(
+                "/orgs/{org}/teams/{team_slug}",
+                get(organizations::team).layer(counted(Endpoint::Team)),
+            )
+            .route(
+                "/user/memberships/orgs",
+                get(organizations::memberships).layer(counted(Endpoint::Memberships)),
+            )
+            .route(
+                "/organizations/{org_id}/team/{team_id}/memberships/{username}",
+                get(organizations::team_membership).layer(counted(Endpoint::TeamMembership)),
             )
             .route(
                 "/applications/{client_id}/token",

@@ -20,7 +20,7 @@ pub(crate) use self::{
     scopes::Scopes,
     token::{ACCESS_LIFETIME, Issued, REFRESH_LIFETIME},
 };
-use crate::{Account, ControlError, shelf::Shelf};
+use crate::{Account, ControlError, Organization, shelf::Shelf};
 
 /// How many codes, and how many device codes, are kept alive.
 const CODES: usize = 1_000;
@@ -30,6 +30,7 @@ const TOKENS: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct State {
     accounts: Vec<Account>,
+    organizations: Vec<Organization>,
     expiring_tokens: bool,
     /// What an account has let a client do, by client id and account id.
     grants: BTreeMap<(String, u64), Scopes>,
@@ -43,6 +44,7 @@ impl State {
     pub(crate) fn new(accounts: Vec<Account>, expiring_tokens: bool) -> Self {
         Self {
             accounts,
+            organizations: Vec::new(),
             expiring_tokens,
             grants: BTreeMap::new(),
             codes: Shelf::new(CODES),
@@ -64,6 +66,20 @@ impl State {
         self.accounts
             .iter()
             .find(|account| account.is_called(login))
+    }
+
+    pub(crate) fn organizations(&self) -> &[Organization] {
+        &self.organizations
+    }
+
+    /// Puts an organization in the place of the one of the same id.
+    pub(crate) fn set_organization(&mut self, organization: Organization) {
+        self.remove_organization(organization.id);
+        self.organizations.push(organization);
+    }
+
+    pub(crate) fn remove_organization(&mut self, id: u64) {
+        self.organizations.retain(|known| known.id != id);
     }
 
     pub(crate) fn rename(&mut self, id: u64, login: &str) -> Result<(), ControlError> {

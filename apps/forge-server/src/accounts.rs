@@ -1,11 +1,14 @@
 //! Who may sign in, and who has: the allow-list and the users, by GitHub's numeric id.
 
+mod members;
+
 use std::fmt;
 use std::sync::Arc;
 
 use forge_crypto::{Sealed, Vault};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -13,6 +16,9 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::github::{Github, GithubError, GithubToken, GithubUser};
 use crate::keys::GITHUB_TOKEN;
+
+use members::TRUSTED_FOR;
+pub use members::{Member, Membership};
 
 /// How long before its end a token is refreshed.
 const REFRESH_AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
@@ -86,8 +92,8 @@ pub enum AccountError {
     /// The token cannot be opened: its row was changed, or its key is missing.
     #[error("the token could not be opened")]
     Open(#[source] forge_crypto::OpenError),
-    /// GitHub gave no next token.
-    #[error("the token could not be refreshed")]
+    /// GitHub gave no next token, or does not say who is a member of what.
+    #[error("GitHub could not be asked")]
     Github(#[source] GithubError),
     /// The sessions of an account that was removed could not be ended.
     #[error("session store unavailable")]
@@ -148,42 +154,74 @@ impl Accounts {
         Ok(result.rows_affected() == 1)
     }
 
-    /// The role of an account on the allow-list.
+    /// The role of an account: that of the allow-list, or a user's where it is in through an
+    /// organisation or a team.
     ///
     /// # Errors
     /// The database failed.
     pub async fn role(&self, github_id: u64) -> Result<Option<Role>, AccountError> {
-        let row = sqlx::query("SELECT role FROM allow_list WHERE github_id = ?1")
+        let row = sqlx::query(
+            "SELECT (SELECT role FROM allow_list WHERE github_id = ?1) AS role, \
+             (SELECT verified_at FROM memberships WHERE github_id = ?1) AS verified_at",
+        )
+        .bind(db_id(github_id))
+        .fetch_one(&self.pool)
+        .await?;
+        self.read_role(&row)
+    }
+
+    fn read_role(&self, row: &SqliteRow) -> Result<Option<Role>, AccountError> {
+        let listed: Option<String> = row.try_get("role")?;
+        let verified_at: Option<i64> = row.try_get("verified_at")?;
+        let trusted_for = i64::try_from(TRUSTED_FOR.as_micros()).unwrap_or(i64::MAX);
+        let now = self.clock.now_micros();
+        let is_member = verified_at.is_some_and(|at| now.saturating_sub(at) < trusted_for);
+        match listed {
+            Some(role) => Role::read(&role).map(Some),
+            None => Ok(is_member.then_some(Role::User)),
+        }
+    }
+
+    /// Whether an account is on the allow-list itself.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(crate) async fn is_listed(&self, github_id: u64) -> Result<bool, AccountError> {
+        let found = sqlx::query("SELECT 1 FROM allow_list WHERE github_id = ?1")
             .bind(db_id(github_id))
             .fetch_optional(&self.pool)
             .await?;
-        row.map(|row| Role::read(row.try_get("role")?)).transpose()
+        Ok(found.is_some())
     }
 
-    /// The user of that id, if still on the allow-list.
+    /// The user of that id, if they may still sign in.
     ///
     /// # Errors
     /// The database failed.
     pub async fn account(&self, github_id: u64) -> Result<Option<Account>, AccountError> {
         let row = sqlx::query(
-            "SELECT users.login, users.name, allow_list.role FROM users \
-             JOIN allow_list ON allow_list.github_id = users.github_id \
-             WHERE users.github_id = ?1",
+            "SELECT login, name, \
+             (SELECT role FROM allow_list WHERE github_id = ?1) AS role, \
+             (SELECT verified_at FROM memberships WHERE github_id = ?1) AS verified_at \
+             FROM users WHERE github_id = ?1",
         )
         .bind(db_id(github_id))
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(None) };
+        let Some(role) = self.read_role(&row)? else {
+            return Ok(None);
+        };
         Ok(Some(Account {
             github_id,
             login: row.try_get("login")?,
             name: row.try_get("name")?,
-            role: Role::read(row.try_get("role")?)?,
+            role,
         }))
     }
 
     /// Keeps who has signed in and the token GitHub gave, sealed for the user's own row. False, and
-    /// nothing is kept, where the account is not on the allow-list.
+    /// nothing is kept, where the account is not on the allow-list, unless a membership lets it in.
     ///
     /// # Errors
     /// The database failed or the token could not be sealed.
@@ -191,6 +229,7 @@ impl Accounts {
         &self,
         user: &GithubUser,
         token: &GithubToken,
+        membership: Option<&Membership>,
     ) -> Result<bool, AccountError> {
         let now = self.clock.now_micros();
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -198,8 +237,22 @@ impl Accounts {
             .bind(db_id(user.id))
             .fetch_optional(&mut *transaction)
             .await?;
-        if allowed.is_none() {
-            return Ok(false);
+        match (allowed, membership) {
+            (Some(_), _) => {}
+            (None, None) => return Ok(false),
+            (None, Some(membership)) => {
+                sqlx::query(
+                    "INSERT INTO memberships (github_id, through, verified_at, asked_at) \
+                     VALUES (?1, ?2, ?3, ?3) ON CONFLICT (github_id) DO UPDATE SET \
+                     through = excluded.through, verified_at = excluded.verified_at, \
+                     asked_at = excluded.asked_at",
+                )
+                .bind(db_id(user.id))
+                .bind(&membership.through)
+                .bind(membership.verified_at)
+                .execute(&mut *transaction)
+                .await?;
+            }
         }
         // The row's id exists before the row, so that the token is bound to it.
         let known = sqlx::query("SELECT id FROM users WHERE github_id = ?1")

@@ -2,6 +2,7 @@
 //!
 //! Nothing starts on a configuration with a problem, and all problems are told at once.
 
+mod allow_list;
 pub(crate) mod parse;
 mod problem;
 mod reference;
@@ -27,6 +28,7 @@ use problem::Problem;
 use settings::{Default, variable};
 use sources::{Found, Origin as Source, Values};
 
+pub use allow_list::{AllowListConfig, Group};
 pub use problem::Problems;
 pub use reference::page as reference;
 pub use sources::Inputs;
@@ -43,6 +45,7 @@ pub struct Config {
     pub data: PathBuf,
     pub hosts: HostAllowList,
     pub first_admin: u64,
+    pub allow_list: AllowListConfig,
     pub github: GithubConfig,
     pub keyring: Keyring,
     pub proxies: TrustedProxies,
@@ -188,6 +191,7 @@ impl Config {
                 .filter(|id| *id > 0 && i64::try_from(*id).is_ok());
             id.ok_or_else(|| "must be the numeric id of a GitHub account, not its login".to_owned())
         });
+        let allow_list = AllowListConfig::from_reader(reader);
         let client_id = reader.one("github.client_id", visible);
         let client_secret = reader.one("github.client_secret", visible);
         let github_url = reader.one("github.url", parse::endpoint);
@@ -224,6 +228,7 @@ impl Config {
             data: data?,
             hosts: hosts?,
             first_admin: first_admin?,
+            allow_list: allow_list?,
             github: GithubConfig {
                 client_id: client_id?,
                 client_secret: client_secret?.into(),

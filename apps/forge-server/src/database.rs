@@ -11,7 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use crate::error::StartError;
 
 /// The schema, a step after the other.
-const SCHEMA: [(&str, &str); 2] = [
+const SCHEMA: [(&str, &str); 3] = [
     (
         "server",
         include_str!("../../../migrations/sqlite/0001_server.sql"),
@@ -19,6 +19,10 @@ const SCHEMA: [(&str, &str); 2] = [
     (
         "expiring tokens",
         include_str!("../../../migrations/sqlite/0002_expiring_tokens.sql"),
+    ),
+    (
+        "memberships",
+        include_str!("../../../migrations/sqlite/0003_memberships.sql"),
     ),
 ];
 

@@ -29,7 +29,7 @@ use crate::limits::Limiters;
 use crate::sign_in::SignIns;
 use crate::signing_keys::SigningKeys;
 use crate::wiring::Wiring;
-use crate::{routes, server, stack};
+use crate::{membership, routes, server, stack};
 
 /// How often sessions that are over are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
@@ -37,6 +37,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// How often it is looked whether another key has to sign.
 const TURN_KEYS_EVERY: Duration = Duration::from_secs(3600);
+/// How often it is looked whose membership is to be asked about again.
+const RECHECK_EVERY: Duration = Duration::from_secs(30);
 /// How often samples of metrics are folded together.
 const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -72,6 +74,10 @@ impl Forge {
             .ensure_admin(config.first_admin)
             .await
             .map_err(|error| StartError::part("first admin")(error.into()))?;
+
+        membership::keep_configured(&accounts, &config.allow_list)
+            .await
+            .map_err(|error| StartError::part("allow-list")(error.into()))?;
 
         let session_store = SqliteSessionStore::new(pool.clone());
         session_store
@@ -116,7 +122,7 @@ impl Forge {
 
         let limits = Limiters::new(&config.limits, &clock)?;
         let health = health(&database, (&audit, &audit_file), &limits, &clock);
-        let github = Github::new(config.github.clone())?;
+        let github = Github::new(config.github.clone(), config.allow_list.scope())?;
         let app = App {
             sign_ins: SignIns::new(pool, clock.clone()),
             device_logins: DeviceLogins::new(clock.clone()),
@@ -175,6 +181,7 @@ impl Forge {
             sweep(app.sessions.clone()),
             flush(app.sessions.clone()),
             turn_keys(signing_keys, app.sessions.clone()),
+            recheck_memberships(app.clone()),
             keep_metrics(),
         ];
         let draining = app.draining.clone();
@@ -378,6 +385,16 @@ async fn flush_once(sessions: &Sessions) {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, "the uses of sessions could not be written");
     }
+}
+
+/// Who has left an organisation of the allow-list is out after a while.
+fn recheck_memberships(app: App) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(RECHECK_EVERY).await;
+            membership::recheck(&app).await;
+        }
+    })
 }
 
 fn turn_keys(keys: SigningKeys, sessions: Sessions) -> JoinHandle<()> {

@@ -2,9 +2,12 @@
 //!
 //! GitHub sends the errors of its token endpoint with status 200; they are errors here.
 
+mod organisations;
+
 use std::fmt;
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -37,9 +40,12 @@ pub enum GithubError {
     /// GitHub refused, with one of its documented error codes.
     #[error("GitHub refused: {0}")]
     Refused(OauthErrorCode),
+    /// GitHub wants to be asked less often.
+    #[error("GitHub was asked too often")]
+    Limited,
     /// GitHub answered with a status that is not a success.
     #[error("GitHub answered with status {0}")]
-    Status(http::StatusCode),
+    Status(StatusCode),
     /// GitHub's answer is too long or not of the documented form.
     #[error("GitHub's answer could not be read")]
     Malformed,
@@ -122,14 +128,15 @@ pub struct DeviceStart {
 pub struct Github {
     http: reqwest::Client,
     config: GithubConfig,
+    scope: Option<&'static str>,
 }
 
 impl Github {
-    /// A client for the configured app.
+    /// A client for the configured app, which asks people for that scope.
     ///
     /// # Errors
     /// The TLS roots of the system cannot be loaded.
-    pub fn new(config: GithubConfig) -> Result<Self, StartError> {
+    pub fn new(config: GithubConfig, scope: Option<&'static str>) -> Result<Self, StartError> {
         // Several providers may be compiled in; the process must choose one, once.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -139,7 +146,11 @@ impl Github {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| StartError::part("GitHub client")(error.into()))?;
-        Ok(Self { http, config })
+        Ok(Self {
+            http,
+            config,
+            scope,
+        })
     }
 
     /// Where the browser is sent to sign in.
@@ -152,6 +163,9 @@ impl Github {
             .append_pair("state", state)
             .append_pair("code_challenge", challenge)
             .append_pair("code_challenge_method", "S256");
+        if let Some(scope) = self.scope {
+            url.query_pairs_mut().append_pair("scope", scope);
+        }
         url.into()
     }
 
@@ -220,11 +234,13 @@ impl Github {
                 interval: u64,
             },
         }
+        let mut form = vec![("client_id", self.config.client_id.as_str())];
+        form.extend(self.scope.map(|scope| ("scope", scope)));
         let request = self
             .http
             .post(self.web("login/device/code"))
             .header(http::header::ACCEPT, "application/json")
-            .form(&[("client_id", self.config.client_id.as_str())]);
+            .form(&form);
         match answer(request).await? {
             Answer::Refused { error } => Err(GithubError::Refused(error)),
             Answer::Begun {
@@ -372,8 +388,14 @@ impl Github {
     }
 
     fn api(&self, path: &str) -> reqwest::RequestBuilder {
+        self.api_with(path, None)
+    }
+
+    fn api_with(&self, path: &str, query: Option<&str>) -> reqwest::RequestBuilder {
+        let mut url = self.api_url(path);
+        url.set_query(query);
         self.http
-            .get(self.api_url(path))
+            .get(url)
             .header(http::header::ACCEPT, "application/vnd.github+json")
             .header("x-github-api-version", "2022-11-28")
     }
@@ -397,10 +419,21 @@ fn join(base: &Url, path: &str) -> Url {
 }
 
 async fn answer<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T, GithubError> {
+    answer_with_headers(request).await.map(|(_, answer)| answer)
+}
+
+async fn answer_with_headers<T: DeserializeOwned>(
+    request: reqwest::RequestBuilder,
+) -> Result<(HeaderMap, T), GithubError> {
     let mut response = request.send().await.map_err(unreachable)?;
-    if !response.status().is_success() {
-        return Err(GithubError::Status(response.status()));
+    let status = response.status();
+    if is_limited(status, response.headers()) {
+        return Err(GithubError::Limited);
     }
+    if !status.is_success() {
+        return Err(GithubError::Status(status));
+    }
+    let headers = std::mem::take(response.headers_mut());
     let mut body = zeroize::Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
         if body.len() + chunk.len() > MAX_ANSWER {
@@ -408,7 +441,20 @@ async fn answer<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result
         }
         body.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&body).map_err(|_| GithubError::Malformed)
+    let answer = serde_json::from_slice(&body).map_err(|_| GithubError::Malformed)?;
+    Ok((headers, answer))
+}
+
+/// GitHub says it with 429 and with 403, which is also what it says to who may not.
+fn is_limited(status: StatusCode, headers: &HeaderMap) -> bool {
+    let spent = headers
+        .get("x-ratelimit-remaining")
+        .is_some_and(|left| left == "0");
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::FORBIDDEN => spent || headers.contains_key(http::header::RETRY_AFTER),
+        _ => false,
+    }
 }
 
 /// The URL of a failed request may hold a secret one day: it is not kept.

@@ -23,6 +23,7 @@ mod keys;
 mod limits;
 mod log;
 mod login;
+mod membership;
 mod pages;
 mod present;
 mod principal;
@@ -39,7 +40,7 @@ mod stack;
 mod verify;
 mod wiring;
 
-pub use accounts::{Account, AccountError, Accounts, Allowed, Role};
+pub use accounts::{Account, AccountError, Accounts, Allowed, Member, Membership, Role};
 pub use app::App;
 pub use clock::Clock;
 pub use config::Config;
@@ -51,6 +52,7 @@ pub use github::{DeviceStart, Github, GithubError, GithubToken, GithubUser, Oaut
 pub use keys::{GITHUB_TOKEN, SIGNING_KEY};
 pub use log::init as init_log;
 pub use login::{Login, LoginError};
+pub use membership::recheck as recheck_memberships;
 pub use server::listen;
 pub use shutdown::signal as shutdown_signal;
 pub use sign_in::{SignInCookie, SignIns};

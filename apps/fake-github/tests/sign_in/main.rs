@@ -4,5 +4,6 @@ mod api;
 mod binary;
 mod device_flow;
 mod faults;
+mod organizations;
 mod support;
 mod web_flow;

@@ -92,6 +92,24 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Put on the allow-list as an admin when no admin is there. The id of an account is shown at https://api.github.com/users/LOGIN.",
     ),
     plain(
+        "allow_list.organisations",
+        "login, …",
+        Default::None,
+        "Organisations of GitHub whose members may sign in as users, without being on the list one by one. Then people are asked for the scope `read:org`, and each organisation has to approve the app. A name is resolved to its id at the first sign-in and means that organisation from then on, also when it is renamed; take it out for one start to resolve it anew.",
+    ),
+    plain(
+        "allow_list.teams",
+        "organisation/team, …",
+        Default::None,
+        "Teams whose members may. Likewise.",
+    ),
+    plain(
+        "allow_list.recheck",
+        "duration",
+        Default::Text("15m"),
+        "How long it is believed that somebody is a member, before GitHub is asked again: who has left is out after so long and a minute at most. While GitHub does not answer who was in stays in, for two days at most.",
+    ),
+    plain(
         "github.client_id",
         "text",
         Default::Required,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::rfc3339;
 use crate::accounts::{AccountError, Allowed, Role};
 use crate::app::App;
 use crate::principal::{Admin, user_id};
@@ -181,7 +182,21 @@ async fn users(
         .allowed()
         .await
         .map_err(|error| Problem::unavailable(&error))?;
-    Ok(Json(json!({ "users": allowed })))
+    let members = app.accounts.members().await;
+    let members = members.map_err(|error| Problem::unavailable(&error))?;
+    let members: Vec<Value> = members
+        .iter()
+        .map(|member| {
+            json!({
+                "github_id": member.github_id,
+                "login": member.login,
+                "role": Role::User.as_str(),
+                "through": member.through,
+                "verified_at": rfc3339(member.verified_at),
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "users": allowed, "members": members })))
 }
 
 /// The body of `POST /api/admin/users`: an id, or a login that is resolved to its id once.

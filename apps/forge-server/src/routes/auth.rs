@@ -22,6 +22,7 @@ use super::sessions::Tokens;
 use crate::accounts::AccountError;
 use crate::app::App;
 use crate::github::{GithubError, GithubUser};
+use crate::membership::{self, Admission};
 use crate::pages::{Message, html, nonce};
 use crate::principal::{github_id, user_id};
 use crate::problem::Problem;
@@ -98,6 +99,8 @@ enum Refused {
     Cancelled,
     /// The account is not on the allow-list.
     NotAllowed(GithubUser),
+    /// The account may be a member, and an organisation does not let this app see it.
+    Hidden(GithubUser),
     /// Something does not work.
     Unavailable(Problem),
 }
@@ -168,16 +171,12 @@ async fn finish(app: &App, parts: &Parts, callback: Callback) -> Result<Response
         .user(&token.access)
         .await
         .map_err(|error| Refused::unavailable(&error))?;
-    let kept = app.accounts.signed_in(&user, &token).await;
-    if !kept.map_err(|error| Refused::unavailable(&error))? {
-        // Nobody is going to use the token: GitHub may forget it.
-        if let Err(error) = app.github.revoke(&token.access).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "a token that is not needed could not be given back");
-        }
-        return Err(Refused::NotAllowed(user));
+    let admission = membership::admit(app, &user, &token).await;
+    match admission.map_err(|error| Refused::unavailable(&error))? {
+        Admission::Admitted(through) => sign_in(app, parts, &user, through, &next).await,
+        Admission::NotAllowed => Err(Refused::NotAllowed(user)),
+        Admission::Hidden => Err(Refused::Hidden(user)),
     }
-    sign_in(app, parts, &user, &next).await
 }
 
 /// Makes the session, once it is on record that it is made.
@@ -185,12 +184,17 @@ async fn sign_in(
     app: &App,
     parts: &Parts,
     user: &GithubUser,
+    through: Option<String>,
     next: &LocalPath,
 ) -> Result<Response, Refused> {
     let cause = Cause::of(parts).by(Actor::new(user.id.to_string()).login(&user.login));
     let event = cause
         .event(AuditKind::Authentication, "auth.sign_in")
         .severity(Severity::Medium);
+    let event = match through {
+        Some(through) => event.details(&json!({ "through": through })),
+        None => event,
+    };
     app.audit
         .record(event)
         .await
@@ -268,6 +272,20 @@ fn refuse(app: &App, parts: &Parts, refused: Refused) -> Response {
                 StatusCode::BAD_REQUEST,
                 "This sign-in is not valid",
                 "It was not begun in this browser, or it is over. Begin again.",
+            )
+        }
+        Refused::Hidden(user) => {
+            let cause = cause.by(Actor::new(user.id.to_string()).login(&user.login));
+            let event = event(&cause)
+                .severity(Severity::High)
+                .outcome(Outcome::Denied);
+            app.wiring
+                .audit(event.details(&json!({ "reason": "membership_hidden" })));
+            (
+                StatusCode::FORBIDDEN,
+                "Your membership cannot be seen",
+                "GitHub does not let Forge see whether you are a member. Your organisation has to \
+                 approve this app, or you have to authorize it for single sign-on; then begin again.",
             )
         }
         Refused::NotAllowed(user) => {

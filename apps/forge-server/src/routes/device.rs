@@ -19,6 +19,7 @@ use super::sessions::Tokens;
 use crate::app::App;
 use crate::device::Poll;
 use crate::github::{GithubError, GithubUser, OauthErrorCode};
+use crate::membership::{self, Admission};
 use crate::principal::user_id;
 use crate::problem::Problem;
 use crate::wiring::{self, Cause};
@@ -107,26 +108,27 @@ pub(super) async fn token(
         Ok(user) => user,
         Err(error) => return Problem::unavailable(&error).into_response(),
     };
-    match app.accounts.signed_in(&user, &token).await {
-        Ok(true) => sign_in(app, parts, &user, client).await,
-        Ok(false) => {
-            if let Err(error) = app.github.revoke(&token.access).await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "a token that is not needed could not be given back");
-            }
-            not_allowed(app, parts, &user)
-        }
+    match membership::admit(app, &user, &token).await {
+        Ok(Admission::Admitted(through)) => sign_in(app, parts, &user, through, client).await,
+        Ok(Admission::NotAllowed) => not_allowed(app, parts, &user, "not_on_allow_list"),
+        Ok(Admission::Hidden) => not_allowed(app, parts, &user, "membership_hidden"),
         Err(error) => Problem::unavailable(&error).into_response(),
     }
 }
 
 /// Makes the session, once it is on record that it is made.
-async fn sign_in(app: &App, parts: &Parts, user: &GithubUser, client: ClientId) -> Response {
+async fn sign_in(
+    app: &App,
+    parts: &Parts,
+    user: &GithubUser,
+    through: Option<String>,
+    client: ClientId,
+) -> Response {
     let cause = Cause::of(parts).by(Actor::new(user.id.to_string()).login(&user.login));
     let event = cause
         .event(AuditKind::Authentication, "auth.sign_in")
         .severity(Severity::Medium)
-        .details(&json!({ "by": "device" }));
+        .details(&json!({ "by": "device", "through": through }));
     if let Err(error) = app.audit.record(event).await {
         return Problem::unavailable(&error).into_response();
     }
@@ -142,7 +144,7 @@ async fn sign_in(app: &App, parts: &Parts, user: &GithubUser, client: ClientId) 
     // A removal ends the sessions that are there; this one may have come between.
     match is_allowed(app, &session).await {
         Ok(true) => {}
-        Ok(false) => return not_allowed(app, parts, user),
+        Ok(false) => return not_allowed(app, parts, user, "not_on_allow_list"),
         Err(error) => return Problem::unavailable(&error).into_response(),
     }
     app.wiring.signal(SignalKind::AuthOk, &cause);
@@ -152,14 +154,14 @@ async fn sign_in(app: &App, parts: &Parts, user: &GithubUser, client: ClientId) 
     }
 }
 
-fn not_allowed(app: &App, parts: &Parts, user: &GithubUser) -> Response {
+fn not_allowed(app: &App, parts: &Parts, user: &GithubUser, reason: &str) -> Response {
     let cause = Cause::of(parts).by(Actor::new(user.id.to_string()).login(&user.login));
     let event = cause
         .event(AuditKind::Authentication, "auth.sign_in")
         .severity(Severity::High)
         .outcome(Outcome::Denied);
     app.wiring
-        .audit(event.details(&json!({ "reason": "not_on_allow_list", "by": "device" })));
+        .audit(event.details(&json!({ "reason": reason, "by": "device" })));
     app.wiring.signal(SignalKind::AuthFailed, &cause);
     oauth_error(StatusCode::BAD_REQUEST, "access_denied")
 }

@@ -11,6 +11,7 @@ mod health;
 mod limits;
 mod mcp;
 mod me;
+mod organisations;
 mod proxies;
 mod reports;
 mod requests;
