@@ -15,6 +15,7 @@ use crate::database::Database;
 use crate::device::DeviceLogins;
 use crate::github::Github;
 use crate::limits::Limiters;
+use crate::proxies::ProxyWatch;
 use crate::sign_in::{SignInCookie, SignIns};
 use crate::wiring::Wiring;
 
@@ -34,6 +35,7 @@ pub struct App {
     pub monitor: Monitor,
     pub health: HealthRegistry,
     pub limits: Limiters,
+    pub proxies: ProxyWatch,
     pub wiring: Wiring,
     /// Changes under way, which are finished before the server ends.
     pub tasks: TaskTracker,

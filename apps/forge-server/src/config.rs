@@ -59,6 +59,8 @@ pub struct Config {
     pub metrics_from: Vec<IpNet>,
     pub log: Log,
     pub texts: Texts,
+    /// What is no problem, and had better be otherwise.
+    pub warnings: Vec<String>,
 }
 
 /// `github.*`
@@ -247,6 +249,7 @@ impl Config {
             metrics_from: metrics_from?,
             log: log?,
             texts: std::mem::take(&mut reader.texts),
+            warnings: std::mem::take(&mut reader.values.warnings),
         })
     }
 

@@ -122,6 +122,18 @@ impl Trial {
         done.map_err(|error| StartError::part("allow-list")(error.into()))
     }
 
+    /// What is to be done where the process ends without [`end`](Self::end): removes the trial's
+    /// own folder.
+    pub fn leave_at_once(&self) -> impl FnOnce() + Send + 'static {
+        let folder = self.folder.as_ref().map(|folder| folder.path().to_owned());
+        move || {
+            if let Some(folder) = folder {
+                // Nobody is left to be told.
+                let _ = std::fs::remove_dir_all(folder);
+            }
+        }
+    }
+
     /// Ends the stand-in and removes the trial's own folder.
     pub async fn end(self) {
         self.github.shutdown().await;

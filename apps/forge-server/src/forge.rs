@@ -26,6 +26,7 @@ use crate::device::DeviceLogins;
 use crate::error::StartError;
 use crate::github::Github;
 use crate::limits::Limiters;
+use crate::proxies::ProxyWatch;
 use crate::sign_in::SignIns;
 use crate::signing_keys::SigningKeys;
 use crate::wiring::Wiring;
@@ -120,8 +121,14 @@ impl Forge {
             .map_err(|error| StartError::part("monitor")(error.into()))?;
         wiring.attach(monitor.clone());
 
+        let proxies = ProxyWatch::new(clock.clone());
         let limits = Limiters::new(&config.limits, &clock)?;
-        let health = health(&database, (&audit, &audit_file), &limits, &clock);
+        let health = health(
+            &database,
+            (&audit, &audit_file),
+            (&limits, &proxies),
+            &clock,
+        );
         let github = Github::new(config.github.clone(), config.allow_list.scope())?;
         let app = App {
             sign_ins: SignIns::new(pool, clock.clone()),
@@ -136,6 +143,7 @@ impl Forge {
             monitor,
             health,
             limits,
+            proxies,
             wiring,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -311,12 +319,13 @@ fn never_block(config: &Config) -> NeverBlock {
 fn health(
     database: &Database,
     (audit, audit_file): (&AuditLog, &OpenFile),
-    limits: &Limiters,
+    (limits, proxies): (&Limiters, &ProxyWatch),
     clock: &Clock,
 ) -> HealthRegistry {
     let limits = limits.clone();
     let database = database.clone();
     let (audit, audit_file) = (audit.clone(), audit_file.clone());
+    let proxies = proxies.clone();
     HealthRegistry::builder()
         .check("database", HealthGroup::Readiness, move || {
             let database = database.clone();
@@ -355,6 +364,10 @@ fn health(
                     }
                 }
             }
+        })
+        .check("proxies", HealthGroup::All, move || {
+            let health = proxies.health();
+            async move { health }
         })
         .clock(clock.clone())
         .build()

@@ -28,6 +28,7 @@ mod pages;
 mod present;
 mod principal;
 mod problem;
+mod proxies;
 mod refusals;
 pub mod reload;
 mod request_id;

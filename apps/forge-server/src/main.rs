@@ -54,9 +54,12 @@ async fn run(serve: Serve) -> Result<(), Error> {
     }
     let config = Config::read(&inputs)?;
     forge_server::init_log(&config.log);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let (listener, _) = forge_server::listen(config.listen).await?;
     let forge = Forge::build(config, Clock::system()).await?;
-    serve_until_signal(forge, inputs, listener, || {}).await
+    serve_until_signal(forge, inputs, listener, || {}, || {}).await
 }
 
 #[cfg(feature = "dev")]
@@ -83,7 +86,8 @@ async fn run_dev(inputs: Inputs, github: Option<std::net::SocketAddr>) -> Result
         // That nobody reads it is no reason to end.
         let _ = print(&text);
     };
-    let done = serve_until_signal(forge, trial.inputs.clone(), listener, announce).await;
+    let at_once = trial.leave_at_once();
+    let done = serve_until_signal(forge, trial.inputs.clone(), listener, announce, at_once).await;
     trial.end().await;
     done
 }
@@ -93,6 +97,7 @@ async fn serve_until_signal(
     inputs: Inputs,
     listener: TcpListener,
     announce: impl FnOnce(),
+    at_once: impl FnOnce() + Send + 'static,
 ) -> Result<(), Error> {
     let config = &forge.app().config;
     let address = listener.local_addr()?;
@@ -100,7 +105,7 @@ async fn serve_until_signal(
         tracing::warn!("people reach this server over plain http from other machines");
     }
     // Before anything is announced, so that Ctrl-C is never missed.
-    let shutdown = forge_server::shutdown_signal()?;
+    let shutdown = forge_server::shutdown_signal(at_once)?;
     let reload = reload::on_hangup(forge.app().clone(), inputs)?;
     tracing::info!(%address, public = %config.public_url, "listening");
     announce();
@@ -112,7 +117,10 @@ async fn serve_until_signal(
 }
 
 fn check(settings: Settings) -> Result<(), Error> {
-    Config::read(&inputs(settings)?)?;
+    let config = Config::read(&inputs(settings)?)?;
+    for warning in &config.warnings {
+        eprintln!("forge: {warning}");
+    }
     print("the configuration has no problem\n")
 }
 

@@ -22,6 +22,10 @@ use crate::clock::Clock;
 pub(crate) const VALID_FOR: Duration = Duration::from_secs(600);
 /// Sign-ins under way at once; beyond, the oldest are forgotten.
 const MAX_PENDING: i64 = 100_000;
+/// Sign-ins under way in one browser; beyond, the oldest are forgotten.
+const MAX_OF_BROWSER: usize = 5;
+/// How much of a state its cookie is named after.
+const TAG: usize = 8;
 
 /// The secret that one browser signs in with.
 pub struct BrowserSecret(Zeroizing<[u8; 32]>);
@@ -75,7 +79,8 @@ impl std::fmt::Debug for BrowserSecret {
     }
 }
 
-/// The cookie that holds the secret.
+/// The cookies that hold the secrets of a browser's sign-ins under way, each named after its state:
+/// what is begun in one tab is not disturbed by another, nor by a way back that nobody asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct SignInCookie {
     https: bool,
@@ -96,55 +101,78 @@ impl SignInCookie {
         }
     }
 
-    /// Gives the browser its secret. `SameSite=Lax`, since the way back from GitHub is cross-site.
+    /// Gives the browser a secret. `SameSite=Lax`, since the way back from GitHub is cross-site.
     #[must_use]
     pub fn set(self, secret: &BrowserSecret) -> HeaderValue {
         let value = URL_SAFE_NO_PAD.encode(*secret.0);
-        self.header(&value, VALID_FOR.as_secs())
+        self.header(tag(&secret.state()), &value, VALID_FOR.as_secs())
     }
 
-    /// Takes the secret away.
+    /// Takes the secret of that state away.
     #[must_use]
-    pub fn clear(self) -> HeaderValue {
-        self.header("", 0)
+    pub fn clear(self, state: &str) -> HeaderValue {
+        self.header(tag(state), "", 0)
     }
 
-    fn header(self, value: &str, max_age: u64) -> HeaderValue {
+    /// Takes away what is too much for one more. Browsers send the oldest first (RFC 6265,
+    /// section 5.4).
+    #[must_use]
+    pub fn make_room(self, headers: &HeaderMap) -> Vec<HeaderValue> {
+        let tags: Vec<&str> = self.all(headers).map(|(tag, _)| tag).collect();
+        let surplus = (tags.len() + 1).saturating_sub(MAX_OF_BROWSER);
+        let surplus = tags.iter().take(surplus).take(MAX_OF_BROWSER);
+        surplus.map(|tag| self.header(tag, "", 0)).collect()
+    }
+
+    fn header(self, tag: &str, value: &str, max_age: u64) -> HeaderValue {
         let secure = if self.https { "; Secure" } else { "" };
         let name = self.name();
-        let text =
-            format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}");
+        let text = format!(
+            "{name}-{tag}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"
+        );
         let mut header = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
         header.set_sensitive(true);
         header
     }
 
-    /// The secret of the browser that sends these headers; none where it is missing, malformed,
-    /// or there twice.
-    #[must_use]
-    pub fn read(self, headers: &HeaderMap) -> Option<BrowserSecret> {
+    /// The sign-ins that a browser says it has under way: tag and value.
+    fn all(self, headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
         let pairs = headers
             .get_all(COOKIE)
             .iter()
             .filter_map(|value| value.to_str().ok());
-        let mut ours = pairs
+        pairs
             .flat_map(|value| value.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
-            .filter(|(name, _)| *name == self.name());
-        let (_, value) = ours.next()?;
-        ours.next()
-            .is_none()
-            .then(|| BrowserSecret::parse(value))
-            .flatten()
+            .filter_map(move |(name, value)| {
+                let tag = name.strip_prefix(self.name())?.strip_prefix('-')?;
+                is_tag(tag).then_some((tag, value))
+            })
     }
 
-    /// Whether a callback with that state continues what this browser began.
+    /// Whether a callback with that state continues what this browser began. Not where the secret
+    /// is missing, malformed, or there twice.
     #[must_use]
     pub fn continues(self, headers: &HeaderMap, state: &str) -> Option<BrowserSecret> {
-        let secret = self.read(headers)?;
+        let mut ours = self.all(headers).filter(|(found, _)| *found == tag(state));
+        let (_, value) = ours.next()?;
+        if ours.next().is_some() {
+            return None;
+        }
+        let secret = BrowserSecret::parse(value)?;
         let same: bool = secret.state().as_bytes().ct_eq(state.as_bytes()).into();
         same.then_some(secret)
     }
+}
+
+/// What the cookie of a state is named after; empty where it can be none of ours.
+fn tag(state: &str) -> &str {
+    state.get(..TAG).filter(|tag| is_tag(tag)).unwrap_or("")
+}
+
+fn is_tag(text: &str) -> bool {
+    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    text.len() == TAG && text.bytes().all(letter)
 }
 
 /// The sign-ins under way, in the database.
@@ -310,6 +338,47 @@ mod tests {
             cookie.continues(&headers, &ours.state()).is_none(),
             "a doubled cookie is nobody's"
         );
+    }
+
+    #[test]
+    fn a_browser_has_five_sign_ins_under_way_and_the_oldest_give_way() {
+        let cookie = SignInCookie::new(true);
+        let mut headers = HeaderMap::new();
+        let secrets: Vec<_> = (0..7).map(|_| BrowserSecret::random().unwrap()).collect();
+        for secret in &secrets {
+            let set = cookie.set(secret).to_str().unwrap().to_owned();
+            let pair = set.split(';').next().unwrap();
+            headers.append(COOKIE, format!("a=b; {pair}").parse().unwrap());
+        }
+        for secret in &secrets {
+            assert!(cookie.continues(&headers, &secret.state()).is_some());
+        }
+        let cleared = cookie.make_room(&headers);
+        let expected: Vec<_> = secrets[..3]
+            .iter()
+            .map(|s| cookie.clear(&s.state()))
+            .collect();
+        assert_eq!(cleared, expected);
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, "__Host-forge-sign-in-a=b; x=y".parse().unwrap());
+        assert!(cookie.make_room(&headers).is_empty());
+    }
+
+    #[test]
+    fn no_state_makes_a_cookie_of_another_name() {
+        let cookie = SignInCookie::new(true);
+        for state in ["", "short", "a;b=c; d", "ääääääää", "\r\nSet-Co"] {
+            let clear = cookie.clear(state);
+            assert!(
+                clear
+                    .to_str()
+                    .unwrap()
+                    .starts_with("__Host-forge-sign-in-=;")
+            );
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, "__Host-forge-sign-in-=x".parse().unwrap());
+            assert!(cookie.continues(&headers, state).is_none());
+        }
     }
 
     #[test]

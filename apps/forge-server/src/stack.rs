@@ -25,7 +25,7 @@ use crate::class::Class;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::routes::BROWSER_REPORTS;
-use crate::{detach, limits, present, principal, request_id, wiring};
+use crate::{detach, limits, present, principal, proxies, request_id, wiring};
 
 /// What load balancers ask for, by address and in clear.
 const PROBES: [&str; 3] = ["/livez", "/readyz", "/api/health"];
@@ -53,6 +53,8 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
         // end here. Only our own hosts, against DNS rebinding and poisoned links; where people are
         // to use https, nothing is answered in clear.
         .layer(edge)
+        // A proxy that does not say whom it speaks for is noticed.
+        .layer(from_fn_with_state(app.clone(), proxies::watch))
         // Refusals and failures from below as pages for people, as problem details for programs.
         .layer(from_fn(present::present))
         // No body is longer than it may be, whoever reads it.
@@ -216,4 +218,83 @@ async fn attribute(request: Request, next: axum::middleware::Next) -> axum::resp
     cause
         .scope(next.run(Request::from_parts(parts, body)))
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::ConnectInfo;
+    use axum::routing::{get, post};
+    use http_body_util::BodyExt;
+    use secrecy::ExposeSecret;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{Clock, Forge};
+
+    async fn app(folder: &std::path::Path) -> App {
+        let flag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let keyring = forge_crypto::Keyring::generate().unwrap().to_text();
+        let environment = [
+            ("FORGE_GITHUB_CLIENT_SECRET", "a-secret-of-the-tests"),
+            ("FORGE_KEYRING", keyring.expose_secret()),
+        ];
+        let inputs = crate::config::Inputs {
+            flags: vec![
+                flag("public_url", "http://127.0.0.1:3001"),
+                flag("data", folder.to_str().unwrap()),
+                flag("first_admin", "1001"),
+                flag("github.client_id", "the-tests"),
+            ],
+            environment: environment.map(|(n, v)| (n.into(), v.into())).into(),
+            ..crate::config::Inputs::default()
+        };
+        let config = Config::read(&inputs).unwrap();
+        let forge = Forge::build(config, Clock::standing()).await.unwrap();
+        forge.app().clone()
+    }
+
+    async fn panics() {
+        panic!("on purpose");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_like_any_other_refusal() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path()).await;
+        // What changes something runs as a task of its own: it panics there.
+        let routes = Router::new()
+            .route("/panic", get(panics))
+            .route("/auth/panic", post(panics))
+            .route("/well", get(async || "well"));
+        let router = around(routes, &app).unwrap();
+        let ask = async |method: &str, path: &str| {
+            let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+            let request = http::Request::builder()
+                .method(method)
+                .uri(path)
+                .header("host", "127.0.0.1:3001")
+                .extension(ConnectInfo(peer))
+                .body(Body::empty());
+            router.clone().oneshot(request.unwrap()).await.unwrap()
+        };
+        for (method, path) in [("GET", "/panic"), ("POST", "/auth/panic")] {
+            let response = ask(method, path).await;
+            assert_eq!(response.status(), 500, "{path}");
+            let headers = response.headers().clone();
+            for name in ["content-security-policy", "x-frame-options"] {
+                assert!(headers.contains_key(name), "{name} at {path}");
+            }
+            assert_eq!(headers["x-content-type-options"], "nosniff");
+            assert_eq!(headers["content-type"], "application/problem+json");
+            let id = headers["x-request-id"].to_str().unwrap().to_owned();
+            assert_eq!(id.len(), 36);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(problem["status"], 500);
+            assert_eq!(problem["request_id"], id);
+            assert!(!body.windows(7).any(|part| part == b"purpose"));
+        }
+        // It ended nothing but its request.
+        assert_eq!(ask("GET", "/well").await.status(), 200);
+    }
 }

@@ -194,6 +194,21 @@ async fn a_second_ctrl_c_ends_it_at_once() {
     let ended = trial.process.wait();
     assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
     request.await.unwrap().unwrap_err();
+    // The folder was given: it is kept.
+    assert!(data.path().join("forge.db").exists());
+}
+
+#[tokio::test]
+async fn a_trial_that_ends_at_once_leaves_no_folder_of_its_own() {
+    let trial = Trial::start(&[]);
+    let request = open_request(&trial).await;
+    trial.process.signal("INT");
+    trial
+        .process
+        .stderr_line(|line| line.contains("draining").then_some(()));
+    trial.process.signal("INT");
+    assert_eq!(trial.ended_with(130).status.code(), Some(130));
+    request.await.unwrap().unwrap_err();
 }
 
 #[tokio::test]

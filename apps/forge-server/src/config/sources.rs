@@ -100,12 +100,19 @@ impl fmt::Debug for Inputs {
 }
 
 /// The values found, by key; the strongest source of each comes last.
-pub(super) struct Values(BTreeMap<&'static str, Vec<Found>>);
+pub(super) struct Values {
+    found: BTreeMap<&'static str, Vec<Found>>,
+    /// What is no problem, and had better be otherwise.
+    pub(super) warnings: Vec<String>,
+}
 
 impl Values {
     /// Collects from all sources. What cannot be read or is not known becomes a problem.
     pub(super) fn collect(inputs: &Inputs, problems: &mut Problems) -> Self {
-        let mut values = Self(BTreeMap::new());
+        let mut values = Self {
+            found: BTreeMap::new(),
+            warnings: Vec::new(),
+        };
         for setting in SETTINGS {
             if let Default::Text(text) = setting.default {
                 values.put(setting.key, text, Origin::Default);
@@ -139,7 +146,10 @@ impl Values {
 
     /// A trial must not hold what the real GitHub gave out.
     fn refuse_real_github(&self, inputs: &Inputs, problems: &mut Problems) {
-        let replaced = self.0.iter().filter(|(key, _)| inputs.replaces_github(key));
+        let replaced = self
+            .found
+            .iter()
+            .filter(|(key, _)| inputs.replaces_github(key));
         for (key, found) in replaced {
             let given = found
                 .iter()
@@ -154,11 +164,11 @@ impl Values {
     /// Takes the value of a key out.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Found> {
         debug_assert!(find(key).is_some(), "{key} is not in the table of settings");
-        self.0.remove(key)?.pop()
+        self.found.remove(key)?.pop()
     }
 
     fn put(&mut self, key: &'static str, text: &str, origin: Origin) {
-        self.0.entry(key).or_default().push(Found {
+        self.found.entry(key).or_default().push(Found {
             text: Zeroizing::new(text.to_owned()),
             origin,
         });
@@ -195,14 +205,14 @@ impl Values {
                 return;
             }
         };
-        self.read_table("", &table, &origin, problems);
+        self.read_table("", &table, (&origin, inputs), problems);
     }
 
     fn read_table(
         &mut self,
         prefix: &str,
         table: &toml::Table,
-        origin: &Origin,
+        (origin, inputs): (&Origin, &Inputs),
         problems: &mut Problems,
     ) {
         for (name, value) in table {
@@ -213,7 +223,7 @@ impl Values {
             };
             let text = match value {
                 toml::Value::Table(inner) => {
-                    self.read_table(&key, inner, origin, problems);
+                    self.read_table(&key, inner, (origin, inputs), problems);
                     continue;
                 }
                 toml::Value::Array(items) => {
@@ -235,9 +245,14 @@ impl Values {
                     )
                     .from(origin.clone()),
                 ),
-                (Some(setting), _, Some(text)) => self.put(setting.key, &text, origin.clone()),
+                (Some(setting), _, Some(text)) => {
+                    if let (true, Origin::Config(path)) = (setting.secret, origin) {
+                        self.check_mode(setting.key, path, problems);
+                    }
+                    self.put(setting.key, &text, origin.clone());
+                }
                 (None, Some(setting), Some(path)) => {
-                    self.read_secret_file(setting.key, Path::new(&path), problems);
+                    self.read_guarded(setting.key, Path::new(&path), inputs, problems);
                 }
                 (None, None, _) => problems.push(unknown(&key, origin.clone())),
             }
@@ -287,10 +302,50 @@ impl Values {
                     Problem::new(setting.key, "is not UTF-8", "write it in UTF-8").from(origin),
                 ),
                 (Some((setting, true)), Some(path)) => {
-                    self.read_secret_file(setting.key, Path::new(path), problems);
+                    self.read_guarded(setting.key, Path::new(path), inputs, problems);
                 }
                 (Some((setting, false)), Some(text)) => self.put(setting.key, text, origin),
             }
+        }
+    }
+
+    /// Reads a secret's file, and looks at who else may. The service manager sees to what lies in its
+    /// own folder, by an access list that shows as the mode of the group.
+    fn read_guarded(
+        &mut self,
+        key: &'static str,
+        path: &Path,
+        inputs: &Inputs,
+        problems: &mut Problems,
+    ) {
+        let credentials = inputs.variable("CREDENTIALS_DIRECTORY").map(Path::new);
+        if !credentials.is_some_and(|folder| path.starts_with(folder)) {
+            self.check_mode(key, path, problems);
+        }
+        self.read_secret_file(key, path, problems);
+    }
+
+    /// A secret that others may replace is a problem; one that others may read is told. Containers
+    /// are handed such files, where nobody else is.
+    fn check_mode(&mut self, key: &'static str, path: &Path, problems: &mut Problems) {
+        use std::os::unix::fs::PermissionsExt;
+        let Ok(metadata) = std::fs::metadata(path) else {
+            return;
+        };
+        let mode = metadata.permissions().mode();
+        if !metadata.is_file() || mode & 0o077 == 0 {
+            return;
+        }
+        let file = path.display();
+        if mode & 0o022 != 0 {
+            let origin = Origin::File(path.to_owned());
+            let what = format!("can be replaced by others (mode {:04o})", mode & 0o7777);
+            problems.push(Problem::new(key, what, format!("chmod 600 {file}")).from(origin));
+        } else {
+            let mode = mode & 0o7777;
+            self.warnings.push(format!(
+                "{key} can be read by others (from {file}, mode {mode:04o}): chmod 600 {file}"
+            ));
         }
     }
 

@@ -63,9 +63,13 @@ async fn login(
         .github
         .authorize_url(&app.callback_url(), &secret.state(), &secret.challenge());
     let mut response = Redirect::to(&url).into_response();
+    let cookie = app.sign_in_cookie();
+    for surplus in cookie.make_room(&parts.headers) {
+        response.headers_mut().append(SET_COOKIE, surplus);
+    }
     response
         .headers_mut()
-        .append(SET_COOKIE, app.sign_in_cookie().set(&secret));
+        .append(SET_COOKIE, cookie.set(&secret));
     Ok(response)
 }
 
@@ -116,18 +120,25 @@ async fn callback(
     parts: Parts,
     query: Result<Query<Callback>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let outcome = match query {
-        Ok(Query(callback)) => finish(&app, &parts, callback).await,
-        Err(_) => Err(Refused::Invalid("malformed_query")),
+    let cookie = app.sign_in_cookie();
+    let (outcome, used) = match query {
+        Ok(Query(callback)) => {
+            let state = callback.state.clone().unwrap_or_default();
+            let ours = cookie.continues(&parts.headers, &state).is_some();
+            let outcome = finish(&app, &parts, callback).await;
+            (outcome, ours.then(|| cookie.clear(&state)))
+        }
+        Err(_) => (Err(Refused::Invalid("malformed_query")), None),
     };
     let mut response = match outcome {
         Ok(response) => response,
         Err(refused) => refuse(&app, &parts, refused),
     };
-    // The secret is good for one way back, whatever came of it.
-    response
-        .headers_mut()
-        .append(SET_COOKIE, app.sign_in_cookie().clear());
+    // A secret is good for one way back, whatever came of it. What somebody else began takes
+    // nothing from this browser.
+    if let Some(used) = used {
+        response.headers_mut().append(SET_COOKIE, used);
+    }
     response
 }
 

@@ -70,11 +70,11 @@ async fn a_callback_works_once() {
     let trial = Trial::roomy().await;
     let browser = trial.browser();
     let callback = trial.begin(&browser, OCTO_USER).await;
-    let secret = browser.cookie("forge-sign-in-dev").unwrap();
+    let (name, secret) = browser.sign_ins().pop().unwrap();
     browser.get(&callback).await.expect(303);
 
     let replay = trial.browser();
-    replay.plant(&format!("forge-sign-in-dev={secret}"));
+    replay.plant(&format!("{name}={secret}"));
     assert_refused(&replay, &replay.get(&callback).await);
     assert_eq!(trial.github().requests(Endpoint::Token), 1);
     let expected = ("failure".to_owned(), "unknown_state".to_owned());

@@ -72,7 +72,61 @@ impl With for Inputs {
 fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     let path = folder.path().join(name);
     fs::write(&path, text).unwrap();
+    set_mode(&path, 0o600);
     path
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_secret_that_others_may_replace_is_refused_and_one_they_may_read_is_told() {
+    let folder = TempDir::new().unwrap();
+    let path = write(&folder, "secret", SECRET);
+    let variable = "FORGE_GITHUB_CLIENT_SECRET";
+    let by_variable = complete()
+        .without(variable)
+        .with(&format!("{variable}_FILE"), path.to_str().unwrap());
+    let toml = format!("github.client_secret_file = {path:?}");
+    let by_key = complete().without(variable).file(&folder, &toml);
+    for inputs in [by_variable, by_key] {
+        for mode in [0o600, 0o400] {
+            set_mode(&path, mode);
+            assert!(Config::read(&inputs).unwrap().warnings.is_empty());
+        }
+        for mode in [0o640, 0o444] {
+            set_mode(&path, mode);
+            let warnings = Config::read(&inputs).unwrap().warnings;
+            let file = path.display();
+            let expected = format!(
+                "github.client_secret can be read by others (from {file}, mode {mode:04o}): \
+                 chmod 600 {file}"
+            );
+            assert_eq!(warnings, [expected]);
+        }
+        for mode in [0o620, 0o602, 0o666] {
+            set_mode(&path, mode);
+            let problem = problem(&inputs);
+            assert!(problem.contains("can be replaced by others"), "{problem}");
+        }
+    }
+    // The service manager's own folder shows an access list as the mode of the group.
+    write(&folder, "forge-github-client-secret", SECRET);
+    set_mode(&folder.path().join("forge-github-client-secret"), 0o440);
+    let inputs = complete()
+        .without(variable)
+        .with("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap());
+    assert!(Config::read(&inputs).unwrap().warnings.is_empty());
+    // A configuration file that holds a secret is one.
+    let toml = format!("github.client_secret = {SECRET:?}");
+    let inputs = complete().without(variable).file(&folder, &toml);
+    set_mode(&folder.path().join("forge.toml"), 0o644);
+    assert_eq!(Config::read(&inputs).unwrap().warnings.len(), 1);
+    let inputs = complete().file(&folder, "bounds.body = 4096");
+    set_mode(&folder.path().join("forge.toml"), 0o666);
+    assert!(Config::read(&inputs).unwrap().warnings.is_empty());
 }
 
 /// Everything that is wrong, one problem a line.

@@ -3,7 +3,7 @@
 use fake_github::{OCTO_ADMIN, OCTO_USER};
 use reqwest::Method;
 
-use crate::support::{Answer, ROOMY, Trial, text, with_action};
+use crate::support::{Answer, ROOMY, Trial, seconds, text, with_action};
 
 /// The address on record for a request that says it comes from `forwarded`.
 async fn on_record(trial: &Trial, header: &str, forwarded: &str) -> String {
@@ -114,7 +114,7 @@ async fn behind_a_proxy_that_ends_tls_cookies_are_secure_and_https_is_for_ever()
     let hsts = out.one("strict-transport-security");
     assert_eq!(hsts, "max-age=31536000");
     let secret = out.one("set-cookie");
-    assert!(secret.starts_with("__Host-forge-sign-in="), "{secret}");
+    assert!(secret.starts_with("__Host-forge-sign-in-"), "{secret}");
     assert!(secret.ends_with("; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure"));
 
     let back = trial.decide(out.location(), OCTO_USER, "authorize").await;
@@ -145,6 +145,40 @@ async fn nothing_is_answered_in_clear_where_https_is_used() {
     for path in ["/livez", "/readyz"] {
         trial.browser().probe(path).await.expect(200);
     }
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_hand_on_the_clients_address_is_told() {
+    let settings = [("proxies.trusted", "127.0.0.0/8")];
+    let trial = Trial::start_with(ROOMY.into_iter().chain(settings)).await;
+    let health = async || {
+        let browser = trial.browser();
+        let request = browser.request(Method::GET, "/api/health");
+        let request = request.header("x-forwarded-for", "203.0.113.9");
+        browser.send(request).await.expect(200).json()
+    };
+    let browser = trial.browser();
+    let request = browser.request(Method::GET, "/");
+    browser
+        .send(request.header("x-forwarded-for", "203.0.113.9"))
+        .await
+        .expect(200);
+    // What the proxy's machine asks for itself is nothing to tell.
+    browser.probe("/livez").await.expect(200);
+    browser.get("/metrics").await.problem(403);
+    trial.clock.advance(seconds(3));
+    assert_eq!(health().await["status"], "up");
+    browser.get("/").await.expect(200);
+    trial.clock.advance(seconds(3));
+    assert_eq!(health().await["status"], "degraded");
+    trial.clock.advance(seconds(10 * 60));
+    assert_eq!(health().await["status"], "up");
+
+    let trial = Trial::roomy().await;
+    trial.browser().get("/").await.expect(200);
+    trial.clock.advance(seconds(3));
+    let health = trial.browser().get("/api/health").await.json();
+    assert_eq!(health["status"], "up");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ impl Secrets {
 
 /// What a sign-in under way must not leave anywhere.
 fn of_sign_in(secrets: &mut Secrets, browser: &Browser, callback: &str) -> String {
-    let of_browser = browser.cookie("forge-sign-in-dev").unwrap();
+    let of_browser = browser.sign_ins().pop().unwrap().1;
     secrets.add("the browser's secret", &of_browser);
     let bytes = URL_SAFE_NO_PAD.decode(&of_browser).unwrap();
     let verifier = Sha256::new_with_prefix(b"forge sign-in pkce v1")

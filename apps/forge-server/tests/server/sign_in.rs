@@ -63,7 +63,7 @@ async fn a_sign_in_sets_the_session_and_takes_its_own_secret_away() {
     let trial = Trial::start().await;
     let browser = trial.browser();
     let callback = trial.begin(&browser, OCTO_USER).await;
-    assert!(browser.cookie("forge-sign-in-dev").is_some());
+    let (name, _) = browser.sign_ins().pop().unwrap();
     let answer = browser.get(&callback).await.expect(303);
     let set: Vec<_> = answer.all("set-cookie").collect();
     assert_eq!(set.len(), 2, "{set:?}");
@@ -71,9 +71,9 @@ async fn a_sign_in_sets_the_session_and_takes_its_own_secret_away() {
     assert!(set[0].ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=604800"));
     assert_eq!(
         set[1],
-        "forge-sign-in-dev=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"
+        format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax")
     );
-    assert_eq!(browser.cookie("forge-sign-in-dev"), None);
+    assert!(browser.sign_ins().is_empty());
 }
 
 async fn turn_away(trial: &Trial, browser: &Browser, accept: &str) -> Answer {
@@ -181,9 +181,39 @@ async fn two_sign_ins_of_one_browser_do_not_mix() {
     let trial = Trial::roomy().await;
     let browser = trial.browser();
     let first = trial.begin(&browser, OCTO_USER).await;
-    let second = trial.begin(&browser, OCTO_USER).await;
-    browser.get(&first).await.problem(400);
-    // The way back that failed took the secret away: the browser begins again.
-    browser.get(&second).await.problem(400);
-    trial.sign_in(OCTO_USER).await;
+    let second = trial.begin(&browser, OCTO_ADMIN).await;
+    for (callback, login) in [(first, "octo-user"), (second, "octo-admin")] {
+        browser.get(&callback).await.expect(303);
+        let me = browser.get("/api/me").await.expect(200).json();
+        assert_eq!(me["login"], login);
+        // Each is good once.
+        browser.get(&callback).await.problem(400);
+    }
+    assert!(browser.sign_ins().is_empty());
+}
+
+#[tokio::test]
+async fn a_way_back_that_nobody_began_disturbs_no_sign_in() {
+    let trial = Trial::roomy().await;
+    let browser = trial.browser();
+    let callback = trial.begin(&browser, OCTO_USER).await;
+    for foreign in ["?code=x&state=guessed", "?code=x", "?state=a&state=b"] {
+        let path = format!("/auth/github/callback{foreign}");
+        let answer = browser.get(&path).await;
+        answer.problem(400);
+        assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
+    }
+    browser.get(&callback).await.expect(303);
+}
+
+#[tokio::test]
+async fn a_browser_has_five_sign_ins_under_way_at_most() {
+    let trial = Trial::roomy().await;
+    let browser = trial.browser();
+    for _ in 0..12 {
+        browser.get("/auth/github/login").await.expect(303);
+    }
+    assert_eq!(browser.sign_ins().len(), 5);
+    let callback = trial.begin(&browser, OCTO_USER).await;
+    browser.get(&callback).await.expect(303);
 }

@@ -66,8 +66,13 @@ impl Trial {
 
     /// Waits for its end, which is to be a good one.
     pub(crate) fn ended(self) -> Ended {
+        self.ended_with(0)
+    }
+
+    /// Waits for its end, with nothing left in the temporary folder.
+    pub(crate) fn ended_with(self, code: i32) -> Ended {
         let ended = self.process.wait();
-        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
         let left = std::fs::read_dir(self.temporary.path()).unwrap();
         assert_eq!(left.count(), 0, "the temporary folder is not empty");
         ended

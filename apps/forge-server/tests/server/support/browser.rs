@@ -94,6 +94,17 @@ impl Browser {
         Some(value.to_owned())
     }
 
+    /// The cookies it has of sign-ins under way, in the order in which they were begun.
+    pub(crate) fn sign_ins(&self) -> Vec<(String, String)> {
+        let cookies = self.jar.cookies(&self.base);
+        let text = cookies.map_or_else(String::new, |cookies| cookies.to_str().unwrap().to_owned());
+        let pairs = text.split("; ").filter_map(|pair| pair.split_once('='));
+        pairs
+            .filter(|(name, _)| name.starts_with("forge-sign-in-dev-"))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
     /// Gives it a cookie, as a `Set-Cookie` would.
     pub(crate) fn plant(&self, cookie: &str) {
         self.jar.add_cookie_str(cookie, &self.base);
