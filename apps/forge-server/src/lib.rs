@@ -38,6 +38,9 @@ mod shutdown;
 mod sign_in;
 mod signing_keys;
 mod stack;
+mod streams;
+#[cfg(test)]
+mod testing;
 mod verify;
 mod wiring;
 

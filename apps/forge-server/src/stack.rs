@@ -25,7 +25,7 @@ use crate::class::Class;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::routes::BROWSER_REPORTS;
-use crate::{detach, limits, present, principal, proxies, request_id, wiring};
+use crate::{detach, limits, present, principal, proxies, request_id, streams, wiring};
 
 /// What load balancers ask for, by address and in clear.
 const PROBES: [&str; 3] = ["/livez", "/readyz", "/api/health"];
@@ -97,6 +97,8 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
                 .on_rejection((wiring.on_session_rejection(), forge_session::RecordMetrics)),
         )
         .layer(from_fn_with_state(app.clone(), principal::load))
+        // What is streamed ends with the session that asked for it.
+        .layer(from_fn_with_state(app.clone(), streams::end_with_session))
         // How often: by user and class, by address where nobody is signed in.
         .layer(
             RateLimitLayer::new(app.limits.by_class.clone())
@@ -225,33 +227,10 @@ mod tests {
     use axum::extract::ConnectInfo;
     use axum::routing::{get, post};
     use http_body_util::BodyExt;
-    use secrecy::ExposeSecret;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{Clock, Forge};
-
-    async fn app(folder: &std::path::Path) -> App {
-        let flag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        let keyring = forge_crypto::Keyring::generate().unwrap().to_text();
-        let environment = [
-            ("FORGE_GITHUB_CLIENT_SECRET", "a-secret-of-the-tests"),
-            ("FORGE_KEYRING", keyring.expose_secret()),
-        ];
-        let inputs = crate::config::Inputs {
-            flags: vec![
-                flag("public_url", "http://127.0.0.1:3001"),
-                flag("data", folder.to_str().unwrap()),
-                flag("first_admin", "1001"),
-                flag("github.client_id", "the-tests"),
-            ],
-            environment: environment.map(|(n, v)| (n.into(), v.into())).into(),
-            ..crate::config::Inputs::default()
-        };
-        let config = Config::read(&inputs).unwrap();
-        let forge = Forge::build(config, Clock::standing()).await.unwrap();
-        forge.app().clone()
-    }
+    use crate::testing::app_in;
 
     async fn panics() {
         panic!("on purpose");
@@ -260,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_500_like_any_other_refusal() {
         let folder = tempfile::tempdir().unwrap();
-        let app = app(folder.path()).await;
+        let app = app_in(folder.path()).await;
         // What changes something runs as a task of its own: it panics there.
         let routes = Router::new()
             .route("/panic", get(panics))
