@@ -46,6 +46,7 @@ pub struct Config {
     pub hosts: HostAllowList,
     pub first_admin: u64,
     pub allow_list: AllowListConfig,
+    pub admin: AdminConfig,
     pub github: GithubConfig,
     pub keyring: Keyring,
     pub proxies: TrustedProxies,
@@ -71,6 +72,13 @@ pub struct GithubConfig {
     pub client_secret: SecretString,
     pub url: Url,
     pub api_url: Url,
+}
+
+/// `admin.*`
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as above")]
+pub struct AdminConfig {
+    pub recent_sign_in: Duration,
 }
 
 /// `limits.*`
@@ -194,6 +202,7 @@ impl Config {
             id.ok_or_else(|| "must be the numeric id of a GitHub account, not its login".to_owned())
         });
         let allow_list = AllowListConfig::from_reader(reader);
+        let recent_sign_in = reader.one("admin.recent_sign_in", parse::duration);
         let client_id = reader.one("github.client_id", visible);
         let client_secret = reader.one("github.client_secret", visible);
         let github_url = reader.one("github.url", parse::endpoint);
@@ -231,6 +240,9 @@ impl Config {
             hosts: hosts?,
             first_admin: first_admin?,
             allow_list: allow_list?,
+            admin: AdminConfig {
+                recent_sign_in: recent_sign_in?,
+            },
             github: GithubConfig {
                 client_id: client_id?,
                 client_secret: client_secret?.into(),

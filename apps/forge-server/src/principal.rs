@@ -1,5 +1,7 @@
 //! Who a request is from: the session's user, if still on the allow-list, and what they may do.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -119,7 +121,25 @@ impl FromRequestParts<App> for Person {
     }
 }
 
-/// An admin at a browser.
+/// A principal at a browser whose session is not used in an odd way: for what lasts longer than
+/// the session, such as an agent's token.
+#[derive(Clone, Debug)]
+pub(crate) struct TrustedPerson(pub Principal);
+
+impl FromRequestParts<App> for TrustedPerson {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Person(principal) = Person::from_request_parts(parts, app).await?;
+        if principal.session.needs_step_up() {
+            return Err(sign_in_again(app, Duration::ZERO));
+        }
+        Ok(Self(principal))
+    }
+}
+
+/// An admin at a browser. What changes something wants a sign-in of late; nothing is for a session
+/// that is used in an odd way. Then the admin is asked to sign in again (RFC 9470).
 #[derive(Clone, Debug)]
 pub(crate) struct Admin(pub Principal);
 
@@ -127,8 +147,18 @@ impl FromRequestParts<App> for Admin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let max_age = app.config.admin.recent_sign_in;
         let refused = match Person::from_request_parts(parts, app).await {
-            Ok(Person(principal)) if principal.role == Role::Admin => return Ok(Self(principal)),
+            Ok(Person(principal)) if principal.role == Role::Admin => {
+                let session = &principal.session;
+                if session.needs_step_up() {
+                    sign_in_again(app, Duration::ZERO)
+                } else if parts.method.is_safe() || session.has_signed_in_within(max_age) {
+                    return Ok(Self(principal));
+                } else {
+                    sign_in_again(app, max_age)
+                }
+            }
             Ok(_) => Problem::forbidden("this is for admins"),
             Err(problem) => problem,
         };
@@ -139,6 +169,18 @@ impl FromRequestParts<App> for Admin {
         }
         Err(refused)
     }
+}
+
+/// 401 in the words of RFC 9470, section 3; a person's browser is sent to sign in.
+fn sign_in_again(app: &App, max_age: Duration) -> Problem {
+    let challenge = format!(
+        r#"Bearer resource_metadata="{}", error="insufficient_user_authentication", error_description="a more recent sign-in is needed", max_age="{}""#,
+        app.resource_metadata_url(),
+        max_age.as_secs()
+    );
+    let challenge = HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
+    Problem::new(StatusCode::UNAUTHORIZED, "sign in again to do this")
+        .header(WWW_AUTHENTICATE, challenge)
 }
 
 fn unauthenticated(app: &App) -> Problem {

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 
 use crate::body::UntilRevoked;
 use crate::cache::Seen;
 use crate::challenge::Challenge;
+use crate::clock::{Clock, SystemClock};
 use crate::scopes::Scopes;
 use crate::session::Session;
 use crate::sessions::Sessions;
@@ -89,6 +91,17 @@ impl Authenticated {
     #[must_use]
     pub fn needs_step_up(&self) -> bool {
         self.response >= ThreatResponse::StepUp
+    }
+
+    /// Whether the user has signed in within that time, and the session does not
+    /// [need a step-up](Self::needs_step_up): for what matters more than most.
+    #[must_use]
+    pub fn has_signed_in_within(&self, max_age: Duration) -> bool {
+        let now = match &self.watch {
+            Some((sessions, _)) => sessions.now(),
+            None => SystemClock.now(),
+        };
+        !self.needs_step_up() && now.duration_since(self.session.created) <= max_age
     }
 
     /// Ends when the session is revoked: for handlers that go on for long, such as streams of

@@ -1,6 +1,7 @@
 //! The `WWW-Authenticate` of a refusal (RFC 6750, section 3).
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use http::HeaderValue;
 
@@ -30,6 +31,12 @@ impl Challenge {
     #[must_use]
     pub fn scope(self, scope: &str) -> Self {
         self.parameter("scope", scope)
+    }
+
+    /// Adds `max_age`, how many seconds ago the last sign-in may be (RFC 9470, section 3).
+    #[must_use]
+    pub fn max_age(self, max_age: Duration) -> Self {
+        self.parameter("max_age", &max_age.as_secs().to_string())
     }
 
     /// Quotes the value (RFC 9110, section 5.6.4). What no quoted string may hold is left out.

@@ -143,6 +143,9 @@ pub enum Rejection {
     Scope,
     /// The session's user may not do this.
     Forbidden,
+    /// The user has to sign in again first: the last time is too long ago, or the session is used
+    /// in an odd way.
+    StepUp,
     /// The credential is not of the right shape.
     Malformed,
     /// There is more than one credential of the same sort.
@@ -182,6 +185,7 @@ impl Rejection {
             Self::WrongKind => "wrong_kind",
             Self::Scope => "scope",
             Self::Forbidden => "forbidden",
+            Self::StepUp => "step_up",
             Self::Malformed => "malformed",
             Self::Ambiguous => "ambiguous",
             Self::InQuery => "in_query",

@@ -122,6 +122,19 @@ impl Refusal {
         Self::forbidden().with_challenge(challenge, Some("insufficient_scope"))
     }
 
+    /// 401, `UNAUTHENTICATED`: the sign-in is too long ago for this, or no longer relied on
+    /// (RFC 9470, section 3).
+    pub(crate) fn insufficient_user_authentication(challenge: &Challenge) -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            grpc_code: 16,
+            title: "Unauthorized",
+            detail: "sign in again to do this",
+            headers: HeaderMap::new(),
+        }
+        .with_challenge(challenge, Some("insufficient_user_authentication"))
+    }
+
     /// 503, `UNAVAILABLE`: who is calling could not be decided.
     pub(crate) fn undecided() -> Self {
         Self {

@@ -65,6 +65,14 @@ fn router(ground: &Ground) -> Router {
         )
         .route("/write", get(ok).layer(write))
         .route(
+            "/matters",
+            get(ok).layer(
+                RequireSessionLayer::new()
+                    .admit(is_admin)
+                    .signed_in_within(SECOND * 900),
+            ),
+        )
+        .route(
             "/events",
             get(async |me: Authenticated| format!("{:?}", me.via())),
         )
@@ -111,6 +119,30 @@ async fn a_role_of_the_applications_own_is_required() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn what_matters_needs_a_sign_in_of_late() {
+    let ground = Ground::new();
+    let router = router(&ground);
+    let (root, other) = (ground.web("root").await, ground.web("a").await);
+    let mine = [cookie(&root.secret)];
+    assert_eq!(ask(&router, "/matters", &mine).await.status(), 200);
+    ground.clock.advance(SECOND * 900);
+    assert_eq!(ask(&router, "/matters", &mine).await.status(), 200);
+    ground.clock.advance(SECOND);
+    let refused = ask(&router, "/matters", &mine).await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        refused.headers()[WWW_AUTHENTICATE],
+        r#"Bearer realm="forge", max_age="900", error="insufficient_user_authentication""#
+    );
+    // It is good for all else, and who may not do it anyway is not asked to sign in for it.
+    assert_eq!(ask(&router, "/admitted", &mine).await.status(), 200);
+    let theirs = [cookie(&other.secret)];
+    assert_eq!(ask(&router, "/matters", &theirs).await.status(), 403);
+    let again = [cookie(&ground.web("root").await.secret)];
+    assert_eq!(ask(&router, "/matters", &again).await.status(), 200);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use common::{Ground, client};
 use forge_session::{Authenticated, Kind, NewSession, RequireSessionLayer, SessionLayer};
@@ -33,6 +34,72 @@ async fn serve(ground: &Ground) -> SocketAddr {
         .add_service(health);
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
     address
+}
+
+/// The health service for the scope `health`, for user 1001, who has signed in within an hour.
+async fn serve_few(ground: &Ground) -> SocketAddr {
+    let listener = test_support::listener().await;
+    let address = listener.local_addr().unwrap();
+    let require = RequireSessionLayer::new()
+        .scope("health")
+        .admit(|me, parts| {
+            let mine = parts.uri.path().starts_with("/grpc.health.v1.Health/");
+            mine && me.session().user.as_str() == "github:1001"
+        })
+        .signed_in_within(Duration::from_secs(3600));
+    let server = Server::builder()
+        .layer(SessionLayer::new(ground.sessions.clone()))
+        .layer(require)
+        .add_service(test_support::health_service());
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    address
+}
+
+async fn scoped(ground: &Ground, user: &str, scopes: &str) -> SecretString {
+    let new = NewSession::new(common::user(user), Kind::MCP)
+        .client(client())
+        .scopes(scopes.parse().unwrap());
+    let session = ground.sessions.create(new).await.unwrap().session;
+    ground.sessions.issue_access_token(&session).unwrap().token
+}
+
+#[tokio::test]
+async fn a_scope_a_condition_and_a_sign_in_of_late_are_required() {
+    let ground = Ground::new();
+    let address = serve_few(&ground).await;
+    let ask = async |token: &SecretString| {
+        let bearer = format!("Bearer {}", token.expose_secret());
+        call(address, &[("authorization", &bearer)]).await
+    };
+    let challenge = |status: &Status| {
+        let challenge = status.metadata().get("www-authenticate");
+        challenge.map(|value| value.to_str().unwrap().to_owned())
+    };
+    ask(&scoped(&ground, "github:1001", "health more").await)
+        .await
+        .unwrap();
+    let narrow = scoped(&ground, "github:1001", "more").await;
+    let status = ask(&narrow).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let told = challenge(&status).unwrap();
+    assert!(told.contains(r#"scope="health""#), "{told}");
+    assert!(told.contains("insufficient_scope"), "{told}");
+    let other = scoped(&ground, "github:1002", "health").await;
+    let status = ask(&other).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert_eq!(status.message(), "this session may not do that");
+    assert_eq!(challenge(&status), None);
+
+    let new = NewSession::new(common::user("github:1001"), Kind::MCP).client(client());
+    let session = ground.sessions.create(new).await.unwrap().session;
+    ground.clock.advance(Duration::from_secs(3601));
+    let late = ground.sessions.issue_access_token(&session).unwrap().token;
+    let status = ask(&late).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert_eq!(status.message(), "sign in again to do this");
+    let told = challenge(&status).unwrap();
+    assert!(told.contains(r#"max_age="3600""#), "{told}");
+    assert!(told.contains("insufficient_user_authentication"), "{told}");
 }
 
 async fn call(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<(), Status> {

@@ -12,7 +12,7 @@ use axum::routing::get;
 use common::{Ground, client};
 use forge_session::{
     Assessment, Authenticated, ByScore, Caller, Created, Kind, KindPolicy, RefreshError, Rejection,
-    SessionEvent, SessionLayer, Sessions, ThreatResponse, ThreatSignal,
+    RequireSessionLayer, SessionEvent, SessionLayer, Sessions, ThreatResponse, ThreatSignal,
 };
 use http::request::Parts;
 use http::{Request, StatusCode};
@@ -20,6 +20,7 @@ use secrecy::ExposeSecret;
 use tower::ServiceExt;
 
 const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
 const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/126.0 Safari/537.36";
 const HOME: &str = "192.0.2.1";
@@ -41,6 +42,10 @@ impl Scene {
             .route(
                 "/",
                 get(async |me: Authenticated| me.needs_step_up().to_string()),
+            )
+            .route(
+                "/matters",
+                get(async || "done").layer(RequireSessionLayer::new().signed_in_within(DAY)),
             )
             .layer(SessionLayer::new(ground.sessions.clone()).caller(caller));
         let created = ground.web("a").await;
@@ -108,6 +113,27 @@ async fn another_browser_at_another_place_needs_a_step_up_from_then_on() {
     scene.ground.clock.advance(SECOND * 3600);
     assert_eq!(scene.from(AWAY, CHROME).await, Some(true));
     assert_eq!(scene.ground.web("a").await.session.user.as_str(), "a");
+}
+
+#[tokio::test]
+async fn what_matters_is_refused_to_a_session_that_needs_a_step_up() {
+    let scene = Scene::new(Ground::new()).await;
+    scene.from(HOME, FIREFOX).await;
+    let ask = async |secret: &str| {
+        let request = Request::get("/matters")
+            .header("cookie", format!("__Host-forge={secret}"))
+            .header("x-ip", AWAY)
+            .header("user-agent", CHROME);
+        let request = request.body(Body::empty()).unwrap();
+        scene.router.clone().oneshot(request).await.unwrap()
+    };
+    let refused = ask(scene.created.secret.expose_secret()).await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.contains("insufficient_user_authentication"));
+    // A sign-in from there makes it good.
+    let again = scene.ground.web("a").await;
+    assert_eq!(ask(again.secret.expose_secret()).await.status(), 200);
 }
 
 #[tokio::test]

@@ -110,6 +110,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "How long it is believed that somebody is a member, before GitHub is asked again: who has left is out after so long and a minute at most. While GitHub does not answer who was in stays in, for two days at most.",
     ),
     plain(
+        "admin.recent_sign_in",
+        "duration",
+        Default::Text("1h"),
+        "How long ago an admin may have signed in to change something: the allow-list, blocks, quotas, other people's sessions. After that they are asked to sign in again.",
+    ),
+    plain(
         "github.client_id",
         "text",
         Default::Required,

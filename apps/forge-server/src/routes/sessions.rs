@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rfc3339;
 use crate::app::App;
-use crate::principal::{Person, Principal, user_id};
+use crate::principal::{Person, Principal, TrustedPerson, user_id};
 use crate::problem::Problem;
 use crate::wiring;
 
@@ -116,7 +116,7 @@ impl Tokens {
 
 async fn create(
     State(app): State<App>,
-    Person(principal): Person,
+    TrustedPerson(principal): TrustedPerson,
     parts: Parts,
     wanted: Result<Json<Wanted>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Tokens>), Problem> {

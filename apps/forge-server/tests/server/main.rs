@@ -21,4 +21,5 @@ mod sessions;
 mod shared_limits;
 mod shutdown;
 mod sign_in;
+mod step_up;
 mod support;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use tower_layer::Layer;
@@ -28,6 +29,8 @@ pub(crate) struct Config<O, R> {
     /// All of which are required.
     pub(crate) scopes: Vec<&'static str>,
     pub(crate) admit: Option<Arc<dyn Admit>>,
+    /// How long ago the sign-in may be.
+    pub(crate) signed_in_within: Option<Duration>,
     /// `None`: that of the layer further out.
     pub(crate) challenge: Option<Challenge>,
     pub(crate) on_rejection: Arc<O>,
@@ -56,6 +59,7 @@ impl RequireSessionLayer {
                 kinds: Vec::new(),
                 scopes: Vec::new(),
                 admit: None,
+                signed_in_within: None,
                 challenge: None,
                 on_rejection: Arc::new(()),
                 responder: Arc::new(Problem),
@@ -95,6 +99,15 @@ impl<O, R> RequireSessionLayer<O, R> {
         self
     }
 
+    /// Admits only requests of users who have
+    /// [signed in within](Authenticated::has_signed_in_within) that time. Who may pass but for that
+    /// is asked to sign in again: 401 with `error="insufficient_user_authentication"` and `max_age`
+    /// (RFC 9470); gRPC: `UNAUTHENTICATED`.
+    pub fn signed_in_within(mut self, max_age: Duration) -> Self {
+        self.config.signed_in_within = Some(max_age);
+        self
+    }
+
     /// What a refused client is told. Default: the challenge of the
     /// [`SessionLayer`](crate::SessionLayer) further out.
     pub fn challenge(mut self, challenge: Challenge) -> Self {
@@ -110,6 +123,7 @@ impl<O, R> RequireSessionLayer<O, R> {
                 kinds: config.kinds,
                 scopes: config.scopes,
                 admit: config.admit,
+                signed_in_within: config.signed_in_within,
                 challenge: config.challenge,
                 on_rejection: Arc::new(on_rejection),
                 responder: config.responder,
@@ -125,6 +139,7 @@ impl<O, R> RequireSessionLayer<O, R> {
                 kinds: config.kinds,
                 scopes: config.scopes,
                 admit: config.admit,
+                signed_in_within: config.signed_in_within,
                 challenge: config.challenge,
                 on_rejection: config.on_rejection,
                 responder: Arc::new(responder),
@@ -155,6 +170,7 @@ impl<O, R> Clone for Config<O, R> {
             kinds: self.kinds.clone(),
             scopes: self.scopes.clone(),
             admit: self.admit.clone(),
+            signed_in_within: self.signed_in_within,
             challenge: self.challenge.clone(),
             on_rejection: Arc::clone(&self.on_rejection),
             responder: Arc::clone(&self.responder),
@@ -167,6 +183,7 @@ impl<O, R> fmt::Debug for RequireSessionLayer<O, R> {
         f.debug_struct("RequireSessionLayer")
             .field("kinds", &self.config.kinds)
             .field("scopes", &self.config.scopes)
+            .field("signed_in_within", &self.config.signed_in_within)
             .field("challenge", &self.config.challenge)
             .finish_non_exhaustive()
     }

@@ -60,7 +60,11 @@ impl<O, R> Config<O, R> {
             return Err(Rejection::Scope);
         }
         match &self.admit {
-            Some(admit) if !admit.admits(me, parts) => Err(Rejection::Forbidden),
+            Some(admit) if !admit.admits(me, parts) => return Err(Rejection::Forbidden),
+            _ => {}
+        }
+        match self.signed_in_within {
+            Some(max_age) if !me.has_signed_in_within(max_age) => Err(Rejection::StepUp),
             _ => Ok(()),
         }
     }
@@ -73,6 +77,10 @@ impl<O, R> Config<O, R> {
             Rejection::Forbidden => Refusal::forbidden(),
             Rejection::Scope => {
                 Refusal::insufficient_scope(&challenge.scope(&self.scopes.join(" ")))
+            }
+            Rejection::StepUp => {
+                let max_age = self.signed_in_within.unwrap_or_default();
+                Refusal::insufficient_user_authentication(&challenge.max_age(max_age))
             }
             _ => Refusal::unauthenticated(&challenge),
         }
