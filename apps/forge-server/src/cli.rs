@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use crate::audit_command::AuditCommand;
 pub use crate::keys::KeyCommand;
 pub use crate::login::Login;
 
@@ -24,7 +25,7 @@ pub enum Command {
     /// Checks or explains the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Checks the audit log.
+    /// Verifies, exports, archives and prunes the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Signs this terminal in to a server, by GitHub's device flow.
@@ -75,31 +76,4 @@ pub enum ConfigCommand {
     Check(Settings),
     /// Prints the reference of all keys, in Markdown.
     Reference,
-}
-
-/// `forge audit`
-#[derive(Debug, Subcommand)]
-pub enum AuditCommand {
-    /// Recomputes the chain of an audit database and names the first position that does not fit.
-    Verify {
-        /// The database file, such as `data/audit.db`, or an archive.
-        file: PathBuf,
-        /// The public key of the log, `<origin>+<id>+<key>`: verifies the stored checkpoints too.
-        #[arg(long)]
-        key: Option<String>,
-        /// A file of checkpoints that was kept elsewhere; needs --key.
-        #[arg(long, value_name = "FILE", requires = "key")]
-        checkpoints: Option<PathBuf>,
-    },
-    /// Prints the events of an audit database in the format of another system.
-    Export {
-        /// The database file, such as `data/audit.db`.
-        file: PathBuf,
-        /// jsonl, csv, cef, syslog, ocsf, or archive: JSON Lines that `forge audit verify` verifies.
-        #[arg(long, default_value = "jsonl")]
-        format: String,
-        /// Goes on after the event with this sequence.
-        #[arg(long, default_value_t = 0)]
-        after: u64,
-    },
 }

@@ -3,6 +3,7 @@
 //! Nothing starts on a configuration with a problem, and all problems are told at once.
 
 mod allow_list;
+mod audit;
 pub(crate) mod parse;
 mod problem;
 mod reference;
@@ -29,6 +30,8 @@ use settings::{Default, variable};
 use sources::{Found, Origin as Source, Values};
 
 pub use allow_list::{AllowListConfig, Group};
+pub use audit::AuditConfig;
+pub(crate) use audit::{secret as audit_secret, time as audit_time};
 pub use problem::Problems;
 pub use reference::page as reference;
 pub use sources::Inputs;
@@ -57,6 +60,7 @@ pub struct Config {
     pub sessions: SessionsConfig,
     pub bounds: Bounds,
     pub never_block: Vec<IpNet>,
+    pub audit: AuditConfig,
     pub metrics_from: Vec<IpNet>,
     pub log: Log,
     pub texts: Texts,
@@ -217,6 +221,7 @@ impl Config {
         let sessions = SessionsConfig::from_reader(reader);
         let bounds = Bounds::from_reader(reader);
         let never_block = reader.one("monitor.never_block", parse::list(parse::network));
+        let audit = AuditConfig::from_reader(reader);
         let metrics_from = reader.one("metrics.from", parse::list(parse::network));
         let log = Log::from_reader(reader);
 
@@ -258,6 +263,7 @@ impl Config {
             sessions: sessions?,
             bounds: bounds?,
             never_block: never_block?,
+            audit: audit?,
             metrics_from: metrics_from?,
             log: log?,
             texts: std::mem::take(&mut reader.texts),

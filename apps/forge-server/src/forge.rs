@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use forge_audit::{AuditLog, CheckpointFile, CheckpointKey, CheckpointLine, SqliteAuditStore};
 use forge_crypto::Vault;
 use forge_monitor::{
     Health, HealthGroup, HealthRegistry, LogSink, Monitor, NeverBlock, SqliteDecisionStore,
@@ -15,13 +14,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use zeroize::Zeroize;
 
 use crate::accounts::Accounts;
 use crate::app::App;
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Config, KindConfig};
-use crate::database::{Database, OpenFile};
+use crate::database::Database;
 use crate::device::DeviceLogins;
 use crate::error::StartError;
 use crate::github::Github;
@@ -50,6 +49,7 @@ pub struct Forge {
     router: Router,
     first_start: bool,
     signing_keys: SigningKeys,
+    audit: Audit,
 }
 
 impl Forge {
@@ -63,8 +63,8 @@ impl Forge {
         for file in ["forge.db", "audit.db"] {
             make_file(&config.data.join(file))?;
         }
-        let (audit, audit_file) = open_audit(&config, &clock).await?;
-        let wiring = Wiring::new(audit.clone(), &clock);
+        let audit = Audit::open(&config, &clock).await?;
+        let wiring = Wiring::new(audit.log.clone(), &clock);
 
         let database = Database::open(&config.data).await?;
         let pool = database.pool().clone();
@@ -123,12 +123,7 @@ impl Forge {
 
         let proxies = ProxyWatch::new(clock.clone());
         let limits = Limiters::new(&config.limits, &clock)?;
-        let health = health(
-            &database,
-            (&audit, &audit_file),
-            (&limits, &proxies),
-            &clock,
-        );
+        let health = health(&database, &audit, (&limits, &proxies), &clock);
         let github = Github::new(config.github.clone(), config.allow_list.scope())?;
         let app = App {
             sign_ins: SignIns::new(pool, clock.clone()),
@@ -139,7 +134,7 @@ impl Forge {
             accounts,
             github,
             sessions,
-            audit,
+            audit: audit.log.clone(),
             monitor,
             health,
             limits,
@@ -154,6 +149,7 @@ impl Forge {
             router,
             first_start,
             signing_keys,
+            audit,
         })
     }
 
@@ -183,6 +179,7 @@ impl Forge {
             app,
             router,
             signing_keys,
+            audit,
             ..
         } = self;
         let housekeeping = [
@@ -191,6 +188,8 @@ impl Forge {
             turn_keys(signing_keys, app.sessions.clone()),
             recheck_memberships(app.clone()),
             keep_metrics(),
+            audit.prune(),
+            audit.watch(app.wiring.clone()),
         ];
         let draining = app.draining.clone();
         let shutdown = async move {
@@ -201,6 +200,7 @@ impl Forge {
         app.tasks.close();
         let finished = tokio::time::timeout(app.config.bounds.drain_time, app.tasks.wait()).await;
         housekeeping.iter().for_each(JoinHandle::abort);
+        drop(audit);
         flush_once(&app.sessions).await;
         app.monitor.shutdown().await;
         let audit = app.audit.shutdown().await;
@@ -212,67 +212,6 @@ impl Forge {
             Err(StartError::Serve("open requests were cut off".into()))
         }
     }
-}
-
-async fn open_audit(config: &Config, clock: &Clock) -> Result<(AuditLog, OpenFile), StartError> {
-    let path = config.data.join("audit.db");
-    let open = async {
-        let store = SqliteAuditStore::open(&path).await?;
-        store.migrate().await?;
-        let signer = checkpoint_key(config)?;
-        tracing::info!(key = %signer.verifier(), "audit checkpoints are signed");
-        // The line in the log is what leaves the machine, wherever logs go.
-        let elsewhere = CheckpointFile::new(config.data.join("audit.checkpoints"));
-        let log = AuditLog::builder(Arc::new(store))
-            .clock(clock.clone())
-            .on_record(forge_audit::RecordMetrics)
-            .coalesce(100, Duration::from_secs(10))
-            .checkpoints(
-                signer,
-                10_000,
-                Duration::from_secs(60),
-                (CheckpointLine, elsewhere),
-            )
-            .open()
-            .await?;
-        Ok::<_, forge_monitor::BoxError>((log, OpenFile::at(&path).await?))
-    };
-    match open.await {
-        Ok(opened) => Ok(opened),
-        Err(source) => Err(StartError::Database { path, source }),
-    }
-}
-
-/// The key that signs the checkpoints of the audit log, made at the first start.
-fn checkpoint_key(config: &Config) -> Result<CheckpointKey, forge_audit::StoreError> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let path = config.data.join("audit.key");
-    let mut secret = [0; 32];
-    let made = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path);
-    match made {
-        Ok(mut file) => {
-            getrandom::fill(&mut secret).map_err(forge_audit::StoreError::unavailable)?;
-            file.write_all(&secret)
-                .and_then(|()| file.sync_all())
-                .map_err(forge_audit::StoreError::unavailable)?;
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let found = std::fs::read(&path).map_err(forge_audit::StoreError::unavailable)?;
-            secret = found
-                .try_into()
-                .map_err(|_| forge_audit::StoreError::unavailable("audit.key is not 32 bytes"))?;
-        }
-        Err(error) => return Err(forge_audit::StoreError::unavailable(error)),
-    }
-    let host = config.public_url.host_str().unwrap_or("localhost");
-    let key = CheckpointKey::new(format!("{host}/audit"), &secret);
-    secret.zeroize();
-    key.map_err(forge_audit::StoreError::unavailable)
 }
 
 /// Makes the folder for the databases, for this user alone, where it is missing.
@@ -318,13 +257,12 @@ fn never_block(config: &Config) -> NeverBlock {
 
 fn health(
     database: &Database,
-    (audit, audit_file): (&AuditLog, &OpenFile),
+    audit: &Audit,
     (limits, proxies): (&Limiters, &ProxyWatch),
     clock: &Clock,
 ) -> HealthRegistry {
     let limits = limits.clone();
-    let database = database.clone();
-    let (audit, audit_file) = (audit.clone(), audit_file.clone());
+    let (database, audit) = (database.clone(), audit.clone());
     let proxies = proxies.clone();
     HealthRegistry::builder()
         .check("database", HealthGroup::Readiness, move || {
@@ -343,14 +281,8 @@ fn health(
             }
         })
         .check("audit", HealthGroup::Readiness, move || {
-            let (audit, file) = (audit.clone(), audit_file.clone());
-            async move {
-                if audit.is_healthy() && file.check().await.is_ok() {
-                    Health::up()
-                } else {
-                    Health::down("the audit log cannot be written")
-                }
-            }
+            let audit = audit.clone();
+            async move { audit.health().await }
         })
         // Not of the readiness: where it is shared, it is gone for all nodes at once, and what then
         // holds is configured.

@@ -7,6 +7,8 @@
 mod accounts;
 mod activity;
 mod app;
+mod audit;
+mod audit_command;
 mod class;
 pub mod cli;
 mod clock;
@@ -41,7 +43,6 @@ mod stack;
 mod streams;
 #[cfg(test)]
 mod testing;
-mod verify;
 mod wiring;
 
 pub use accounts::{Account, AccountError, Accounts, Allowed, Member, Membership, Role};
@@ -60,5 +61,4 @@ pub use membership::recheck as recheck_memberships;
 pub use server::listen;
 pub use shutdown::signal as shutdown_signal;
 pub use sign_in::{SignInCookie, SignIns};
-pub use verify::{export_audit, verify_audit};
 pub use wiring::Wiring;

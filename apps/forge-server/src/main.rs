@@ -1,11 +1,10 @@
 //! The `forge` binary: parses, builds, serves, drains.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use forge_server::cli::{AuditCommand, Cli, Command, ConfigCommand, Serve, Settings};
+use forge_server::cli::{Cli, Command, ConfigCommand, Serve, Settings};
 use forge_server::config::{self, Inputs};
 use forge_server::{Clock, Config, Forge, reload};
 use tokio::net::TcpListener;
@@ -20,16 +19,7 @@ async fn main() -> ExitCode {
         Command::Config(ConfigCommand::Reference) => print(&config::reference()),
         Command::Login(login) => login.run(&mut io::stdout()).await.map_err(Into::into),
         Command::Key(command) => command.run(&mut io::stdout()).await,
-        Command::Audit(AuditCommand::Verify {
-            file,
-            key,
-            checkpoints,
-        }) => verify(&file, key.as_deref(), checkpoints.as_deref()).await,
-        Command::Audit(AuditCommand::Export {
-            file,
-            format,
-            after,
-        }) => forge_server::export_audit(&file, &format, after, print).await,
+        Command::Audit(command) => seen_enough(command.run(&mut io::stdout()).await),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -124,17 +114,19 @@ fn check(settings: Settings) -> Result<(), Error> {
     print("the configuration has no problem\n")
 }
 
-async fn verify(file: &Path, key: Option<&str>, checkpoints: Option<&Path>) -> Result<(), Error> {
-    let report = forge_server::verify_audit(file, key, checkpoints).await?;
-    print(&format!("{report}\n"))
-}
-
-/// Writes to standard output. A reader who has seen enough, such as `head`, is no error.
+/// Writes to standard output.
 fn print(text: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+    let done = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    seen_enough(done.map_err(Into::into))
+}
+
+/// A reader who has seen enough, such as `head`, is no error.
+fn seen_enough(done: Result<(), Error>) -> Result<(), Error> {
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    match done {
+        Err(error) if error.downcast_ref().is_some_and(is_gone) => Ok(()),
+        done => done,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Archives: the log as JSON Lines that verify without a database, and can be imported again.
 //!
-//! Each line is a JSON object. The first is `{"forge_audit_archive":1}`; then come the records in
-//! their order, with all that their hashes cover, and the checkpoints as `{"checkpoint":…}`. Details
-//! are a JSON text within the JSON, since what verifies is the bytes. With the feature `archive`
-//! the lines are compressed with Zstandard (RFC 8878).
+//! Each line is a JSON object. The first is `{"forge_audit_archive":1,"after":0}`; then come the
+//! records in their order, with all that their hashes cover, and the checkpoints as
+//! `{"checkpoint":…}`. Details are a JSON text within the JSON, since what verifies is the bytes. Of
+//! records before `after` there are only the roots of their tiles, which prove the rest. With the
+//! feature `archive` the lines can be compressed with Zstandard (RFC 8878).
 
 use std::io::{BufRead, Write};
 use std::net::IpAddr;
@@ -13,18 +14,23 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{Personal, decode_open, encode_open};
-use crate::chain::{Content, Hash};
+use crate::chain::{Content, Hash, Head};
 use crate::clock::Timestamp;
-use crate::error::ArchiveError;
+use crate::error::{ArchiveError, StoreError};
 use crate::record::{Record, Stored};
 use crate::store::{AuditStore, SignedNote};
+use crate::tree::TILE;
 use crate::verify::{Verified, Verifier};
 
 const PAGE: usize = 1000;
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Header {
     forge_audit_archive: u8,
+    /// The records up to this one were left out, and are in another archive.
+    #[serde(default)]
+    after: u64,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -39,6 +45,9 @@ struct Line {
     #[serde(skip_serializing_if = "is_zero_time")]
     skew: i64,
     hash: String,
+    /// The hash of the record before, where the line before does not say it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    prev: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     salt: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -91,8 +100,14 @@ fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 impl Line {
-    fn of(stored: &Stored) -> Self {
+    /// `before` is the hash in the line before.
+    fn of(stored: &Stored, before: Hash) -> Self {
+        let is_told = stored.prev == before || matches!(stored.content, Content::Pruned { .. });
         let mut line = Self {
+            prev: match is_told {
+                true => String::new(),
+                false => text(&stored.prev.0),
+            },
             seq: stored.seq,
             time: stored.time.as_micros(),
             skew: stored
@@ -133,8 +148,12 @@ impl Line {
         line
     }
 
-    /// The record, that comes after the one with the hash `prev`.
-    fn stored(&self, prev: Hash) -> Option<Stored> {
+    /// The record, that comes after a line with the hash `before`.
+    fn stored(&self, before: Hash) -> Option<Stored> {
+        let prev = match self.prev.is_empty() {
+            true => before,
+            false => Hash(bytes(&self.prev)?),
+        };
         let time = Timestamp::from_micros(self.time);
         let open = || {
             let (kind, outcome, severity): (crate::Kind, crate::Outcome, crate::Severity) = (
@@ -190,28 +209,49 @@ fn write_line(out: &mut dyn Write, line: &impl Serialize) -> Result<(), ArchiveE
     Ok(out.write_all(b"\n")?)
 }
 
-/// Writes all that `store` holds into `out`, with its checkpoints, and returns the last sequence.
+/// Writes what `store` holds after the sequence `after` into `out`, with all checkpoints, and returns
+/// the last sequence. `after` is brought down to a multiple of 256, so that archives made one after
+/// the other, each after what the one before returned, leave nothing out.
 ///
 /// # Errors
 ///
 /// The store's error, or that of `out`.
 pub async fn write_archive(
     store: &dyn AuditStore,
+    after: u64,
     out: &mut (dyn Write + Send),
 ) -> Result<u64, ArchiveError> {
-    write_line(
-        out,
-        &Header {
-            forge_audit_archive: 1,
-        },
-    )?;
-    let mut after = 0;
+    let mut after = after.min(store.tail().await?.seq) / TILE * TILE;
+    let header = Header {
+        forge_audit_archive: 1,
+        after,
+    };
+    write_line(out, &header)?;
+    let mut before = Hash::default();
+    for first in (0..after / TILE).step_by(PAGE) {
+        let wanted = PAGE.min(usize::try_from(after / TILE - first).unwrap_or(PAGE));
+        let tiles = store.nodes(8, first, wanted).await?;
+        if tiles.len() != wanted {
+            return Err(StoreError::Altered.into());
+        }
+        for (index, hash) in (first..).zip(tiles) {
+            let line = Line {
+                seq: index * TILE + 1,
+                pruned: TILE,
+                hash: text(&hash.0),
+                ..Line::default()
+            };
+            write_line(out, &line)?;
+            before = hash;
+        }
+    }
     loop {
         let page = store.scan(after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.seq + last.count() - 1;
         for stored in &page {
-            write_line(out, &Line::of(stored))?;
+            write_line(out, &Line::of(stored, before))?;
+            before = stored.hash;
         }
     }
     let mut size = 0;
@@ -228,10 +268,52 @@ pub async fn write_archive(
     Ok(after)
 }
 
+/// As [`write_archive`], compressed with Zstandard to about a fifth.
+///
+/// # Errors
+///
+/// The store's error, or that of `out`.
+#[cfg(feature = "archive")]
+pub async fn write_compressed_archive(
+    store: &dyn AuditStore,
+    after: u64,
+    out: &mut (dyn Write + Send),
+) -> Result<u64, ArchiveError> {
+    let mut encoder = zstd::Encoder::new(out, LEVEL)?;
+    encoder.include_checksum(true)?;
+    let last = write_archive(store, after, &mut encoder).await?;
+    encoder.finish()?.flush()?;
+    Ok(last)
+}
+
+#[cfg(feature = "archive")]
+const LEVEL: i32 = 9;
+
+/// The lines of an archive that may be compressed with Zstandard.
+///
+/// # Errors
+///
+/// [`ArchiveError::Io`] if it cannot be read.
+#[cfg(feature = "archive")]
+pub fn archive_lines<'a>(
+    archive: impl std::io::Read + Send + 'a,
+) -> Result<Box<dyn BufRead + Send + 'a>, ArchiveError> {
+    /// The memory that a hostile archive can ask for, as a power of two: 8 MiB.
+    const WINDOW: u32 = 23;
+    let mut archive = std::io::BufReader::new(archive);
+    if !archive.fill_buf()?.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        return Ok(Box::new(archive));
+    }
+    let mut decoder = zstd::Decoder::with_buffer(archive)?;
+    decoder.window_log_max(WINDOW)?;
+    Ok(Box::new(std::io::BufReader::new(decoder)))
+}
+
 /// What an archive holds, line by line.
 pub struct Archive<R> {
     lines: R,
     number: u64,
+    after: u64,
     prev: Hash,
     buffer: String,
 }
@@ -259,6 +341,7 @@ impl<R: BufRead> Archive<R> {
         let mut archive = Self {
             lines,
             number: 0,
+            after: 0,
             prev: Hash::default(),
             buffer: String::new(),
         };
@@ -266,9 +349,16 @@ impl<R: BufRead> Archive<R> {
         match header {
             Some(Header {
                 forge_audit_archive: 1,
-            }) => Ok(archive),
+                after,
+            }) if after.is_multiple_of(TILE) => Ok(Self { after, ..archive }),
             _ => Err(ArchiveError::Line { line: 1 }),
         }
+    }
+
+    /// The records up to this one were left out.
+    #[must_use]
+    pub fn after(&self) -> u64 {
+        self.after
     }
 
     fn fill(&mut self) -> Result<bool, ArchiveError> {
@@ -352,6 +442,7 @@ pub fn verify_archive<R: BufRead>(
         }
     }
     let mut archive = Archive::open(open()?)?;
+    verifier.leave_out(archive.after());
     while let Some(entry) = archive.next_entry()? {
         if let Entry::Stored(stored) = entry {
             verifier.push(&stored)?;
@@ -361,18 +452,20 @@ pub fn verify_archive<R: BufRead>(
 }
 
 /// Appends an archive to `store`, to be searched; what is stored already is passed over. An archive
-/// in which records were pruned cannot be imported.
+/// that begins in the midst of a log goes into a store that ends there, or into an empty one.
 ///
 /// # Errors
 ///
-/// [`ArchiveError::Broken`] with the first bad position, or what cannot be read or stored.
+/// [`ArchiveError::Broken`] with the first bad position, [`ArchiveError::Pruned`] if records were
+/// pruned that were not left out, or what cannot be read or stored.
 pub async fn import_archive<R: BufRead>(
     mut archive: Archive<R>,
     store: &dyn AuditStore,
 ) -> Result<u64, ArchiveError> {
-    let tail = store.tail().await?.seq;
+    let mut tail = store.tail().await?.seq;
     let mut verifier = Verifier::new();
-    let mut batch: Vec<Record> = Vec::new();
+    verifier.leave_out(archive.after());
+    let (mut tiles, mut batch) = (Vec::new(), Vec::<Record>::new());
     let mut notes = Vec::new();
     let mut imported = 0;
     while let Some(entry) = archive.next_entry()? {
@@ -384,6 +477,22 @@ pub async fn import_archive<R: BufRead>(
             }
             Entry::Stored(stored) => {
                 verifier.push(&stored)?;
+                if let Content::Pruned { .. } = stored.content {
+                    if verifier.head().seq > archive.after() {
+                        return Err(ArchiveError::Pruned);
+                    }
+                    tiles.push(stored.hash);
+                    continue;
+                }
+                if tail == 0 && !tiles.is_empty() {
+                    let end = Head {
+                        seq: archive.after(),
+                        hash: stored.prev,
+                        time: stored.time,
+                    };
+                    store.begin_after(end, std::mem::take(&mut tiles)).await?;
+                    tail = archive.after();
+                }
                 if stored.seq > tail {
                     batch.push(stored.into_record());
                     imported += 1;
@@ -394,6 +503,7 @@ pub async fn import_archive<R: BufRead>(
             }
         }
     }
+    verifier.finish()?;
     store.append(batch.into()).await?;
     for note in notes {
         store.add_checkpoint(note).await?;

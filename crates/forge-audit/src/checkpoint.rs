@@ -232,21 +232,8 @@ pub async fn verify_signed(
     key: &CheckpointVerifier,
     more: &[String],
 ) -> Result<Verified, VerifyError> {
-    let mut expected = Vec::new();
-    let mut after = 0;
-    loop {
-        let page = store.checkpoints(after, 1000).await?;
-        let Some(last) = page.last() else { break };
-        after = last.size;
-        for note in page {
-            let opened = key.open(&note.text).ok().filter(|c| c.size == note.size);
-            let checkpoint = opened.ok_or(Broken {
-                seq: note.size,
-                fault: Fault::Checkpoint,
-            })?;
-            expected.push((checkpoint.size, checkpoint.root));
-        }
-    }
+    let keys = std::slice::from_ref(key);
+    let mut expected = stored_checkpoints(store, keys).await?;
     for note in more {
         let checkpoint = key.open(note).map_err(|_| Broken {
             seq: 0,
@@ -255,6 +242,36 @@ pub async fn verify_signed(
         expected.push((checkpoint.size, checkpoint.root));
     }
     verify_with(store, Head::default(), expected).await
+}
+
+/// The checkpoints that `store` keeps, each signed by one of `keys`: of how many records, and their
+/// root. A log whose key or origin changed has more than one.
+///
+/// # Errors
+///
+/// [`VerifyError::Broken`] with the record that a checkpoint ends with which does not verify, or the
+/// store's error.
+pub async fn stored_checkpoints(
+    store: &dyn AuditStore,
+    keys: &[CheckpointVerifier],
+) -> Result<Vec<(u64, Hash)>, VerifyError> {
+    let mut found = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = store.checkpoints(after, 1000).await?;
+        let Some(last) = page.last() else {
+            return Ok(found);
+        };
+        after = last.size;
+        for note in page {
+            let opened = keys.iter().find_map(|key| key.open(&note.text).ok());
+            let checkpoint = opened.filter(|c| c.size == note.size).ok_or(Broken {
+                seq: note.size,
+                fault: Fault::Checkpoint,
+            })?;
+            found.push((checkpoint.size, checkpoint.root));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -176,6 +176,9 @@ pub enum ArchiveError {
         /// Its number, from 1.
         line: u64,
     },
+    /// Of some of its records only hashes are left, which cannot be searched.
+    #[error("records of the audit archive were pruned")]
+    Pruned,
     /// The archived log was altered.
     #[error("audit archive altered")]
     Broken(#[from] crate::chain::Broken),

@@ -69,6 +69,7 @@
 //! | `axum` | [`AuditContext`] as an extractor, the bodies of Axum |
 //! | `tonic` | the body of Tonic |
 //! | `sqlite` | `SqliteAuditStore` |
+//! | `archive` | `write_compressed_archive`, `archive_lines`: archives in Zstandard |
 //! | `checkpoint` | `CheckpointKey` and `verify_signed`: checkpoints signed with Ed25519; needs no database |
 //! | `subscriber` | `AuditTracing`, a layer that makes events of marked events of `tracing` |
 //! | `metrics` | `RecordMetrics`, an observer that feeds the `metrics` recorder |
@@ -138,8 +139,12 @@ mod writer;
 
 #[cfg(feature = "metrics")]
 pub use self::metrics::RecordMetrics;
+#[cfg(feature = "archive")]
+pub use archive::{archive_lines, write_compressed_archive};
 #[cfg(feature = "checkpoint")]
-pub use checkpoint::{Checkpoint, CheckpointKey, CheckpointVerifier, verify_signed};
+pub use checkpoint::{
+    Checkpoint, CheckpointKey, CheckpointVerifier, stored_checkpoints, verify_signed,
+};
 #[cfg(feature = "axum")]
 pub use context::NotRecorded;
 #[cfg(feature = "sqlite")]

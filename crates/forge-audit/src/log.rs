@@ -422,6 +422,12 @@ impl AuditLog {
         self.shared.room.used()
     }
 
+    /// The time, as the log has it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.shared.clock
     }

@@ -67,6 +67,16 @@ pub trait AuditStore: Send + Sync + 'static {
     /// as far as others are proved with them. Returns how many.
     fn prune<'a>(&'a self, rules: &'a Rules, span: Span) -> StoreFuture<'a, u64>;
 
+    /// Begins an empty store in the midst of a log, for an archive to be searched: after the record
+    /// `end`, of those before it knowing the roots of their tiles of 256.
+    ///
+    /// A store need not be able to. The default is [`StoreError::Unavailable`].
+    fn begin_after(&self, end: Head, tiles: Vec<Hash>) -> StoreFuture<'_, ()> {
+        let _ = (end, tiles);
+        let cannot = "the store cannot begin in the midst of a log";
+        Box::pin(std::future::ready(Err(StoreError::unavailable(cannot))))
+    }
+
     /// Takes away the personal part of the records with these sequences. Their commitments stay.
     /// Returns how many had one.
     fn erase<'a>(&'a self, sequences: &'a [u64]) -> StoreFuture<'a, u64>;

@@ -70,6 +70,12 @@ impl Tree {
         self.grow(hash, level, |_| ());
     }
 
+    /// As [`push_node`](Self::push_node), and tells the nodes at kept levels above that it completes.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn push_node_and_tell(&mut self, hash: Hash, level: u8, tell: impl FnMut(Node)) {
+        self.grow(hash, level, tell);
+    }
+
     fn grow(&mut self, hash: Hash, level: u8, mut tell: impl FnMut(Node)) {
         let (mut hash, mut at) = (hash, level);
         // As many right children end here as the size has trailing ones above the level.

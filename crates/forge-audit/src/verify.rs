@@ -26,6 +26,8 @@ pub struct Verified {
     pub erased: u64,
     /// With how many checkpoints the log agrees.
     pub checkpoints: u64,
+    /// The records up to this one are kept elsewhere, and were not looked at.
+    pub left_out: u64,
 }
 
 /// Verifies a log from its first record on, part by part.
@@ -44,6 +46,7 @@ pub struct Verifier {
     prunings: Vec<Span>,
     erasures: Vec<(Span, u64)>,
     nodes: Vec<Node>,
+    left_out: u64,
 }
 
 impl Verifier {
@@ -57,6 +60,12 @@ impl Verifier {
     pub fn expect(&mut self, size: u64, root: Hash) {
         let at = self.expected.partition_point(|(other, _)| *other < size);
         self.expected.insert(at, (size, root));
+    }
+
+    /// The records up to this one are kept elsewhere: of them there may be only hashes, though no
+    /// record says that they were pruned.
+    pub fn leave_out(&mut self, until: u64) {
+        self.left_out = until;
     }
 
     /// The end of what was pushed.
@@ -143,6 +152,38 @@ impl Verifier {
         Ok(())
     }
 
+    /// Verifies all that `store` holds, from the first record; `expected` is as for [`verify_store`].
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Broken`] with the first position that is wrong, or the store's error.
+    pub async fn run(
+        mut self,
+        store: &dyn AuditStore,
+        expected: Head,
+    ) -> Result<Verified, VerifyError> {
+        let broken = |seq, fault| Err(VerifyError::Broken(Broken { seq, fault }));
+        loop {
+            let page = store.scan(self.head.seq, PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            for stored in &page {
+                self.push(stored)?;
+                // Behind a tile that was pruned nobody can tell.
+                let is_there = stored.seq == expected.seq && stored.count() == 1;
+                if is_there && stored.hash != expected.hash {
+                    return broken(stored.seq, Fault::Replaced);
+                }
+            }
+            compare_nodes(store, &self.take_nodes()).await?;
+        }
+        if self.head.seq < expected.seq {
+            return broken(self.head.seq + 1, Fault::Missing);
+        }
+        Ok(self.finish()?)
+    }
+
     /// The nodes above level 0 that became known since the last call.
     pub(crate) fn take_nodes(&mut self) -> Vec<Node> {
         std::mem::take(&mut self.nodes)
@@ -168,7 +209,7 @@ impl Verifier {
         let mut explained = self.prunings;
         explained.sort_by_key(|span| span.first);
         for span in &self.pruned {
-            let mut next = span.first;
+            let mut next = span.first.max(self.left_out.saturating_add(1));
             for by in &explained {
                 if by.contains(next) {
                     next = by.last.saturating_add(1);
@@ -198,6 +239,7 @@ impl Verifier {
             pruned: self.pruned.iter().map(|s| s.last - s.first + 1).sum(),
             erased,
             checkpoints: self.agreed,
+            left_out: self.left_out,
         })
     }
 }
@@ -248,35 +290,7 @@ pub async fn verify_with(
     for (size, root) in checkpoints {
         verifier.expect(size, root);
     }
-    loop {
-        let page = store.scan(verifier.head().seq, PAGE).await?;
-        if page.is_empty() {
-            break;
-        }
-        for stored in &page {
-            let seq = verifier.head().seq + 1;
-            verifier.push(stored)?;
-            // Behind a tile that was pruned nobody can tell.
-            let is_there = stored.seq == expected.seq && stored.count() == 1;
-            if is_there && stored.hash != expected.hash {
-                return Err(Broken {
-                    seq,
-                    fault: Fault::Replaced,
-                }
-                .into());
-            }
-        }
-        compare_nodes(store, &verifier.take_nodes()).await?;
-    }
-    let end = verifier.head().seq;
-    if end < expected.seq {
-        return Err(Broken {
-            seq: end + 1,
-            fault: Fault::Missing,
-        }
-        .into());
-    }
-    Ok(verifier.finish()?)
+    verifier.run(store, expected).await
 }
 
 /// Whether the store keeps the nodes that its records amount to.

@@ -3,9 +3,14 @@
 use std::collections::HashSet;
 
 use fake_github::{OCTO_ADMIN, OCTO_STRANGER, OCTO_USER};
+use forge_audit::{
+    Actor, CheckpointKey, Event, Kind, Query, Severity, split_notes, stored_checkpoints,
+};
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::support::{ROOMY, Trial, only, text, with_action};
+use crate::support::{Browser, ROOMY, Trial, only, seconds, text, with_action};
 
 #[tokio::test]
 async fn tells_in_order_who_did_what_from_where_and_how_it_ended() {
@@ -248,4 +253,233 @@ async fn a_flood_of_refusals_does_not_fill_it_and_is_counted() {
     let refused = with_action(&events, "request.refuse");
     assert_eq!(refused.len(), 11);
     assert_eq!(refused[10]["details"]["left_out_before"], 20);
+}
+
+/// The stream of events, read frame by frame.
+struct Stream {
+    response: Response,
+    text: String,
+}
+
+impl Stream {
+    async fn open(admin: &Browser, after: Option<u64>) -> Self {
+        let mut request = admin.request(Method::GET, "/api/admin/audit/tail");
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let text = String::new();
+        Self { response, text }
+    }
+
+    /// The id, the name and the data of the next frame; `None` at the end.
+    async fn next(&mut self) -> Option<(u64, String, Value)> {
+        loop {
+            if let Some((frame, rest)) = self.text.split_once("\n\n") {
+                let part = |name: &str| {
+                    let mut lines = frame.lines();
+                    lines.find_map(|line| line.strip_prefix(name)).unwrap()
+                };
+                let id = part("id: ").parse().unwrap();
+                let data = serde_json::from_str(part("data: ")).unwrap();
+                let found = (id, part("event: ").to_owned(), data);
+                self.text = rest.to_owned();
+                return Some(found);
+            }
+            let more = timeout(seconds(20), self.response.chunk()).await.unwrap();
+            let more = more.unwrap()?;
+            self.text.push_str(std::str::from_utf8(&more).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_can_be_followed_and_taken_up_again() {
+    let trial = Trial::roomy().await;
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let user = trial.sign_in(OCTO_USER).await;
+    user.get("/api/admin/audit/tail").await.problem(403);
+    trial
+        .browser()
+        .get("/api/admin/audit/tail")
+        .await
+        .problem(401);
+    let request = admin.request(Method::GET, "/api/admin/audit/tail");
+    let request = request.header("last-event-id", "x");
+    admin.send(request).await.problem(400);
+
+    // From the beginning, in order, and then what comes.
+    let mut stream = Stream::open(&admin, Some(0)).await;
+    let mut actions = Vec::new();
+    for seq in 1..=8 {
+        let (id, name, data) = stream.next().await.unwrap();
+        assert_eq!((id, &*name, &data["seq"]), (seq, "record", &json!(seq)));
+        actions.push(text(&data, "action").to_owned());
+    }
+    assert_eq!(actions[0], "auth.sign_in");
+    assert_eq!(
+        actions[7], "admin.audit.tail",
+        "that it is followed is on record"
+    );
+    let waiting = stream.next();
+    let comes = user.get("/api/admin/users");
+    let ((id, _, data), _) = tokio::join!(async { waiting.await.unwrap() }, comes);
+    assert_eq!((id, text(&data, "action")), (9, "admin.access"));
+
+    // From the last one seen; and from one that is not there yet, which is told.
+    let mut again = Stream::open(&admin, Some(7)).await;
+    assert_eq!(again.next().await.unwrap().0, 8);
+    let mut ahead = Stream::open(&admin, Some(1000)).await;
+    let (id, name, data) = ahead.next().await.unwrap();
+    assert_eq!((id, &*name), (1000, "gap"));
+    assert_eq!(data["last"], 1000);
+    // The server ends, and with it the streams.
+    trial.stop().ended().await;
+    for mut stream in [stream, again, ahead] {
+        while stream.next().await.is_some() {}
+    }
+}
+
+#[tokio::test]
+async fn what_need_not_be_kept_is_dropped_and_the_rest_verifies() {
+    let settings = ROOMY.into_iter().chain([
+        ("audit.segment", "256"),
+        ("audit.keep.low", "1h"),
+        ("audit.keep.medium", "1h"),
+        ("audit.hold", "4711"),
+    ]);
+    let trial = Trial::start_with(settings).await;
+    for n in 0..600 {
+        let (actor, severity) = match n {
+            7 => ("4711", Severity::Low),
+            8 => ("8", Severity::High),
+            _ => ("9", Severity::Low),
+        };
+        let event = Event::new(Kind::DataAccess, "old").severity(severity);
+        // Each with an address of its own, or they are a flood.
+        let source =
+            forge_audit::Source::new().address([10, 0, (n / 250) as u8, (n % 250) as u8].into());
+        let event = event.actor(Actor::new(actor)).source(source);
+        trial.app.audit.enqueue(event).unwrap();
+    }
+    trial.app.audit.flush().await.unwrap();
+    trial.clock.advance(seconds(7200));
+    let trial = trial.restart().await;
+    let query = Query::new().action("audit.prune");
+    while trial
+        .app
+        .audit
+        .query(&query)
+        .await
+        .unwrap()
+        .records
+        .is_empty()
+    {
+        tokio::task::yield_now().await;
+    }
+    let old = Query::new().action("old").limit(1000);
+    // The last of the three segments is not full: 88 are left of it, and the two that are kept.
+    while trial.app.audit.query(&old).await.unwrap().records.len() > 90 {
+        tokio::task::yield_now().await;
+    }
+    let left = trial.app.audit.query(&old).await.unwrap().records;
+    let kept: Vec<_> = left
+        .iter()
+        .map(|r| r.seq)
+        .filter(|seq| *seq <= 512)
+        .collect();
+    assert_eq!(kept, [9, 8]);
+    trial.app.audit.verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_is_an_alert_before_it_is_full() {
+    let settings = ROOMY.into_iter().chain([
+        ("audit.low_water", "1000000000000000"),
+        ("audit.ballast", "8192"),
+    ]);
+    let trial = Trial::start_with(settings).await;
+    assert_eq!(
+        std::fs::metadata(trial.data().join("audit.db-ballast"))
+            .unwrap()
+            .len(),
+        8192
+    );
+    let query = Query::new().action("audit.room");
+    let told = loop {
+        let found = trial.app.audit.query(&query).await.unwrap().records;
+        if let Some(found) = found.into_iter().next() {
+            break found.event;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(told.level(), Severity::High);
+    assert!(told.details_value().unwrap()["free"].as_u64() > Some(0));
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let health = admin.get("/api/health").await.expect(200).json();
+    assert_eq!(health["status"], "degraded", "{health}");
+    // It goes on: there is room yet.
+    trial.audit(&admin).await;
+}
+
+#[tokio::test]
+async fn checkpoints_leave_the_database_and_are_signed_with_the_key_that_is_set() {
+    let digits = "07".repeat(32);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("checkpoints");
+    let settings = ROOMY
+        .into_iter()
+        .chain([("audit.checkpoint_file", file.to_str().unwrap())]);
+    let trial = Trial::start_with_secrets(settings, &[("FORGE_AUDIT_KEY", &digits)]).await;
+    trial.sign_in(OCTO_ADMIN).await;
+    let store = std::sync::Arc::clone(trial.app.audit.store());
+    assert!(!trial.data().join("audit.key").exists());
+    let head = trial.app.audit.head();
+    trial.stop().ended().await;
+    let key = CheckpointKey::new("127.0.0.1/audit", &[7; 32])
+        .unwrap()
+        .verifier();
+    let stored = stored_checkpoints(&*store, std::slice::from_ref(&key))
+        .await
+        .unwrap();
+    assert!(stored.last().unwrap().0 >= head.seq);
+    // Its file is written by a thread that the server does not wait for.
+    let written = || std::fs::read_to_string(&file).map(|text| split_notes(&text));
+    while written().is_ok_and(|notes| notes.len() < stored.len()) || !file.exists() {
+        tokio::task::yield_now().await;
+    }
+    let last = key.open(written().unwrap().last().unwrap()).unwrap();
+    assert_eq!((last.size, last.root), *stored.last().unwrap());
+}
+
+#[tokio::test]
+async fn a_flood_of_alike_events_becomes_one_with_their_number() {
+    let trial = Trial::roomy().await;
+    for _ in 0..350 {
+        trial
+            .app
+            .audit
+            .enqueue(Event::new(Kind::ToolCall, "tool.call"))
+            .unwrap();
+    }
+    trial.clock.advance(seconds(11));
+    trial
+        .app
+        .audit
+        .enqueue(Event::new(Kind::ToolCall, "tool.other"))
+        .unwrap();
+    let query = Query::new().action("tool.call").limit(1000);
+    let records = loop {
+        trial.app.audit.flush().await.unwrap();
+        let records = trial.app.audit.query(&query).await.unwrap().records;
+        if records.len() > 100 {
+            break records;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(records.len(), 101);
+    assert_eq!(records[0].event.details_value().unwrap()["coalesced"], 250);
 }

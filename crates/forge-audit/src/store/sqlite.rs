@@ -22,7 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 use self::read::Reader;
 pub use self::space::Space;
 use self::worker::{State, Worker};
-use self::write::{Writer, transaction};
+use self::write::{Sizes, Writer, transaction};
 use super::{AuditStore, Count, Rules, SignedNote, Span, StoreFuture};
 use crate::chain::{Hash, Head};
 use crate::clock::Timestamp;
@@ -62,8 +62,7 @@ pub struct SqliteAuditStore {
 #[must_use]
 pub struct SqliteAuditStoreBuilder {
     path: PathBuf,
-    segment: u64,
-    max_wal: u64,
+    sizes: Sizes,
     synchronous: &'static str,
     is_read_only: bool,
 }
@@ -73,13 +72,21 @@ impl SqliteAuditStoreBuilder {
     ///
     /// Retention drops segments; a smaller one goes sooner, and more of them are more tables.
     pub fn segment(mut self, records: u64) -> Self {
-        self.segment = records.clamp(256, 1 << 24).next_multiple_of(256);
+        self.sizes.rows = records.clamp(256, 1 << 24).next_multiple_of(256);
+        self
+    }
+
+    /// After how long a segment is full though it has room. The default is 7 days.
+    ///
+    /// Where little happens, it bounds how much longer than it should retention keeps a record.
+    pub fn segment_time(mut self, time: Duration) -> Self {
+        self.sizes.time = time;
         self
     }
 
     /// The largest size of the write-ahead log, in bytes. The default is 64 MiB.
     pub fn max_wal(mut self, bytes: u64) -> Self {
-        self.max_wal = bytes;
+        self.sizes.wal = bytes;
         self
     }
 
@@ -110,8 +117,7 @@ impl SqliteAuditStoreBuilder {
         let hot = write::Hot::default();
         let Self {
             path,
-            segment,
-            max_wal,
+            sizes,
             synchronous,
             is_read_only,
         } = self;
@@ -120,7 +126,7 @@ impl SqliteAuditStoreBuilder {
             if is_read_only {
                 let db = connect_read_only(&file)?;
                 check(&db)?;
-                return Ok(Writer::new(db, file, segment, shared, u64::MAX));
+                return Ok(Writer::new(db, file, sizes, shared));
             }
             let db = connect(
                 &file,
@@ -134,9 +140,9 @@ impl SqliteAuditStoreBuilder {
             db.pragma_update(
                 None,
                 "journal_size_limit",
-                i64::try_from(max_wal).unwrap_or(i64::MAX),
+                i64::try_from(sizes.wal).unwrap_or(i64::MAX),
             )?;
-            Ok(Writer::new(db, file, segment, shared, max_wal))
+            Ok(Writer::new(db, file, sizes, shared))
         })
         .await?;
         let read = |name, hot: &write::Hot| {
@@ -249,8 +255,11 @@ impl SqliteAuditStore {
     pub fn builder(path: impl AsRef<Path>) -> SqliteAuditStoreBuilder {
         SqliteAuditStoreBuilder {
             path: path.as_ref().to_owned(),
-            segment: 65_536,
-            max_wal: 64 << 20,
+            sizes: Sizes {
+                rows: 65_536,
+                time: Duration::from_secs(7 * 86_400),
+                wal: 64 << 20,
+            },
             synchronous: "FULL",
             is_read_only: false,
         }
@@ -276,19 +285,23 @@ impl SqliteAuditStore {
         Ok(())
     }
 
-    /// Gives room of deleted records back to the file system, up to `pages` pages.
+    /// Gives room of deleted records back to the file system, up to `pages` pages, while nothing is
+    /// written. Returns how many pages are left to be given back.
     ///
     /// # Errors
     ///
     /// The database's error.
-    pub async fn vacuum(&self, pages: u32) -> Result<(), StoreError> {
+    pub async fn vacuum(&self, pages: u32) -> Result<u64, StoreError> {
         let vacuum = move |writer: &mut Writer| {
             let mut step = writer
                 .db
                 .prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
             let mut rows = step.query([])?;
             while rows.next()?.is_some() {}
-            Ok(())
+            drop(rows);
+            let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+            let left = writer.db.query_row("PRAGMA freelist_count", [], count)?;
+            Ok(left.cast_unsigned())
         };
         self.writer.run(vacuum).await
     }
@@ -396,6 +409,11 @@ impl AuditStore for SqliteAuditStore {
             writer.end = None;
             keep::prune(&writer.db, &rules, span)
         })
+    }
+
+    fn begin_after(&self, end: Head, tiles: Vec<Hash>) -> StoreFuture<'_, ()> {
+        self.writer
+            .run(move |writer| writer.begin_after(end, &tiles))
     }
 
     fn erase<'a>(&'a self, sequences: &'a [u64]) -> StoreFuture<'a, u64> {

@@ -85,6 +85,14 @@ impl Trial {
         }
     }
 
+    /// With these settings, and these variables of the environment.
+    pub(crate) async fn start_with_secrets<'a>(
+        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+        secrets: &[(&str, &str)],
+    ) -> Self {
+        Self::start_at(settings, secrets, false).await
+    }
+
     /// With limits that are not reached, and GitHub tokens that expire.
     pub(crate) async fn with_expiring_tokens() -> Self {
         Self::start_at(ROOMY, &[], true).await

@@ -75,15 +75,22 @@ impl Segment {
                  request_id ANY, details TEXT) STRICT;"
         ))?;
         self.guard(db)?;
+        self.insert(db)
+    }
+
+    /// Its row among the segments.
+    pub(super) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
         db.execute(
             "INSERT INTO audit_segments (id, first, last, prev, since, until, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, NULL, 0)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             (
-                id,
+                self.id,
                 self.first.cast_signed(),
                 self.last.cast_signed(),
                 self.prev.0,
                 self.since,
+                self.until,
+                self.phase.code(),
             ),
         )?;
         Ok(())

@@ -66,9 +66,24 @@ impl SqliteAuditStore {
     }
 }
 
-/// Writes what is missing, so that no file system saves the room.
+/// Takes what is missing, so that no file system promises the room to somebody else.
 fn fill(file: &mut File, bytes: u64) -> io::Result<()> {
-    let mut left = bytes.saturating_sub(file.metadata()?.len());
+    let from = file.metadata()?.len();
+    let mut left = bytes.saturating_sub(from);
+    if left == 0 {
+        return Ok(());
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{FallocateFlags, fallocate};
+        match fallocate(&*file, FallocateFlags::empty(), from, left) {
+            Ok(()) => return file.sync_all(),
+            // Not every file system can.
+            Err(rustix::io::Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // Random, since zeros may take no room.
     let mut block = [0_u8; 4096];
     while left > 0 {
         getrandom::fill(&mut block).map_err(io::Error::other)?;

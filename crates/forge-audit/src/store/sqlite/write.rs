@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -11,11 +12,11 @@ use super::row::{Cell, address_cell, id_cell};
 use super::segment::{self, INDEXES, Phase, Segment};
 use super::worker::State;
 use crate::canonical::Personal;
-use crate::chain::{Content, Head};
+use crate::chain::{Content, Hash, Head};
 use crate::error::StoreError;
 use crate::record::Record;
 use crate::store::Count;
-use crate::tree::{LEVELS, Tree};
+use crate::tree::{LEVELS, Node, TILE, Tree};
 
 /// More different texts than this a segment does not keep as words.
 pub(super) const MAX_WORDS: i64 = 16_384;
@@ -28,16 +29,24 @@ pub(super) type Hot = Arc<RwLock<Vec<Columns>>>;
 pub(super) struct Writer {
     pub(super) db: Connection,
     path: PathBuf,
-    /// How many records a new segment has room for: a multiple of 256.
-    rows: u64,
+    sizes: Sizes,
     /// Segments without indexes, for those who read.
     hot: Hot,
     /// `None` until it is read, and again when it may not be what is stored.
     pub(super) end: Option<End>,
     /// Records appended since the last index was built.
     since_index: usize,
+}
+
+/// When something has become large enough.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// How many records a new segment has room for: a multiple of 256.
+    pub(super) rows: u64,
+    /// After so long a segment is full though it has room, at its next multiple of 256.
+    pub(super) time: Duration,
     /// Largest size of the write-ahead log, in bytes.
-    max_wal: u64,
+    pub(super) wal: u64,
 }
 
 /// The end of the log, as it is stored.
@@ -76,15 +85,14 @@ fn data_version(db: &Connection) -> rusqlite::Result<i64> {
 }
 
 impl Writer {
-    pub(super) fn new(db: Connection, path: PathBuf, rows: u64, hot: Hot, max_wal: u64) -> Self {
+    pub(super) fn new(db: Connection, path: PathBuf, sizes: Sizes, hot: Hot) -> Self {
         Self {
             db,
             path,
-            rows,
+            sizes,
             hot,
             end: None,
             since_index: 0,
-            max_wal,
         }
     }
 
@@ -95,7 +103,7 @@ impl Writer {
         self.cap_wal()?;
         // Taken out: whatever fails, it is read anew.
         let end = self.end.take();
-        let (db, hot, rows) = (&self.db, &self.hot, self.rows);
+        let (db, hot, sizes) = (&self.db, &self.hot, self.sizes);
         let done = transaction(db, |db| {
             let version = data_version(db)?;
             let mut end = match end.filter(|end| end.version == version) {
@@ -106,7 +114,7 @@ impl Writer {
             if first.seq != end.head.seq + 1 || first.prev != end.head.hash {
                 return Ok((end, Err(StoreError::Conflict)));
             }
-            let news = insert(db, &mut end, rows, records)?;
+            let news = insert(db, &mut end, sizes, records)?;
             Ok((end, Ok(news)))
         });
         let (end, news) = done?;
@@ -130,6 +138,52 @@ impl Writer {
             None => load(&self.db, &self.hot, version)?,
         };
         Ok(self.end.insert(end))
+    }
+
+    /// Begins an empty log after `end`, with the roots of all tiles before.
+    pub(super) fn begin_after(&mut self, end: Head, tiles: &[Hash]) -> Result<(), StoreError> {
+        self.end = None;
+        let rows = self.sizes.rows;
+        if end.seq != tiles.len() as u64 * TILE || tiles.is_empty() {
+            return Err(StoreError::Conflict);
+        }
+        transaction(&self.db, |db| {
+            if !segment::all(db)?.is_empty() {
+                return Err(StoreError::Conflict);
+            }
+            let mut tree = Tree::new();
+            for (index, tile) in (0..).zip(tiles) {
+                let mut nodes = vec![Node {
+                    level: 8,
+                    index,
+                    hash: *tile,
+                }];
+                tree.push_node_and_tell(*tile, 8, |node| nodes.push(node));
+                keep_nodes(db, &nodes)?;
+            }
+            let since = end.time.as_micros();
+            let gone = Segment {
+                id: 1,
+                first: 1,
+                last: end.seq,
+                prev: Hash::default(),
+                since,
+                until: Some(since),
+                phase: Phase::Gone,
+            };
+            gone.insert(db)?;
+            let open = Segment {
+                id: 2,
+                first: end.seq + 1,
+                last: (end.seq + 1).next_multiple_of(rows),
+                prev: end.hash,
+                until: None,
+                phase: Phase::Open,
+                ..gone
+            };
+            open.create(db)?;
+            Ok(())
+        })
     }
 
     /// Builds one index of a segment that is full, or seals it. Whether there is more to do.
@@ -172,7 +226,7 @@ impl Writer {
     /// that tidies up does not keep pace.
     fn cap_wal(&self) -> Result<(), StoreError> {
         let size = std::fs::metadata(super::beside(&self.path, "-wal")).map_or(0, |m| m.len());
-        if size > self.max_wal {
+        if size > self.sizes.wal {
             self.db
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         }
@@ -275,17 +329,29 @@ fn tree(db: &Connection, size: u64) -> Result<Tree, StoreError> {
 fn insert(
     db: &Connection,
     end: &mut End,
-    rows: u64,
+    sizes: Sizes,
     mut records: &[Record],
 ) -> Result<Vec<Columns>, StoreError> {
     let mut news = Vec::new();
     let mut counts: BTreeMap<_, Count> = BTreeMap::new();
     while let Some(first) = records.first() {
+        let time = i64::try_from(sizes.time.as_micros()).unwrap_or(i64::MAX);
+        let is_old = |s: &Segment| first.time.as_micros().saturating_sub(s.since) >= time;
         let segment = match end.segment.filter(|s| s.contains(first.seq)) {
+            // Where it ends, a tile does.
+            Some(s)
+                if is_old(&s) && first.seq > s.first && (first.seq - 1).is_multiple_of(TILE) =>
+            {
+                roll(db, end, sizes.rows, first)?
+            }
             Some(segment) => segment,
-            None => roll(db, end, rows, first)?,
+            None => roll(db, end, sizes.rows, first)?,
         };
-        let room = usize::try_from(segment.last - first.seq + 1).unwrap_or(usize::MAX);
+        let last = match is_old(&segment) {
+            true => segment.last.min(first.seq.next_multiple_of(TILE)),
+            false => segment.last,
+        };
+        let room = usize::try_from(last - first.seq + 1).unwrap_or(usize::MAX);
         let (fit, rest) = records.split_at(room.min(records.len()));
         records = rest;
         let mut columns = Columns::new(segment.id, segment.first);
@@ -294,12 +360,7 @@ fn insert(
         for record in fit {
             let mut nodes = Vec::new();
             end.tree.push_and_tell(record.hash, |node| nodes.push(node));
-            for node in nodes {
-                db.prepare_cached(
-                    "INSERT INTO audit_nodes (level, idx, hash) VALUES (?1, ?2, ?3)",
-                )?
-                .execute((node.level, node.index.cast_signed(), node.hash.0))?;
-            }
+            keep_nodes(db, &nodes)?;
             let count = Count::of(record);
             counts
                 .entry(count.key())
@@ -324,13 +385,27 @@ fn insert(
     Ok(news)
 }
 
+fn keep_nodes(db: &Connection, nodes: &[Node]) -> rusqlite::Result<()> {
+    for node in nodes {
+        db.prepare_cached("INSERT INTO audit_nodes (level, idx, hash) VALUES (?1, ?2, ?3)")?
+            .execute((node.level, node.index.cast_signed(), node.hash.0))?;
+    }
+    Ok(())
+}
+
 /// Begins the segment of `first`, and marks the one before it as full.
 fn roll(db: &Connection, end: &mut End, rows: u64, first: &Record) -> Result<Segment, StoreError> {
     if let Some(full) = end.segment.take() {
-        let mut update =
-            db.prepare_cached("UPDATE audit_segments SET state = 1, until = ?2 WHERE id = ?1")?;
-        update.execute((full.id, end.head.time.as_micros()))?;
-        end.full.push(full);
+        let mut update = db.prepare_cached(
+            "UPDATE audit_segments SET state = 1, until = ?2, last = ?3 WHERE id = ?1",
+        )?;
+        let (until, last) = (end.head.time.as_micros(), end.head.seq);
+        update.execute((full.id, until, last.cast_signed()))?;
+        end.full.push(Segment {
+            last,
+            until: Some(until),
+            ..full
+        });
     }
     let id = db.query_row(
         "SELECT coalesce(max(id), 0) + 1 FROM audit_segments",

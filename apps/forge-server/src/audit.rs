@@ -1,0 +1,314 @@
+//! The audit log as the server keeps it: opened, signed for, pruned, and watched so that its disk
+//! does not fill unnoticed.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_audit::{
+    AuditLog, CheckpointFile, CheckpointKey, CheckpointLine, Event, Filter, Kind, OnCheckpoint,
+    Outcome, Retention, Severity, SignedNote, SqliteAuditStore,
+};
+use forge_monitor::{BoxError, Health, HealthStatus, SignalKind};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::clock::Clock;
+use crate::config::{AuditConfig, Config, audit_secret};
+use crate::database::OpenFile;
+use crate::error::StartError;
+use crate::wiring::{Cause, Wiring};
+
+/// A checkpoint is signed after so many events, and when there are new ones after so long.
+const CHECKPOINT_EVENTS: u64 = 10_000;
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+/// Beyond so many alike events of little weight in so long, the others become one with their number.
+const BURST: u32 = 100;
+const BURST_WINDOW: Duration = Duration::from_secs(10);
+/// How often what need not be kept any more is dropped.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// How often the room on the disk is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// So much room a drop of segments needs at least.
+const TO_PRUNE: u64 = 4 << 20;
+/// Pages given back to the file system at a time, while nothing is written.
+const PAGES: u32 = 256;
+
+/// The log with what lies below it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Audit {
+    pub(crate) log: AuditLog,
+    store: Arc<SqliteAuditStore>,
+    file: OpenFile,
+    retention: Retention,
+    low_water: u64,
+    ballast: u64,
+}
+
+/// How much room there is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Enough,
+    Low,
+    /// Events cannot be recorded.
+    None,
+}
+
+impl Audit {
+    /// Opens the log in the data folder.
+    ///
+    /// # Errors
+    /// The database or the key cannot be used.
+    pub(crate) async fn open(config: &Config, clock: &Clock) -> Result<Self, StartError> {
+        let path = config.data.join("audit.db");
+        match Self::open_at(&path, config, clock).await {
+            Ok(opened) => Ok(opened),
+            Err(source) => Err(StartError::Database { path, source }),
+        }
+    }
+
+    async fn open_at(path: &Path, config: &Config, clock: &Clock) -> Result<Self, BoxError> {
+        let settings = &config.audit;
+        let store = SqliteAuditStore::builder(path).segment(settings.segment);
+        let store = Arc::new(store.open().await?);
+        store.migrate().await?;
+        let signer = checkpoint_key(config)?;
+        tracing::info!(key = %signer.verifier(), "audit checkpoints are signed");
+        let elsewhere = settings.checkpoint_file.clone();
+        let elsewhere = elsewhere.unwrap_or_else(|| config.data.join("audit.checkpoints"));
+        // Lines of the log leave the machine wherever logs do.
+        let told = (CheckpointLine, CheckpointFile::new(elsewhere));
+        let sent = CheckpointPost::new(settings.checkpoint_url.clone())?;
+        let log = AuditLog::builder(Arc::clone(&store) as _)
+            .clock(clock.clone())
+            .on_record(forge_audit::RecordMetrics)
+            .coalesce(BURST, BURST_WINDOW)
+            .checkpoints(signer, CHECKPOINT_EVENTS, CHECKPOINT_EVERY, (told, sent))
+            .open()
+            .await?;
+        if settings.ballast > 0
+            && let Err(error) = store.take_ballast(settings.ballast)
+        {
+            tracing::warn!(%error, "there is no room for the ballast of the audit log");
+        }
+        Ok(Self {
+            log,
+            store,
+            file: OpenFile::at(path).await?,
+            retention: retention(settings),
+            low_water: settings.low_water,
+            ballast: settings.ballast,
+        })
+    }
+
+    /// What a probe is told.
+    pub(crate) async fn health(&self) -> Health {
+        if self.file.check().await.is_err() {
+            return Health::down("the audit log cannot be written");
+        }
+        match self.room() {
+            Room::Enough => Health::up(),
+            Room::Low => Health::degraded("the disk of the audit log is nearly full"),
+            Room::None => Health::down("the audit log cannot be written"),
+        }
+    }
+
+    fn room(&self) -> Room {
+        let free = self.store.space().map_or(u64::MAX, |space| space.free);
+        match (self.log.is_healthy(), free < self.low_water) {
+            (false, _) => Room::None,
+            (true, true) => Room::Low,
+            (true, false) => Room::Enough,
+        }
+    }
+
+    /// Drops what need not be kept, now and every hour.
+    pub(crate) fn prune(&self) -> JoinHandle<()> {
+        let audit = self.clone();
+        tokio::spawn(async move {
+            loop {
+                audit.prune_once().await;
+                tokio::time::sleep(PRUNE_EVERY).await;
+            }
+        })
+    }
+
+    async fn prune_once(&self) {
+        let error: BoxError = match self.log.prune(&self.retention).await {
+            Ok(0) => return,
+            Ok(events) => {
+                tracing::info!(events, "audit events whose time was over were dropped");
+                loop {
+                    match self.store.vacuum(PAGES).await {
+                        Ok(0) => return,
+                        Ok(_) => tokio::task::yield_now().await,
+                        Err(error) => break error.into(),
+                    }
+                }
+            }
+            Err(error) => error.into(),
+        };
+        let error = &*error as &dyn std::error::Error;
+        tracing::error!(error, "the audit log could not be pruned");
+    }
+
+    /// Looks at the room on the disk, tells when it changes, and makes some when there is none.
+    pub(crate) fn watch(&self, wiring: Wiring) -> JoinHandle<()> {
+        let audit = self.clone();
+        tokio::spawn(async move {
+            let mut before = Room::Enough;
+            loop {
+                let room = audit.room();
+                if room != before {
+                    audit.tell(room, &wiring);
+                    before = room;
+                }
+                if room == Room::None {
+                    audit.make_room().await;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        })
+    }
+
+    fn tell(&self, room: Room, wiring: &Wiring) {
+        let space = self.store.space().ok();
+        let (free, used) = (space.map(|s| s.free), space.map(|s| s.used));
+        let (severity, outcome, status) = match room {
+            Room::Enough => (Severity::Low, Outcome::Success, HealthStatus::Up),
+            Room::Low => (Severity::High, Outcome::Failure, HealthStatus::Degraded),
+            Room::None => (Severity::Critical, Outcome::Error, HealthStatus::Down),
+        };
+        match room {
+            Room::Enough => tracing::info!(free, used, "the audit log has room again"),
+            Room::Low => tracing::error!(free, used, "the disk of the audit log is nearly full"),
+            Room::None => tracing::error!(free, used, "the audit log cannot be written"),
+        }
+        let event = Event::new(Kind::System, "audit.room")
+            .severity(severity)
+            .outcome(outcome)
+            .details(&json!({ "free": free, "used": used, "low_water": self.low_water }));
+        wiring.audit(event);
+        let signal = SignalKind::HealthChanged {
+            component: "audit".into(),
+            status,
+        };
+        wiring.signal(signal, &Cause::default());
+    }
+
+    /// Where the disk is full: spends the ballast on dropping what need not be kept, if there is
+    /// such. If not, it is left for whoever comes to help.
+    async fn make_room(&self) {
+        let rules = self.retention.rules(self.log.now());
+        let can = self.log.store().prunable(&rules).await;
+        if !matches!(can, Ok(Some(_))) {
+            return;
+        }
+        if self.store.space().is_ok_and(|space| space.free < TO_PRUNE) {
+            tracing::warn!("the ballast of the audit log is spent");
+            if let Err(error) = self.store.drop_ballast() {
+                tracing::error!(%error, "the ballast of the audit log could not be deleted");
+            }
+        }
+        self.prune_once().await;
+        if self.ballast > 0
+            && let Err(error) = self.store.take_ballast(self.ballast)
+        {
+            tracing::warn!(%error, "there is no room for the ballast of the audit log");
+        }
+    }
+}
+
+/// How long events are kept, as the configuration says.
+fn retention(settings: &AuditConfig) -> Retention {
+    let times = Severity::ALL.iter().zip(settings.keep);
+    let retention = times.fold(Retention::new(), |retention, (severity, time)| match time {
+        Some(time) => retention.keep(*severity, time),
+        None => retention,
+    });
+    settings.hold.iter().fold(retention, |retention, account| {
+        let mut filter = Filter::default();
+        filter.actor = Some(account.to_string());
+        retention.hold(filter)
+    })
+}
+
+/// The key that signs checkpoints: the one that is set, or one in the data folder, made at the first
+/// start.
+fn checkpoint_key(config: &Config) -> Result<CheckpointKey, BoxError> {
+    let secret = match &config.audit.key {
+        Some(set) => audit_secret(set.expose_secret()),
+        None => {
+            let path = config.data.join("audit.key");
+            if !path.exists() {
+                make_key(&path)?;
+            }
+            audit_secret(&Zeroizing::new(fs::read_to_string(&path)?))
+        }
+    };
+    let secret = Zeroizing::new(secret.ok_or("audit.key is not 64 hexadecimal digits")?);
+    let host = config.public_url.host_str().unwrap_or("localhost");
+    Ok(CheckpointKey::new(format!("{host}/audit"), &secret)?)
+}
+
+fn make_key(path: &Path) -> Result<(), BoxError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut secret = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *secret)?;
+    let digits = secret.iter().map(|byte| format!("{byte:02x}"));
+    let digits = Zeroizing::new(digits.collect::<String>() + "\n");
+    // Whole or not at all: half a key would keep the server from starting.
+    let new = path.with_extension("key.new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(digits.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    Ok(())
+}
+
+/// Sends checkpoints to somebody who keeps them. One that does not arrive is told in the log; the
+/// next stands for it too.
+struct CheckpointPost(Option<(reqwest::Client, Url)>);
+
+impl CheckpointPost {
+    fn new(url: Option<Url>) -> Result<Self, BoxError> {
+        let Some(url) = url else {
+            return Ok(Self(None));
+        };
+        // Several providers may be compiled in; the process must choose one, once.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("forge/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(10))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self(Some((http, url))))
+    }
+}
+
+impl OnCheckpoint for CheckpointPost {
+    fn on_checkpoint(&self, checkpoint: &SignedNote) {
+        let Some((http, url)) = &self.0 else { return };
+        let request = http
+            .post(url.clone())
+            .header(http::header::CONTENT_TYPE, "text/plain; charset=utf-8")
+            .body(checkpoint.text.clone());
+        // On a thread where it may block.
+        let sent = tokio::runtime::Handle::current().block_on(request.send());
+        if let Err(error) = sent.and_then(reqwest::Response::error_for_status) {
+            let error = &error.without_url() as &dyn std::error::Error;
+            tracing::error!(error, "an audit checkpoint could not be sent");
+        }
+    }
+}
