@@ -45,7 +45,8 @@ const MAX_TOUCHES: usize = 256;
 /// [`SessionsBuilder::cache`]). A revocation through this handle, or a clone of it, holds from the
 /// next request on all the same. Where several processes share a store, let
 /// [`SessionsBuilder::on_revoked`] tell the others, who call [`invalidate`](Self::invalidate);
-/// without that they know when what they remember is over.
+/// without that they know when what they remember is over. With `PostgresSessionStore` the database
+/// tells them: spawn its `follow`.
 ///
 /// Uses of sessions are written in batches, see [`touch`](Self::touch): call
 /// [`flush`](Self::flush) every few seconds and before the process ends.
@@ -222,6 +223,23 @@ impl Sessions {
     pub fn invalidate(&self, selector: &Selector) {
         self.shared.cache.forget(selector);
         self.shared.watchers.end(selector);
+    }
+
+    /// Forgets all that is remembered, and looks up each session whose end somebody waits for: for
+    /// a node that may have missed what others revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails; then who waits was not told of every end.
+    pub async fn recheck(&self) -> Result<(), StoreError> {
+        self.shared.cache.forget(&Selector::Everybody);
+        for id in self.shared.watchers.watched() {
+            let found = self.shared.store.find(id).await?;
+            if found.is_none_or(|session| session.revoked.is_some()) {
+                self.shared.watchers.end(&Selector::Session(id));
+            }
+        }
+        Ok(())
     }
 
     /// Notes that a session is used, which puts off its idle expiry.

@@ -1,12 +1,12 @@
 //! Waiting for the end of a session, so that what is still open for it can be closed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::session::Session;
+use crate::session::{Session, SessionId};
 use crate::store::Selector;
 
 /// Who waits for the end of which session.
@@ -55,6 +55,13 @@ impl Watchers {
             }
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The sessions whose end is waited for.
+    pub(crate) fn watched(&self) -> BTreeSet<SessionId> {
+        let waiting = self.waiting();
+        let open = waiting.slots.values().filter(|slot| !slot.ended);
+        open.map(|slot| slot.session.id).collect()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

@@ -155,3 +155,116 @@ async fn another_nodes_revocation_closes_streams_once_told() {
     ground.sessions.invalidate(&selector);
     assert!(body.frame().await.is_none());
 }
+
+#[cfg(feature = "postgres")]
+mod nodes {
+    use forge_session::{
+        AuthenticateError, Created, ManualClock, NewSession, PostgresSessionStore, Rejection,
+        Sessions,
+    };
+    use sqlx::PgPool;
+
+    use super::*;
+
+    /// Longer than anything here takes, and shorter than the patience of whoever waits for a test.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Two nodes on one database, of which the second hears what the first revokes. Their time
+    /// stands, so that nothing remembered is ever over.
+    struct Nodes {
+        pool: PgPool,
+        here: Sessions,
+        there: Sessions,
+        router: Router,
+    }
+
+    async fn nodes() -> Option<Nodes> {
+        let postgres = test_support::require(test_support::Postgres::shared())?;
+        let pool = PgPool::connect(&postgres.create_database()).await.unwrap();
+        let store = PostgresSessionStore::new(pool.clone());
+        store.migrate().await.unwrap();
+        let sessions = || {
+            let builder = Sessions::builder(store.clone());
+            builder.clock(ManualClock::new(common::T0)).build().unwrap()
+        };
+        let (here, there) = (sessions(), sessions());
+        let follower = there.clone();
+        tokio::spawn(async move { store.follow(&follower).await });
+        let ground = Ground {
+            sessions: there.clone(),
+            ..Ground::new()
+        };
+        Some(Nodes {
+            pool,
+            here,
+            there,
+            router: router(&ground),
+        })
+    }
+
+    impl Nodes {
+        async fn create(&self, name: &str) -> Created {
+            let new = NewSession::new(user(name), Kind::WEB);
+            self.here.create(new).await.unwrap()
+        }
+
+        /// The session is over there too, and what was open for it is closed.
+        async fn is_over(&self, created: &Created, mut open: Body) {
+            let end = tokio::time::timeout(PATIENCE, open.frame()).await;
+            assert!(end.expect("the stream is closed").is_none());
+            let secret = created.secret.expose_secret();
+            let found = self.there.authenticate_cookie(secret).await;
+            let revoked = AuthenticateError::Rejected(Rejection::Revoked);
+            assert_eq!(format!("{:?}", found.unwrap_err()), format!("{revoked:?}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_one_node_revokes_the_other_hears_of_at_once() {
+        let Some(nodes) = nodes().await else { return };
+        let one = nodes.create("a").await;
+        let stays = nodes.create("b").await;
+        let (open_one, mut open_other) = (
+            open(&nodes.router, &one.secret).await,
+            open(&nodes.router, &stays.secret).await,
+        );
+        let selector = Selector::User(user("a"));
+        let revoked = nodes.here.revoke(selector, RevokeCause::Admin).await;
+        assert_eq!(revoked.unwrap(), 1);
+        nodes.is_over(&one, open_one).await;
+        assert!(futures_are_pending(&mut open_other).await);
+
+        // One too many at once: the oldest gives way, and the other node hears of that too.
+        for _ in 0..3 {
+            nodes.create("b").await;
+        }
+        nodes.is_over(&stays, open_other).await;
+
+        let last = nodes.create("c").await;
+        let open_last = open(&nodes.router, &last.secret).await;
+        let everybody = nodes.here.revoke(Selector::Everybody, RevokeCause::Admin);
+        assert_eq!(everybody.await.unwrap(), 4);
+        nodes.is_over(&last, open_last).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_revoked_while_nobody_listens_is_found_afterwards() {
+        let Some(nodes) = nodes().await else { return };
+        let created = nodes.create("a").await;
+        let open = open(&nodes.router, &created.secret).await;
+        let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+        while sqlx::query_scalar::<_, i64>(cut)
+            .fetch_one(&nodes.pool)
+            .await
+            .unwrap()
+            == 0
+        {
+            tokio::task::yield_now().await;
+        }
+        let selector = Selector::Session(created.session.id);
+        let revoked = nodes.here.revoke(selector, RevokeCause::User).await;
+        assert_eq!(revoked.unwrap(), 1);
+        nodes.is_over(&created, open).await;
+    }
+}

@@ -1,5 +1,7 @@
 //! Sessions in PostgreSQL.
 
+mod follow;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU32;
@@ -21,12 +23,25 @@ use crate::store::sql::{
 };
 use crate::store::{Found, Matched, Rotation, Selector, SessionStore, StoreFuture, Touch};
 
+/// The schema, a step after the other.
+const SCHEMA: [(&str, &str); 2] = [
+    (
+        "sessions",
+        include_str!("../../migrations/postgres/0001_sessions.sql"),
+    ),
+    (
+        "revocations",
+        include_str!("../../migrations/postgres/0002_revocations.sql"),
+    ),
+];
+
 /// Sessions in a PostgreSQL database, in the table `sessions` of the search path, for several
 /// nodes.
 ///
 /// The pool is yours. Sessions of one user are made one after the other, whichever nodes make
 /// them (an advisory lock for the length of the transaction); rows are locked in the order of
-/// their ids, so that no two statements wait for each other.
+/// their ids, so that no two statements wait for each other. What one node revokes the others hear
+/// of at once where they [`follow`](Self::follow).
 #[derive(Clone)]
 pub struct PostgresSessionStore {
     pool: PgPool,
@@ -47,14 +62,11 @@ impl PostgresSessionStore {
     /// [`StoreError::Unavailable`] when a statement fails, or when what was applied before is not
     /// what this version knows.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let sessions = Migration::new(
-            1,
-            Cow::Borrowed("sessions"),
-            MigrationType::Simple,
-            include_str!("../../migrations/postgres/0001_sessions.sql").into_sql_str(),
-            false,
-        );
-        let mut migrator = Migrator::with_migrations(vec![sessions]);
+        let steps = SCHEMA.into_iter().zip(1..).map(|((name, text), version)| {
+            let (name, text) = (Cow::Borrowed(name), text.into_sql_str());
+            Migration::new(version, name, MigrationType::Simple, text, false)
+        });
+        let mut migrator = Migrator::with_migrations(steps.collect());
         migrator.dangerous_set_table_name("sessions_migrations");
         let migrated = migrator.run(&self.pool).await;
         migrated.map_err(|error| StoreError::Unavailable(error.into()))
