@@ -8,12 +8,12 @@ use std::sync::Arc;
 use forge_crypto::{Sealed, Vault};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqlitePool};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
+use crate::database::Pool;
+use crate::database::sql::{self, Row, Turn};
 use crate::github::{Github, GithubError, GithubToken, GithubUser};
 use crate::keys::GITHUB_TOKEN;
 
@@ -109,7 +109,7 @@ pub enum AccountError {
 /// The allow-list and the users.
 #[derive(Clone)]
 pub struct Accounts {
-    pool: SqlitePool,
+    pool: Pool,
     vault: Vault,
     clock: Clock,
     /// Held while a refresh token is exchanged; users share a few.
@@ -128,7 +128,7 @@ struct KeptToken {
 impl Accounts {
     /// Over the server's database; tokens are sealed by `vault`.
     #[must_use]
-    pub fn new(pool: SqlitePool, vault: Vault, clock: Clock) -> Self {
+    pub fn new(pool: Pool, vault: Vault, clock: Clock) -> Self {
         Self {
             pool,
             vault,
@@ -142,16 +142,18 @@ impl Accounts {
     /// # Errors
     /// The database failed.
     pub async fn ensure_admin(&self, github_id: u64) -> Result<bool, AccountError> {
-        let result = sqlx::query(
+        let mut transaction = self.pool.begin(&[Turn::AllowList]).await?;
+        let inserted = sql::query(
             "INSERT INTO allow_list (github_id, role, added_at) \
-             SELECT ?1, 'admin', ?2 WHERE NOT EXISTS (SELECT 1 FROM allow_list WHERE role = 'admin') \
+             SELECT $1, 'admin', $2 WHERE NOT EXISTS (SELECT 1 FROM allow_list WHERE role = 'admin') \
              ON CONFLICT (github_id) DO UPDATE SET role = 'admin'",
         )
         .bind(db_id(github_id))
         .bind(self.clock.now_micros())
-        .execute(&self.pool)
+        .execute(&mut transaction)
         .await?;
-        Ok(result.rows_affected() == 1)
+        transaction.commit().await?;
+        Ok(inserted == 1)
     }
 
     /// The role of an account: that of the allow-list, or a user's where it is in through an
@@ -160,17 +162,17 @@ impl Accounts {
     /// # Errors
     /// The database failed.
     pub async fn role(&self, github_id: u64) -> Result<Option<Role>, AccountError> {
-        let row = sqlx::query(
-            "SELECT (SELECT role FROM allow_list WHERE github_id = ?1) AS role, \
-             (SELECT verified_at FROM memberships WHERE github_id = ?1) AS verified_at",
+        let row = sql::query(
+            "SELECT (SELECT role FROM allow_list WHERE github_id = $1) AS role, \
+             (SELECT verified_at FROM memberships WHERE github_id = $1) AS verified_at",
         )
         .bind(db_id(github_id))
-        .fetch_one(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        self.read_role(&row)
+        row.map_or(Ok(None), |row| self.read_role(&row))
     }
 
-    fn read_role(&self, row: &SqliteRow) -> Result<Option<Role>, AccountError> {
+    fn read_role(&self, row: &Row) -> Result<Option<Role>, AccountError> {
         let listed: Option<String> = row.try_get("role")?;
         let verified_at: Option<i64> = row.try_get("verified_at")?;
         let trusted_for = i64::try_from(TRUSTED_FOR.as_micros()).unwrap_or(i64::MAX);
@@ -187,7 +189,7 @@ impl Accounts {
     /// # Errors
     /// The database failed.
     pub(crate) async fn is_listed(&self, github_id: u64) -> Result<bool, AccountError> {
-        let found = sqlx::query("SELECT 1 FROM allow_list WHERE github_id = ?1")
+        let found = sql::query("SELECT 1 FROM allow_list WHERE github_id = $1")
             .bind(db_id(github_id))
             .fetch_optional(&self.pool)
             .await?;
@@ -199,11 +201,11 @@ impl Accounts {
     /// # Errors
     /// The database failed.
     pub async fn account(&self, github_id: u64) -> Result<Option<Account>, AccountError> {
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT login, name, \
-             (SELECT role FROM allow_list WHERE github_id = ?1) AS role, \
-             (SELECT verified_at FROM memberships WHERE github_id = ?1) AS verified_at \
-             FROM users WHERE github_id = ?1",
+             (SELECT role FROM allow_list WHERE github_id = $1) AS role, \
+             (SELECT verified_at FROM memberships WHERE github_id = $1) AS verified_at \
+             FROM users WHERE github_id = $1",
         )
         .bind(db_id(github_id))
         .fetch_optional(&self.pool)
@@ -232,61 +234,62 @@ impl Accounts {
         membership: Option<&Membership>,
     ) -> Result<bool, AccountError> {
         let now = self.clock.now_micros();
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let allowed = sqlx::query("SELECT 1 FROM allow_list WHERE github_id = ?1")
+        let account = Turn::Account(db_id(user.id));
+        let mut transaction = self.pool.begin(&[account]).await?;
+        let allowed = sql::query("SELECT 1 FROM allow_list WHERE github_id = $1")
             .bind(db_id(user.id))
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut transaction)
             .await?;
         match (allowed, membership) {
             (Some(_), _) => {}
             (None, None) => return Ok(false),
             (None, Some(membership)) => {
-                sqlx::query(
+                sql::query(
                     "INSERT INTO memberships (github_id, through, verified_at, asked_at) \
-                     VALUES (?1, ?2, ?3, ?3) ON CONFLICT (github_id) DO UPDATE SET \
+                     VALUES ($1, $2, $3, $3) ON CONFLICT (github_id) DO UPDATE SET \
                      through = excluded.through, verified_at = excluded.verified_at, \
                      asked_at = excluded.asked_at",
                 )
                 .bind(db_id(user.id))
                 .bind(&membership.through)
                 .bind(membership.verified_at)
-                .execute(&mut *transaction)
+                .execute(&mut transaction)
                 .await?;
             }
         }
         // The row's id exists before the row, so that the token is bound to it.
-        let known = sqlx::query("SELECT id FROM users WHERE github_id = ?1")
+        let known = sql::query("SELECT id FROM users WHERE github_id = $1")
             .bind(db_id(user.id))
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut transaction)
             .await?;
         let known: Option<String> = known.map(|row| row.try_get("id")).transpose()?;
         let id = known.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
         let sealed = self.seal(&id, token)?;
         let statement = match known {
             Some(_) => {
-                "UPDATE users SET login = ?3, name = ?4, github_token = ?5, last_sign_in_at = ?6, \
-                 github_token_expires_at = ?7 WHERE id = ?1 AND github_id = ?2"
+                "UPDATE users SET login = $3, name = $4, github_token = $5, last_sign_in_at = $6, \
+                 github_token_expires_at = $7 WHERE id = $1 AND github_id = $2"
             }
             None => {
                 "INSERT INTO users (id, github_id, login, name, github_token, created_at, \
-                 last_sign_in_at, github_token_expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)"
+                 last_sign_in_at, github_token_expires_at) VALUES ($1, $2, $3, $4, $5, $6, $6, $7)"
             }
         };
-        sqlx::query(statement)
-            .bind(id)
+        sql::query(statement)
+            .bind(&id)
             .bind(db_id(user.id))
             .bind(&user.login)
             .bind(&user.name)
             .bind(sealed)
             .bind(now)
             .bind(expires_at(token, now))
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         // A login is for people to read: the list shows the one of today.
-        sqlx::query("UPDATE allow_list SET login = ?2 WHERE github_id = ?1")
+        sql::query("UPDATE allow_list SET login = $2 WHERE github_id = $1")
             .bind(db_id(user.id))
             .bind(&user.login)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         transaction.commit().await?;
         Ok(true)
@@ -361,9 +364,9 @@ impl Accounts {
         sealed: Option<Sealed>,
         expires_at: Option<i64>,
     ) -> Result<bool, AccountError> {
-        let done = sqlx::query(
-            "UPDATE users SET github_token = ?3, github_token_expires_at = ?4 \
-             WHERE id = ?1 AND github_token = ?2",
+        let done = sql::query(
+            "UPDATE users SET github_token = $3, github_token_expires_at = $4 \
+             WHERE id = $1 AND github_token = $2",
         )
         .bind(&kept.id)
         .bind(&kept.sealed)
@@ -371,12 +374,12 @@ impl Accounts {
         .bind(expires_at)
         .execute(&self.pool)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 
     async fn kept(&self, github_id: u64) -> Result<Option<KeptToken>, AccountError> {
-        let row = sqlx::query(
-            "SELECT id, github_token, github_token_expires_at FROM users WHERE github_id = ?1",
+        let row = sql::query(
+            "SELECT id, github_token, github_token_expires_at FROM users WHERE github_id = $1",
         )
         .bind(db_id(github_id))
         .fetch_optional(&self.pool)
@@ -421,14 +424,14 @@ impl Accounts {
     /// # Errors
     /// The database failed.
     pub async fn allowed(&self) -> Result<Vec<Allowed>, AccountError> {
-        let rows = sqlx::query("SELECT github_id, role, login FROM allow_list ORDER BY github_id")
+        let rows = sql::query("SELECT github_id, role, login FROM allow_list ORDER BY github_id")
             .fetch_all(&self.pool)
             .await?;
         let allowed = rows.iter().map(|row| {
             let github_id: i64 = row.try_get("github_id")?;
             Ok(Allowed {
                 github_id: u64::try_from(github_id).map_err(|_| AccountError::Corrupt("id"))?,
-                role: Role::read(row.try_get("role")?)?,
+                role: Role::read(&row.try_get::<String>("role")?)?,
                 login: row.try_get("login")?,
             })
         });
@@ -440,9 +443,9 @@ impl Accounts {
     /// # Errors
     /// It is there already, or the database failed.
     pub async fn allow(&self, allowed: &Allowed, by: u64) -> Result<(), AccountError> {
-        let inserted = sqlx::query(
+        let inserted = sql::query(
             "INSERT INTO allow_list (github_id, role, login, added_by, added_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (github_id) DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (github_id) DO NOTHING",
         )
         .bind(db_id(allowed.github_id))
         .bind(allowed.role.as_str())
@@ -451,7 +454,7 @@ impl Accounts {
         .bind(self.clock.now_micros())
         .execute(&self.pool)
         .await?;
-        if inserted.rows_affected() == 0 {
+        if inserted == 0 {
             Err(AccountError::Exists)
         } else {
             Ok(())
@@ -463,18 +466,19 @@ impl Accounts {
     /// # Errors
     /// It is the last admin's, or the database failed.
     pub async fn disallow(&self, github_id: u64) -> Result<bool, AccountError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let deleted = sqlx::query(
-            "DELETE FROM allow_list WHERE github_id = ?1 AND (role <> 'admin' OR \
+        let turns = [Turn::AllowList, Turn::Account(db_id(github_id))];
+        let mut transaction = self.pool.begin(&turns).await?;
+        let deleted = sql::query(
+            "DELETE FROM allow_list WHERE github_id = $1 AND (role <> 'admin' OR \
              (SELECT count(*) FROM allow_list WHERE role = 'admin') > 1)",
         )
         .bind(db_id(github_id))
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
-        if deleted.rows_affected() == 0 {
-            let still = sqlx::query("SELECT 1 FROM allow_list WHERE github_id = ?1")
+        if deleted == 0 {
+            let still = sql::query("SELECT 1 FROM allow_list WHERE github_id = $1")
                 .bind(db_id(github_id))
-                .fetch_optional(&mut *transaction)
+                .fetch_optional(&mut transaction)
                 .await?;
             return if still.is_some() {
                 Err(AccountError::LastAdmin)
@@ -483,9 +487,9 @@ impl Accounts {
             };
         }
         // The token of somebody who may no longer sign in is not kept.
-        sqlx::query("UPDATE users SET github_token = NULL WHERE github_id = ?1")
+        sql::query("UPDATE users SET github_token = NULL WHERE github_id = $1")
             .bind(db_id(github_id))
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         transaction.commit().await?;
         Ok(true)
@@ -504,7 +508,7 @@ fn expires_at(token: &GithubToken, now: i64) -> Option<i64> {
     Some(now.saturating_add(lives))
 }
 
-/// SQLite's integers are signed; ids beyond were refused where they came in.
+/// The databases' integers are signed; ids beyond were refused where they came in.
 fn db_id(github_id: u64) -> i64 {
     i64::try_from(github_id).unwrap_or(i64::MAX)
 }

@@ -46,6 +46,7 @@ pub struct Config {
     pub listen: SocketAddr,
     pub public_url: Url,
     pub data: PathBuf,
+    pub database: Option<DatabaseConfig>,
     pub hosts: HostAllowList,
     pub first_admin: u64,
     pub allow_list: AllowListConfig,
@@ -66,6 +67,14 @@ pub struct Config {
     pub texts: Texts,
     /// What is no problem, and had better be otherwise.
     pub warnings: Vec<String>,
+}
+
+/// `database.*`
+#[derive(Clone)]
+#[expect(missing_docs, reason = "as above")]
+pub struct DatabaseConfig {
+    pub url: SecretString,
+    pub connections: u32,
 }
 
 /// `github.*`
@@ -189,6 +198,21 @@ impl Config {
             .map(|found| PathBuf::from(found.text.as_str()))
     }
 
+    /// The shared database that is set, before the rest is known.
+    ///
+    /// # Errors
+    /// What is set is no URL of one, or the file with it cannot be read.
+    pub fn database(inputs: &Inputs) -> Result<Option<DatabaseConfig>, Problems> {
+        let mut problems = Problems::default();
+        let values = Values::collect(inputs, &mut problems);
+        let mut reader = Reader::new(values, problems);
+        let database = DatabaseConfig::from_reader(&mut reader);
+        match reader.problems.is_empty() {
+            true => Ok(database),
+            false => Err(reader.problems),
+        }
+    }
+
     fn from_reader(reader: &mut Reader) -> Option<Self> {
         // Each value is read before any is required, so that every problem is found.
         let listen = reader.one("listen", address);
@@ -197,6 +221,7 @@ impl Config {
             "" => Err("must name a folder".to_owned()),
             text => Ok(PathBuf::from(text)),
         });
+        let database = DatabaseConfig::from_reader(reader);
         let hosts = reader.one("hosts", parse::list(host));
         let first_admin = reader.one("first_admin", |text| {
             let id = text
@@ -242,6 +267,7 @@ impl Config {
             listen: listen?,
             public_url,
             data: data?,
+            database,
             hosts: hosts?,
             first_admin: first_admin?,
             allow_list: allow_list?,
@@ -281,6 +307,19 @@ impl Config {
     #[must_use]
     pub fn public(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+}
+
+impl DatabaseConfig {
+    fn from_reader(reader: &mut Reader) -> Option<Self> {
+        let url = reader.one("database.url", |text| {
+            crate::database::postgres::check_url(text).map(|()| text.to_owned())
+        });
+        let connections = reader.one("database.connections", parse::number(2..=1000));
+        Some(Self {
+            url: url?.into(),
+            connections: u32::try_from(connections?).ok()?,
+        })
     }
 }
 
@@ -602,6 +641,14 @@ impl fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("public_url", &self.public_url.as_str())
             .field("data", &self.data)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseConfig")
+            .field("connections", &self.connections)
             .finish_non_exhaustive()
     }
 }

@@ -1,36 +1,27 @@
 //! The server's database: opened, migrated, and asked whether it still works.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+pub(crate) mod postgres;
+pub(crate) mod sql;
+pub(crate) mod sqlite;
 
-use sqlx::SqlitePool;
+use std::path::Path;
+
+use forge_monitor::BoxError;
+use secrecy::SecretString;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::error::StartError;
+pub use sql::Pool;
+pub(crate) use sqlite::OpenFile;
 
-/// The schema, a step after the other.
-const SCHEMA: [(&str, &str); 3] = [
-    (
-        "server",
-        include_str!("../../../migrations/sqlite/0001_server.sql"),
-    ),
-    (
-        "expiring tokens",
-        include_str!("../../../migrations/sqlite/0002_expiring_tokens.sql"),
-    ),
-    (
-        "memberships",
-        include_str!("../../../migrations/sqlite/0003_memberships.sql"),
-    ),
-];
+/// The file that the database lies in, in the data folder, where it is SQLite.
+pub(crate) const FILE: &str = "forge.db";
 
-/// The pool over `forge.db`, and the file it is in.
+/// The pool, and the file it is over where it is one.
 #[derive(Clone, Debug)]
 pub struct Database {
-    pool: SqlitePool,
-    file: OpenFile,
+    pool: Pool,
+    file: Option<OpenFile>,
 }
 
 impl Database {
@@ -39,23 +30,15 @@ impl Database {
     /// # Errors
     /// The file cannot be opened or is of a newer schema.
     pub async fn open(folder: &Path) -> Result<Self, StartError> {
-        let path = folder.join("forge.db");
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(2));
+        let path = folder.join(FILE);
         let open = async {
-            let pool = SqlitePoolOptions::new()
-                .max_connections(4)
-                .acquire_timeout(Duration::from_secs(5))
-                .connect_with(options)
-                .await?;
-            migrator().run(&pool).await?;
+            let pool = sqlite::open(&path).await?;
+            migrator(&sqlite::SCHEMA).run(&pool).await?;
             let file = OpenFile::at(&path).await?;
-            Ok::<_, forge_monitor::BoxError>(Self { pool, file })
+            Ok::<_, BoxError>(Self {
+                pool: Pool::Sqlite(pool),
+                file: Some(file),
+            })
         };
         match open.await {
             Ok(database) => Ok(database),
@@ -63,9 +46,26 @@ impl Database {
         }
     }
 
-    /// The pool, for the stores that share the file.
+    /// Connects to the PostgreSQL database at `url`, with so many connections at most, and brings
+    /// its schema up to date. Several nodes may do so at once.
+    ///
+    /// # Errors
+    /// It cannot be reached, does not let the user in, or is of a newer schema.
+    pub async fn connect(url: &SecretString, connections: u32) -> Result<Self, StartError> {
+        let connect = async {
+            let pool = postgres::open(url, connections).await?;
+            migrator(&postgres::SCHEMA).run(&pool).await?;
+            Ok::<_, BoxError>(Self {
+                pool: Pool::Postgres(pool),
+                file: None,
+            })
+        };
+        connect.await.map_err(StartError::DatabaseUrl)
+    }
+
+    /// The pool, for the stores that share the database.
     #[must_use]
-    pub fn pool(&self) -> &SqlitePool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
@@ -73,72 +73,32 @@ impl Database {
     ///
     /// # Errors
     /// Why not. For the log, not for a client.
-    pub async fn check(&self) -> Result<(), forge_monitor::BoxError> {
-        self.file.check().await?;
-        let mut connection = self.pool.acquire().await?;
-        // Takes the lock for writing, which a read-only or locked database refuses.
-        let mut transaction =
-            sqlx::Connection::begin_with(&mut *connection, "BEGIN IMMEDIATE").await?;
-        sqlx::query("SELECT count(*) FROM sqlite_schema")
-            .execute(&mut *transaction)
-            .await?;
-        transaction.rollback().await?;
-        Ok(())
+    pub async fn check(&self) -> Result<(), BoxError> {
+        if let Some(file) = &self.file {
+            file.check().await?;
+        }
+        match &self.pool {
+            Pool::Sqlite(pool) => sqlite::check(pool).await,
+            Pool::Postgres(pool) => postgres::check(pool).await,
+        }
     }
 
-    /// Waits for connections to be given back, then closes the file.
+    /// Waits for connections to be given back, then closes them.
     pub async fn close(&self) {
-        self.pool.close().await;
-    }
-}
-
-/// A database file that is open, known by its device and inode.
-///
-/// One that is deleted or replaced under the server can still be written to, and is lost.
-#[derive(Clone, Debug)]
-pub(crate) struct OpenFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl OpenFile {
-    /// The file that is there now.
-    ///
-    /// # Errors
-    /// There is none, or it cannot be looked at.
-    pub(crate) async fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            path: path.to_owned(),
-            identity: identity(path).await?,
-        })
-    }
-
-    /// Whether it is still there.
-    ///
-    /// # Errors
-    /// It was deleted or replaced.
-    pub(crate) async fn check(&self) -> io::Result<()> {
-        if identity(&self.path).await? == self.identity {
-            Ok(())
-        } else {
-            Err(io::Error::other("the database file was replaced"))
+        match &self.pool {
+            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Postgres(pool) => pool.close().await,
         }
     }
 }
 
-async fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    let meta = tokio::fs::metadata(path).await?;
-    Ok((meta.dev(), meta.ino()))
-}
-
-fn migrator() -> Migrator {
-    let migrations = SCHEMA.into_iter().zip(1..).map(|((name, text), version)| {
+fn migrator(schema: &[(&'static str, &'static str)]) -> Migrator {
+    let migrations = schema.iter().zip(1..).map(|(&(name, text), version)| {
         let text = sqlx::SqlStr::from_static(text);
         Migration::new(version, name.into(), MigrationType::Simple, text, false)
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
-    // The crates' stores share the file, each with a table of its own for what it has applied.
+    // The crates' stores share the database, each with a table of its own for what it has applied.
     migrator.dangerous_set_table_name("server_migrations");
     migrator
 }

@@ -27,6 +27,12 @@ pub enum StartError {
         #[source]
         source: BoxError,
     },
+    /// The PostgreSQL database cannot be used.
+    #[error(
+        "the database that `database.url` names cannot be used: is it there, does it let this user \
+         in, and may the user make tables?"
+    )]
+    DatabaseUrl(#[source] BoxError),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}: choose another address with {flag}")]
     Listen {

@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use forge_crypto::Vault;
-use forge_monitor::{
-    Health, HealthGroup, HealthRegistry, LogSink, Monitor, NeverBlock, SqliteDecisionStore,
-};
-use forge_session::{AccessTokens, Kind, KindPolicy, Sessions, SqliteSessionStore};
+use forge_monitor::{Health, HealthGroup, HealthRegistry, LogSink, Monitor, NeverBlock};
+use forge_session::{AccessTokens, Kind, KindPolicy, Sessions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,8 +26,9 @@ use crate::limits::Limiters;
 use crate::proxies::ProxyWatch;
 use crate::sign_in::SignIns;
 use crate::signing_keys::SigningKeys;
+use crate::stores::{Revocations, Stores};
 use crate::wiring::Wiring;
-use crate::{membership, routes, server, stack};
+use crate::{membership, routes, server, stack, stores};
 
 /// How often sessions that are over are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
@@ -50,6 +49,7 @@ pub struct Forge {
     first_start: bool,
     signing_keys: SigningKeys,
     audit: Audit,
+    revocations: Revocations,
 }
 
 impl Forge {
@@ -60,13 +60,16 @@ impl Forge {
     pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let config = Arc::new(config);
         make_folder(&config.data)?;
-        for file in ["forge.db", "audit.db"] {
+        for file in [stores::own_file(&config), "audit.db"] {
             make_file(&config.data.join(file))?;
         }
         let audit = Audit::open(&config, &clock).await?;
         let wiring = Wiring::new(audit.log.clone(), &clock);
 
-        let database = Database::open(&config.data).await?;
+        let database = match &config.database {
+            None => Database::open(&config.data).await?,
+            Some(shared) => Database::connect(&shared.url, shared.connections).await?,
+        };
         let pool = database.pool().clone();
         let vault = Vault::new(&config.keyring)
             .on_event((wiring.on_vault_event(), forge_crypto::RecordMetrics));
@@ -80,15 +83,11 @@ impl Forge {
             .await
             .map_err(|error| StartError::part("allow-list")(error.into()))?;
 
-        let session_store = SqliteSessionStore::new(pool.clone());
-        session_store
-            .migrate()
-            .await
-            .map_err(|error| StartError::part("session store")(error.into()))?;
+        let stores = Stores::open(&pool, &config.data).await?;
         let signing_keys = SigningKeys::new(pool.clone(), vault.clone(), clock.clone());
         let keys = signing_keys.turn().await?;
         let tokens = AccessTokens::new(config.public(""), config.public("/mcp"), keys);
-        let sessions = Sessions::builder(session_store)
+        let sessions = Sessions::builder(stores.sessions)
             .policy(
                 Kind::WEB,
                 policy(KindPolicy::cookie(), &config.sessions.web),
@@ -104,15 +103,10 @@ impl Forge {
             .build()
             .map_err(|error| StartError::part("sessions")(error.into()))?;
 
-        let decisions = SqliteDecisionStore::new(pool.clone());
-        decisions
-            .migrate()
-            .await
-            .map_err(|error| StartError::part("decision store")(error.into()))?;
         let monitor = Monitor::builder()
             .built_in_scenarios()
             .never_block(never_block(&config))
-            .store(decisions)
+            .store(stores.decisions)
             .alert_sink(LogSink)
             .on_event((wiring.on_monitor_event(), forge_monitor::RecordMetrics))
             .clock(clock.clone())
@@ -150,6 +144,7 @@ impl Forge {
             first_start,
             signing_keys,
             audit,
+            revocations: stores.revocations,
         })
     }
 
@@ -180,11 +175,13 @@ impl Forge {
             router,
             signing_keys,
             audit,
+            revocations,
             ..
         } = self;
         let housekeeping = [
             sweep(app.sessions.clone()),
             flush(app.sessions.clone()),
+            revocations.follow(app.sessions.clone()),
             turn_keys(signing_keys, app.sessions.clone()),
             recheck_memberships(app.clone()),
             keep_metrics(),

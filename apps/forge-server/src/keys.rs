@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use forge_crypto::{
-    KeyId, Keyring, Remaining, Rewrap, RewrapProgress, RootKey, RotationError, SealedColumn,
-    SealedTable, SqliteSealedStore, Vault,
+    KeyId, Keyring, PostgresSealedStore, Remaining, Rewrap, RewrapProgress, RootKey, RotationError,
+    SealedColumn, SealedStore, SealedTable, SqliteSealedStore, Vault,
 };
 use forge_monitor::BoxError;
 use secrecy::ExposeSecret;
 use sqlx::SqlitePool;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::config::{Config, Inputs};
+use crate::database;
 
 const USERS: SealedTable = SealedTable::new("users", "id", &["github_token"]);
 const SIGNING_KEYS: SealedTable = SealedTable::new("signing_keys", "id", &["sealed"]);
@@ -115,12 +117,17 @@ pub struct KeyringFile {
     pub keyring: Option<PathBuf>,
 }
 
-/// Where the database is.
+/// Where the database is: the shared one where the configuration names one, as it does for the
+/// server, else the one in the data folder.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DataFolder {
-    /// The folder the databases lie in [also: FORGE_DATA].
+    /// The folder the databases lie in [also: FORGE_DATA]. Not looked at where a database is shared.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The configuration file of the server [also: FORGE_CONFIG]; a shared database is the one that
+    /// it, FORGE_DATABASE_URL or FORGE_DATABASE_URL_FILE names.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 impl KeyCommand {
@@ -178,7 +185,7 @@ impl KeyCommand {
             } => {
                 let (keyring, store) = (Keyring::from_file(keyring.path()?)?, data.open().await?);
                 let vault = Vault::new(&keyring);
-                let mut rewrap = all(&vault, &store);
+                let mut rewrap = all(&vault, &*store);
                 if dangerous_open_compromised {
                     rewrap = rewrap.dangerous_open_compromised();
                 }
@@ -228,12 +235,28 @@ impl KeyringFile {
 
 impl DataFolder {
     /// The database as it is: it is neither made nor brought up to date here.
-    async fn open(&self) -> Result<SqliteSealedStore, BoxError> {
-        let configured = || Config::data(&Inputs::from_process());
-        let folder = self.data.clone().or_else(configured);
+    async fn open(&self) -> Result<Box<dyn SealedStore>, BoxError> {
+        let inputs = Inputs {
+            file: self.config.clone(),
+            ..Inputs::from_process()
+        };
+        self.open_from(&inputs).await
+    }
+
+    async fn open_from(&self, inputs: &Inputs) -> Result<Box<dyn SealedStore>, BoxError> {
+        // A folder may hold what was before the database was shared: to count there would let a key
+        // go that is still needed.
+        if let Some(shared) = Config::database(inputs)? {
+            let options = database::postgres::options(&shared.url)?;
+            let pool = PgPoolOptions::new().max_connections(2);
+            let pool = pool.connect_with(options).await;
+            let pool = pool.map_err(|error| format!("the shared database: {error}"))?;
+            return Ok(Box::new(PostgresSealedStore::new(pool)));
+        }
+        let folder = self.data.clone().or_else(|| Config::data(inputs));
         let folder = folder.ok_or("which database? name its folder with --data")?;
-        let pool = open(&folder.join("forge.db")).await?;
-        Ok(SqliteSealedStore::new(pool))
+        let pool = open(&folder.join(database::FILE)).await?;
+        Ok(Box::new(SqliteSealedStore::new(pool)))
     }
 }
 
@@ -252,7 +275,7 @@ fn change(
     Ok(Keyring::change_file(file.path()?, step)?)
 }
 
-fn all<'a>(vault: &'a Vault, store: &'a SqliteSealedStore) -> Rewrap<'a> {
+fn all<'a>(vault: &'a Vault, store: &'a dyn SealedStore) -> Rewrap<'a> {
     SEALED
         .into_iter()
         .fold(Rewrap::new(vault, store), Rewrap::table)
@@ -260,7 +283,7 @@ fn all<'a>(vault: &'a Vault, store: &'a SqliteSealedStore) -> Rewrap<'a> {
 
 async fn count(keyring: &Keyring, data: &DataFolder) -> Result<Remaining, BoxError> {
     let (vault, store) = (Vault::new(keyring), data.open().await?);
-    Ok(all(&vault, &store).remaining().await?)
+    Ok(all(&vault, &*store).remaining().await?)
 }
 
 /// A line a key, with how many values it protects where that was counted.
@@ -342,11 +365,10 @@ mod tests {
     async fn folder() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let keyring = folder.path().join("keyring");
-        let pool = crate::Database::open(folder.path())
-            .await
-            .unwrap()
-            .pool()
-            .clone();
+        let database = crate::Database::open(folder.path()).await.unwrap();
+        let database::Pool::Sqlite(pool) = database.pool() else {
+            panic!("another database");
+        };
         run(folder.path(), &["generate", keyring.to_str().unwrap()])
             .await
             .unwrap();
@@ -357,13 +379,13 @@ mod tests {
              VALUES ('user-1', 1, 'octo', ?, 0, 0)",
         )
         .bind(sealed)
-        .execute(&pool)
+        .execute(pool)
         .await
         .unwrap();
         let sealed = vault.seal(&SIGNING_KEY.row("key-1"), "pkcs8").unwrap();
         sqlx::query("INSERT INTO signing_keys (id, sealed, created_at) VALUES ('key-1', ?, 0)")
             .bind(sealed)
-            .execute(&pool)
+            .execute(pool)
             .await
             .unwrap();
         pool.close().await;

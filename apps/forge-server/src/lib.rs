@@ -40,6 +40,7 @@ mod shutdown;
 mod sign_in;
 mod signing_keys;
 mod stack;
+mod stores;
 mod streams;
 #[cfg(test)]
 mod testing;
@@ -49,7 +50,7 @@ pub use accounts::{Account, AccountError, Accounts, Allowed, Member, Membership,
 pub use app::App;
 pub use clock::Clock;
 pub use config::Config;
-pub use database::Database;
+pub use database::{Database, Pool};
 pub use device::DeviceLogins;
 pub use error::StartError;
 pub use forge::Forge;

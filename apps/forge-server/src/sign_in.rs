@@ -12,11 +12,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use sqlx::{Row, SqlitePool};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
+use crate::database::Pool;
+use crate::database::sql::{self, Turn};
 
 /// How long a sign-in may take.
 pub(crate) const VALID_FOR: Duration = Duration::from_secs(600);
@@ -178,14 +179,14 @@ fn is_tag(text: &str) -> bool {
 /// The sign-ins under way, in the database.
 #[derive(Clone, Debug)]
 pub struct SignIns {
-    pool: SqlitePool,
+    pool: Pool,
     clock: Clock,
 }
 
 impl SignIns {
     /// Over the server's database.
     #[must_use]
-    pub fn new(pool: SqlitePool, clock: Clock) -> Self {
+    pub fn new(pool: Pool, clock: Clock) -> Self {
         Self { pool, clock }
     }
 
@@ -196,23 +197,23 @@ impl SignIns {
     pub async fn begin(&self, state: &str, next: &LocalPath) -> Result<(), sqlx::Error> {
         let now = self.clock.now_micros();
         let valid = i64::try_from(VALID_FOR.as_micros()).unwrap_or(i64::MAX);
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("DELETE FROM sign_ins WHERE expires_at <= ?1")
+        let mut transaction = self.pool.begin(&[Turn::SignIns]).await?;
+        sql::query("DELETE FROM sign_ins WHERE expires_at <= $1")
             .bind(now)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-        sqlx::query(
+        sql::query(
             "DELETE FROM sign_ins WHERE state_hash IN \
-             (SELECT state_hash FROM sign_ins ORDER BY expires_at DESC LIMIT -1 OFFSET ?1)",
+             (SELECT state_hash FROM sign_ins ORDER BY expires_at DESC LIMIT 1000000 OFFSET $1)",
         )
         .bind(MAX_PENDING - 1)
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
-        sqlx::query("INSERT INTO sign_ins (state_hash, next, expires_at) VALUES (?1, ?2, ?3)")
+        sql::query("INSERT INTO sign_ins (state_hash, next, expires_at) VALUES ($1, $2, $3)")
             .bind(hash(state))
             .bind(next.as_str())
             .bind(now + valid)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         transaction.commit().await
     }
@@ -223,7 +224,7 @@ impl SignIns {
     /// The database failed.
     pub async fn finish(&self, state: &str) -> Result<Option<LocalPath>, sqlx::Error> {
         let row =
-            sqlx::query("DELETE FROM sign_ins WHERE state_hash = ?1 RETURNING next, expires_at")
+            sql::query("DELETE FROM sign_ins WHERE state_hash = $1 RETURNING next, expires_at")
                 .bind(hash(state))
                 .fetch_optional(&self.pool)
                 .await?;

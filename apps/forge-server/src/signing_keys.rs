@@ -5,24 +5,25 @@ use std::fmt;
 use forge_crypto::Vault;
 use forge_session::{KeySchedule, SigningKey, Timestamp, TokenKeys};
 use secrecy::{ExposeSecret, SecretSlice};
-use sqlx::{Row, SqlitePool};
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::database::Pool;
+use crate::database::sql::{self, Turn};
 use crate::error::StartError;
 use crate::keys::SIGNING_KEY;
 
 /// Where the keys are, and when which of them signs.
 #[derive(Clone)]
 pub(crate) struct SigningKeys {
-    pool: SqlitePool,
+    pool: Pool,
     vault: Vault,
     clock: Clock,
     schedule: KeySchedule,
 }
 
 impl SigningKeys {
-    pub(crate) fn new(pool: SqlitePool, vault: Vault, clock: Clock) -> Self {
+    pub(crate) fn new(pool: Pool, vault: Vault, clock: Clock) -> Self {
         Self {
             pool,
             vault,
@@ -40,31 +41,30 @@ impl SigningKeys {
         let part = |error: sqlx::Error| StartError::part("signing key")(error.into());
         let now = Timestamp::from_micros(self.clock.now_micros());
         // Held against another process on the same database.
-        let mut transaction = self
-            .pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(part)?;
+        let turn = self.pool.begin(&[Turn::SigningKeys]).await;
+        let mut transaction = turn.map_err(part)?;
         let rows =
-            sqlx::query("SELECT id, sealed, created_at FROM signing_keys ORDER BY created_at, id")
-                .fetch_all(&mut *transaction)
+            sql::query("SELECT id, sealed, created_at FROM signing_keys ORDER BY created_at, id")
+                .fetch_all(&mut transaction)
                 .await
                 .map_err(part)?;
         let (mut ids, mut keys, mut made) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
-            let (id, sealed): (String, String) = (row.get("id"), row.get("sealed"));
+            let text = |column| row.try_get::<String>(column).map_err(part);
+            let (id, sealed) = (text("id")?, text("sealed")?);
             keys.push(self.open(&id, &sealed)?);
-            made.push(Timestamp::from_micros(row.get("created_at")));
+            let at = row.try_get("created_at").map_err(part)?;
+            made.push(Timestamp::from_micros(at));
             ids.push(id);
         }
         if self.schedule.plan(&made, now).make {
             let id = Uuid::now_v7().to_string();
             let (key, sealed) = self.make(&id)?;
-            sqlx::query("INSERT INTO signing_keys (id, sealed, created_at) VALUES (?1, ?2, ?3)")
+            sql::query("INSERT INTO signing_keys (id, sealed, created_at) VALUES ($1, $2, $3)")
                 .bind(&id)
                 .bind(sealed)
                 .bind(now.as_micros())
-                .execute(&mut *transaction)
+                .execute(&mut transaction)
                 .await
                 .map_err(part)?;
             tracing::info!(key = key.id(), "a new key for access tokens is published");
@@ -74,9 +74,9 @@ impl SigningKeys {
         }
         let plan = self.schedule.plan(&made, now);
         for index in &plan.forget {
-            sqlx::query("DELETE FROM signing_keys WHERE id = ?1")
+            sql::query("DELETE FROM signing_keys WHERE id = $1")
                 .bind(&ids[*index])
-                .execute(&mut *transaction)
+                .execute(&mut transaction)
                 .await
                 .map_err(part)?;
         }

@@ -94,6 +94,20 @@ impl Postgres {
             .to_owned()
     }
 
+    /// What `pg_dump` writes of the database at `url`: what somebody has who has a backup of it.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn dump(&self, url: &str) -> String {
+        let mut dump = Command::new(self.daemon.program().0.join("pg_dump"));
+        let output = dump.arg("--dbname").arg(url).output();
+        let output = output.expect("pg_dump, which comes with the server");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{url}: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// The folder that holds the data, the unix socket and the log.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -137,7 +151,7 @@ impl Programs {
         env::split_paths(&path)
             .chain(debian_folders())
             .find(|folder| {
-                let needed = ["initdb", "postgres", "psql"];
+                let needed = ["initdb", "pg_dump", "postgres", "psql"];
                 needed.iter().all(|name| folder.join(name).is_file())
             })
             .map(Self)

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::Row;
-
 use super::{AccountError, Accounts, db_id};
+use crate::database::sql::{self, Turn};
 
 /// How long what GitHub said of a membership counts where GitHub does not answer since.
 pub(crate) const TRUSTED_FOR: Duration = Duration::from_secs(48 * 3600);
@@ -44,17 +43,17 @@ impl Accounts {
         for (find, forget) in [
             (
                 "SELECT name FROM github_groups",
-                "DELETE FROM github_groups WHERE name = ?1",
+                "DELETE FROM github_groups WHERE name = $1",
             ),
             (
                 "SELECT DISTINCT through AS name FROM memberships",
-                "DELETE FROM memberships WHERE through = ?1",
+                "DELETE FROM memberships WHERE through = $1",
             ),
         ] {
-            for row in sqlx::query(find).fetch_all(&self.pool).await? {
+            for row in sql::query(find).fetch_all(&self.pool).await? {
                 let name: String = row.try_get("name")?;
                 if !names.contains(&name) {
-                    let forget = sqlx::query(forget).bind(&name);
+                    let forget = sql::query(forget).bind(&name);
                     forget.execute(&self.pool).await?;
                 }
             }
@@ -67,7 +66,7 @@ impl Accounts {
     /// # Errors
     /// The database failed.
     pub(crate) async fn group_id(&self, name: &str) -> Result<Option<u64>, AccountError> {
-        let row = sqlx::query("SELECT github_id FROM github_groups WHERE name = ?1")
+        let row = sql::query("SELECT github_id FROM github_groups WHERE name = $1")
             .bind(name)
             .fetch_optional(&self.pool)
             .await?;
@@ -81,8 +80,8 @@ impl Accounts {
     /// # Errors
     /// The database failed.
     pub(crate) async fn resolve_group(&self, name: &str, id: u64) -> Result<u64, AccountError> {
-        sqlx::query(
-            "INSERT INTO github_groups (name, github_id, resolved_at) VALUES (?1, ?2, ?3) \
+        sql::query(
+            "INSERT INTO github_groups (name, github_id, resolved_at) VALUES ($1, $2, $3) \
              ON CONFLICT (name) DO NOTHING",
         )
         .bind(name)
@@ -114,10 +113,10 @@ impl Accounts {
     }
 
     async fn select_members(&self, asked: i64, most: i64) -> Result<Vec<Member>, AccountError> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT memberships.github_id, users.login, through, verified_at, asked_at \
              FROM memberships LEFT JOIN users ON users.github_id = memberships.github_id \
-             WHERE asked_at <= ?1 ORDER BY asked_at, memberships.github_id LIMIT ?2",
+             WHERE asked_at <= $1 ORDER BY asked_at, memberships.github_id LIMIT $2",
         )
         .bind(asked)
         .bind(most)
@@ -146,15 +145,15 @@ impl Accounts {
         member: &Member,
         asked_at: i64,
     ) -> Result<bool, AccountError> {
-        let done = sqlx::query(
-            "UPDATE memberships SET asked_at = ?3 WHERE github_id = ?1 AND asked_at = ?2",
+        let done = sql::query(
+            "UPDATE memberships SET asked_at = $3 WHERE github_id = $1 AND asked_at = $2",
         )
         .bind(db_id(member.github_id))
         .bind(member.asked_at)
         .bind(asked_at)
         .execute(&self.pool)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 
     /// Keeps that GitHub has said so again.
@@ -167,9 +166,9 @@ impl Accounts {
         asked_at: i64,
         membership: &Membership,
     ) -> Result<(), AccountError> {
-        sqlx::query(
-            "UPDATE memberships SET verified_at = ?3, through = ?4 \
-             WHERE github_id = ?1 AND asked_at = ?2",
+        sql::query(
+            "UPDATE memberships SET verified_at = $3, through = $4 \
+             WHERE github_id = $1 AND asked_at = $2",
         )
         .bind(db_id(github_id))
         .bind(asked_at)
@@ -190,22 +189,23 @@ impl Accounts {
         github_id: u64,
         asked_at: i64,
     ) -> Result<bool, AccountError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let ended = sqlx::query("DELETE FROM memberships WHERE github_id = ?1 AND asked_at = ?2")
+        let account = Turn::Account(db_id(github_id));
+        let mut transaction = self.pool.begin(&[account]).await?;
+        let ended = sql::query("DELETE FROM memberships WHERE github_id = $1 AND asked_at = $2")
             .bind(db_id(github_id))
             .bind(asked_at)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-        if ended.rows_affected() == 0 {
+        if ended == 0 {
             return Ok(false);
         }
-        sqlx::query(
+        sql::query(
             "UPDATE users SET github_token = NULL, github_token_expires_at = NULL \
-             WHERE github_id = ?1 AND NOT EXISTS \
+             WHERE github_id = $1 AND NOT EXISTS \
              (SELECT 1 FROM allow_list WHERE allow_list.github_id = users.github_id)",
         )
         .bind(db_id(github_id))
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
         transaction.commit().await?;
         Ok(true)

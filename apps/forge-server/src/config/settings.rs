@@ -79,6 +79,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         Default::Required,
         "Where the databases lie; made if missing. With --dev a fresh temporary folder.",
     ),
+    secret(
+        "database.url",
+        "postgres://[user[:password]@]host[:port]/database[?sslmode=…]",
+        Default::None,
+        "A PostgreSQL database that several nodes share. Without it accounts, sessions and keys lie in SQLite, in the data folder. To another machine it is TLS with a verified certificate (`sslmode=verify-full`) unless `sslmode` says otherwise; `sslrootcert` names the file of another authority.",
+    ),
+    plain(
+        "database.connections",
+        "number",
+        Default::Text("10"),
+        "Connections of this node to it, at most; one more hears what other nodes revoke.",
+    ),
     plain(
         "hosts",
         "host[:port], …",

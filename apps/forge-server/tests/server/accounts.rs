@@ -20,7 +20,7 @@ async fn try_to_sign_in(trial: &Trial, account: u64) -> u16 {
 }
 
 #[tokio::test]
-async fn the_last_admin_cannot_be_removed() {
+pub(crate) async fn the_last_admin_cannot_be_removed() {
     let trial = Trial::roomy().await;
     let admin = trial.sign_in(OCTO_ADMIN).await;
     let me = format!("{USERS}/{OCTO_ADMIN}");
@@ -38,7 +38,7 @@ async fn the_last_admin_cannot_be_removed() {
 }
 
 #[tokio::test]
-async fn whoever_is_removed_is_out_with_the_next_request() {
+pub(crate) async fn whoever_is_removed_is_out_with_the_next_request() {
     let trial = Trial::roomy().await;
     let admin = trial.sign_in(OCTO_ADMIN).await;
     let user = trial.sign_in(OCTO_USER).await;
@@ -70,7 +70,7 @@ async fn whoever_is_removed_is_out_with_the_next_request() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_renamed_stays_in_and_its_old_login_opens_nothing() {
+pub(crate) async fn an_account_that_is_renamed_stays_in_and_its_old_login_opens_nothing() {
     let trial = Trial::roomy().await;
     let user = trial.sign_in(OCTO_USER).await;
     trial.github().rename(OCTO_USER, "octo-renamed").unwrap();
@@ -113,7 +113,7 @@ async fn a_login_is_resolved_to_its_id_once() {
 }
 
 #[tokio::test]
-async fn an_account_is_added_once() {
+pub(crate) async fn an_account_is_added_once() {
     let trial = Trial::roomy().await;
     let admin = trial.sign_in(OCTO_ADMIN).await;
     // Not to become an admin by being added again either.
@@ -192,7 +192,7 @@ async fn administration_is_for_admins() {
 }
 
 #[tokio::test]
-async fn the_first_admin_of_the_configuration_counts_while_there_is_none() {
+pub(crate) async fn the_first_admin_of_the_configuration_counts_while_there_is_none() {
     let trial = Trial::start_with(ROOMY).await;
     let mut inputs = trial.inputs.clone();
     let folder = trial.stop().ended().await;

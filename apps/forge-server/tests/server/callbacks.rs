@@ -66,7 +66,7 @@ async fn a_callback_that_was_not_begun_in_this_browser_is_refused() {
 }
 
 #[tokio::test]
-async fn a_callback_works_once() {
+pub(crate) async fn a_callback_works_once() {
     let trial = Trial::roomy().await;
     let browser = trial.browser();
     let callback = trial.begin(&browser, OCTO_USER).await;
@@ -84,7 +84,7 @@ async fn a_callback_works_once() {
 }
 
 #[tokio::test]
-async fn a_sign_in_may_take_ten_minutes() {
+pub(crate) async fn a_sign_in_may_take_ten_minutes() {
     let trial = Trial::roomy().await;
     let (quick, slow) = (trial.browser(), trial.browser());
     let in_time = trial.begin(&quick, OCTO_USER).await;

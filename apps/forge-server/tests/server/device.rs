@@ -47,7 +47,7 @@ async fn answer(trial: &Trial, user_code: &str, account: u64, decision: &str) {
 }
 
 #[tokio::test]
-async fn a_terminal_is_signed_in_after_the_person_has_answered() {
+pub(crate) async fn a_terminal_is_signed_in_after_the_person_has_answered() {
     let trial = Trial::roomy().await;
     let browser = trial.browser();
     let begun = begin(&browser).await;
@@ -69,7 +69,7 @@ async fn a_terminal_is_signed_in_after_the_person_has_answered() {
 }
 
 #[tokio::test]
-async fn who_polls_too_fast_is_slowed_down_before_github_hears_of_it() {
+pub(crate) async fn who_polls_too_fast_is_slowed_down_before_github_hears_of_it() {
     let trial = Trial::roomy().await;
     let browser = trial.browser();
     let begun = begin(&browser).await;
@@ -95,7 +95,7 @@ async fn who_polls_too_fast_is_slowed_down_before_github_hears_of_it() {
 }
 
 #[tokio::test]
-async fn denied_expired_guessed_and_not_allowed_are_refused() {
+pub(crate) async fn denied_expired_guessed_and_not_allowed_are_refused() {
     let trial = Trial::roomy().await;
     let browser = trial.browser();
     let begun = begin(&browser).await;
@@ -214,7 +214,7 @@ impl std::io::Write for Lines {
 }
 
 #[tokio::test]
-async fn an_expiring_github_token_is_refreshed_by_one_request_at_a_time() {
+pub(crate) async fn an_expiring_github_token_is_refreshed_by_one_request_at_a_time() {
     let trial = Trial::with_expiring_tokens().await;
     trial.sign_in(OCTO_ADMIN).await;
     let accounts = Arc::new(trial.app.accounts.clone());

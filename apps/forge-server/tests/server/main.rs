@@ -12,6 +12,7 @@ mod limits;
 mod mcp;
 mod me;
 mod organisations;
+mod postgres;
 mod proxies;
 mod reports;
 mod requests;

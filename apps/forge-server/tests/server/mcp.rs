@@ -121,7 +121,7 @@ async fn who_has_no_token_is_told_where_to_learn_how_to_get_one() {
 }
 
 #[tokio::test]
-async fn the_keys_that_sign_access_tokens_are_published() {
+pub(crate) async fn the_keys_that_sign_access_tokens_are_published() {
     let trial = Trial::start().await;
     let user = trial.sign_in(OCTO_USER).await;
     let tokens = agent(&user, "my-agent").await;
@@ -162,7 +162,7 @@ async fn a_browsers_session_does_not_open_it() {
 }
 
 #[tokio::test]
-async fn a_token_ends_with_its_session_in_the_midst_of_a_conversation() {
+pub(crate) async fn a_token_ends_with_its_session_in_the_midst_of_a_conversation() {
     let trial = Trial::start().await;
     let user = trial.sign_in(OCTO_USER).await;
     let tokens = agent(&user, "my-agent").await;

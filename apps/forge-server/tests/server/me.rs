@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{Trial, seconds};
 
 #[tokio::test]
-async fn tells_the_principal_behind_a_session() {
+pub(crate) async fn tells_the_principal_behind_a_session() {
     let trial = Trial::start().await;
     let user = trial.sign_in(OCTO_USER).await;
     let me = user.get("/api/me").await.expect(200).json();
@@ -66,7 +66,7 @@ async fn a_person_who_is_nobody_is_led_to_the_sign_in_and_back() {
 }
 
 #[tokio::test]
-async fn a_session_ends_when_it_is_not_used() {
+pub(crate) async fn a_session_ends_when_it_is_not_used() {
     let trial = Trial::start().await;
     let user = trial.sign_in(OCTO_USER).await;
     let idle = trial.app.config.sessions.web.idle;

@@ -12,16 +12,29 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tracing_subscriber::EnvFilter;
 
-use crate::support::{Browser, CLIENT_SECRET, Trial, agent, seconds, text};
+use crate::support::{Browser, CLIENT_SECRET, Trial, agent, postgres, seconds, text};
 
-/// The bytes of all files in the data folder, with their names.
+/// The bytes of all files in the data folder, with their names; and of a backup of the database
+/// where that is shared.
 fn files(trial: &Trial) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(trial.data()).unwrap().map(Result::unwrap);
     let files = entries.map(|entry| {
         let name = entry.file_name().into_string().unwrap();
         (name, fs::read(entry.path()).unwrap())
     });
-    files.collect()
+    let dump = postgres::dump().map(|dump| ("pg_dump".to_owned(), with_bytes(dump)));
+    files.chain(dump).collect()
+}
+
+/// A dump, and behind it the bytes that it writes in hexadecimal.
+fn with_bytes(dump: String) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for hex in dump.split("\\\\x").skip(1) {
+        let digits = hex.bytes().map_while(|b| char::from(b).to_digit(16));
+        let digits: Vec<_> = digits.map(|digit| digit as u8).collect();
+        bytes.extend(digits.chunks_exact(2).map(|two| two[0] << 4 | two[1]));
+    }
+    [dump.into_bytes(), bytes].concat()
 }
 
 fn holds(haystack: &[u8], needle: &[u8]) -> bool {
@@ -130,12 +143,16 @@ async fn live(trial: &Trial) -> Secrets {
 }
 
 #[tokio::test]
-async fn no_file_holds_a_secret_in_clear() {
+pub(crate) async fn no_file_holds_a_secret_in_clear() {
     let trial = Trial::roomy().await;
     let secrets = live(&trial).await;
     let files = files(&trial);
     let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
-    for name in ["forge.db", "forge.db-wal", "audit.db", "audit.db-wal"] {
+    let database: &[_] = match postgres::url() {
+        None => &["forge.db", "forge.db-wal"],
+        Some(_) => &["pg_dump"],
+    };
+    for name in [database, &["audit.db", "audit.db-wal"]].concat() {
         assert!(names.contains(&name), "{names:?}");
     }
     for (name, bytes) in &files {
@@ -151,7 +168,7 @@ async fn no_file_holds_a_secret_in_clear() {
 
     // What is no secret is found where it lies, so that the search can find something.
     for (needle, file) in [
-        ("octo-user", "forge.db-wal"),
+        ("octo-user", database[database.len() - 1]),
         ("octo-user", "audit.db-wal"),
         ("octo-stranger", "audit.db-wal"),
     ] {
@@ -222,7 +239,7 @@ async fn a_sealed_token_opens_in_its_own_row_only() {
 }
 
 #[tokio::test]
-async fn another_keyring_does_not_open_the_database() {
+pub(crate) async fn another_keyring_does_not_open_the_database() {
     let trial = Trial::roomy().await;
     let mut inputs = trial.inputs.clone();
     let folder = trial.stop().ended().await;

@@ -17,7 +17,7 @@ async fn list(browser: &Browser) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn my_sessions_are_listed_and_nobody_elses() {
+pub(crate) async fn my_sessions_are_listed_and_nobody_elses() {
     let trial = Trial::start().await;
     trial.sign_in(OCTO_ADMIN).await;
     let first = trial.sign_in(OCTO_USER).await;
@@ -104,7 +104,7 @@ async fn somebody_elses_session_is_not_there() {
 }
 
 #[tokio::test]
-async fn all_my_other_sessions_end_at_once() {
+pub(crate) async fn all_my_other_sessions_end_at_once() {
     let trial = Trial::start().await;
     let here = trial.sign_in(OCTO_USER).await;
     let there = trial.sign_in(OCTO_USER).await;
@@ -123,7 +123,7 @@ async fn all_my_other_sessions_end_at_once() {
 }
 
 #[tokio::test]
-async fn signing_out_ends_the_session_and_clears_the_browser() {
+pub(crate) async fn signing_out_ends_the_session_and_clears_the_browser() {
     let trial = Trial::start().await;
     let user = trial.sign_in(OCTO_USER).await;
     let secret = user.cookie("forge-dev").unwrap();
@@ -176,7 +176,7 @@ async fn signing_out_works_when_the_quota_is_used_up() {
 }
 
 #[tokio::test]
-async fn the_fourth_session_takes_the_place_of_the_oldest() {
+pub(crate) async fn the_fourth_session_takes_the_place_of_the_oldest() {
     let trial = Trial::start().await;
     let mut browsers = Vec::new();
     for _ in 0..4 {
@@ -226,7 +226,7 @@ async fn refresh(browser: &Browser, token: &str, client: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_exchanged_for_the_next() {
+pub(crate) async fn a_refresh_token_is_exchanged_for_the_next() {
     let trial = Trial::roomy().await;
     let user = trial.sign_in(OCTO_USER).await;
     let browser = trial.browser();
@@ -251,7 +251,7 @@ async fn a_refresh_token_is_exchanged_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_comes_twice_ends_its_session() {
+pub(crate) async fn a_refresh_token_that_comes_twice_ends_its_session() {
     let trial = Trial::roomy().await;
     let user = trial.sign_in(OCTO_USER).await;
     let browser = trial.browser();
@@ -405,7 +405,7 @@ async fn a_body_that_asks_for_no_session_is_told_how_to() {
 }
 
 #[tokio::test]
-async fn sessions_and_tokens_outlive_a_restart() {
+pub(crate) async fn sessions_and_tokens_outlive_a_restart() {
     let trial = Trial::start().await;
     let user = trial.sign_in(OCTO_USER).await;
     let tokens = agent(&user, "my-agent").await;

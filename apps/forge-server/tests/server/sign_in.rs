@@ -22,7 +22,7 @@ async fn the_page_has_the_link_and_then_says_who_is_signed_in() {
 }
 
 #[tokio::test]
-async fn admin_and_user_are_in_each_with_a_session_of_their_own() {
+pub(crate) async fn admin_and_user_are_in_each_with_a_session_of_their_own() {
     let trial = Trial::start().await;
     let mut sessions = Vec::new();
     for (account, login) in [(OCTO_ADMIN, "octo-admin"), (OCTO_USER, "octo-user")] {
@@ -117,7 +117,7 @@ async fn a_stranger_with_a_program_is_told_the_same_as_a_problem() {
 }
 
 #[tokio::test]
-async fn a_strangers_token_is_given_back_to_github() {
+pub(crate) async fn a_strangers_token_is_given_back_to_github() {
     let trial = Trial::start().await;
     turn_away(&trial, &trial.browser(), "*/*").await;
     assert_eq!(trial.github().requests(Endpoint::RevokeToken), 1);
@@ -177,7 +177,7 @@ async fn signing_in_again_ends_the_session_the_browser_had() {
 }
 
 #[tokio::test]
-async fn two_sign_ins_of_one_browser_do_not_mix() {
+pub(crate) async fn two_sign_ins_of_one_browser_do_not_mix() {
     let trial = Trial::roomy().await;
     let browser = trial.browser();
     let first = trial.begin(&browser, OCTO_USER).await;

@@ -2,11 +2,12 @@
 
 mod answer;
 mod browser;
+pub(crate) mod postgres;
 mod trial;
 
 pub(crate) use answer::Answer;
 pub(crate) use browser::{Browser, HTML};
-pub(crate) use trial::{CLIENT_SECRET, ROOMY, Stopping, Trial};
+pub(crate) use trial::{CLIENT_SECRET, Node, ROOMY, Stopping, Trial};
 
 use std::time::Duration;
 

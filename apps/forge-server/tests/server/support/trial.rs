@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::Browser;
+use super::{Browser, postgres};
 
 pub(crate) const CLIENT_SECRET: &str = "a-client-secret-of-the-tests";
 
@@ -98,6 +98,11 @@ impl Trial {
         Self::start_at(ROOMY, &[], true).await
     }
 
+    /// With limits that are not reached, and the PostgreSQL database at `url`.
+    pub(crate) async fn at(url: &str) -> Self {
+        Self::start_at(ROOMY, &[("FORGE_DATABASE_URL", url)], false).await
+    }
+
     async fn start_at<'a>(
         settings: impl IntoIterator<Item = (&'a str, &'a str)>,
         further_secrets: &[(&str, &str)],
@@ -133,11 +138,14 @@ impl Trial {
         ];
         let environment = secrets.iter().chain(further_secrets);
         let environment = environment.map(|(name, value)| (OsString::from(name), value.into()));
-        let inputs = Inputs {
+        let mut inputs = Inputs {
             flags,
             environment: environment.collect(),
             ..Inputs::default()
         };
+        let database = postgres::database();
+        let database = database.map(|url| ("FORGE_DATABASE_URL".into(), url.into()));
+        inputs.environment.extend(database);
         let clock = Clock::standing();
         Self::serve(listener, inputs, clock, github, folder).await
     }
@@ -193,6 +201,36 @@ impl Trial {
         served.await.unwrap().unwrap();
         let listener = TcpListener::bind(addr).await.unwrap();
         Self::serve(listener, inputs, clock, github, folder).await
+    }
+
+    /// One more server, on the same database and with the same keys, behind the same address.
+    pub(crate) async fn another_node(&self) -> Node {
+        let listener = test_support::listener().await;
+        let addr = listener.local_addr().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut inputs = self.inputs.clone();
+        let own = [
+            ("listen", addr.to_string()),
+            ("hosts", addr.to_string()),
+            ("data", folder.path().to_str().unwrap().to_owned()),
+        ];
+        let own = own.map(|(key, value)| (key.to_owned(), value));
+        inputs.flags.extend(own);
+        let config = Config::read(&inputs).unwrap();
+        let forge = Forge::build(config, self.clock.clone()).await.unwrap();
+        assert!(!forge.is_first_start());
+        let app = forge.app().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(forge.serve(listener, async {
+            let _ = stopped.await;
+        }));
+        Node {
+            app,
+            addr,
+            stop,
+            served,
+            _folder: folder,
+        }
     }
 
     /// Tells the server to end. What becomes of it is told by the handle.
@@ -267,6 +305,33 @@ impl Trial {
         let page = answer.json();
         assert_eq!(page["next"], Value::Null);
         page["events"].as_array().unwrap().clone()
+    }
+}
+
+/// A server beside that of a [`Trial`].
+pub(crate) struct Node {
+    pub(crate) app: App,
+    addr: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Result<(), StartError>>,
+    _folder: TempDir,
+}
+
+impl Node {
+    /// A browser that comes to this node with the cookies that `other` has.
+    pub(crate) fn browser(&self, other: &Browser) -> Browser {
+        let browser = Browser::new(format!("http://{}", self.addr).parse().unwrap());
+        for name in ["forge-dev", "forge-sign-in-dev"] {
+            if let Some(value) = other.cookie(name) {
+                browser.plant(&format!("{name}={value}"));
+            }
+        }
+        browser
+    }
+
+    pub(crate) async fn end(self) {
+        self.stop.send(()).unwrap();
+        self.served.await.unwrap().unwrap();
     }
 }
 
