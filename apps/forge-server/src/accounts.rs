@@ -8,6 +8,7 @@ use std::sync::Arc;
 use forge_crypto::{Sealed, Vault};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -22,6 +23,9 @@ pub use members::{Member, Membership};
 
 /// How long before its end a token is refreshed.
 const REFRESH_AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
+
+/// Connections at once that are kept while GitHub is asked.
+const EXCHANGES: usize = 2;
 
 /// What somebody on the allow-list may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -114,6 +118,8 @@ pub struct Accounts {
     clock: Clock,
     /// Held while a refresh token is exchanged; users share a few.
     refreshing: Arc<[tokio::sync::Mutex<()>; 16]>,
+    /// How many exchanges may keep a connection, which shows other nodes whose turn it is.
+    exchanges: Arc<Semaphore>,
 }
 
 /// A token as it is kept.
@@ -134,6 +140,7 @@ impl Accounts {
             vault,
             clock,
             refreshing: Arc::default(),
+            exchanges: Arc::new(Semaphore::new(EXCHANGES)),
         }
     }
 
@@ -307,8 +314,8 @@ impl Accounts {
     /// The GitHub token of a user, opened; where it has expired, or is about to, the next one. None
     /// where the user has to sign in again.
     ///
-    /// A refresh token is good once, so one request at a time exchanges it, and those that waited
-    /// take what it got. Should the process end between GitHub's answer and the database, the user
+    /// A refresh token is good once, so one request at a time exchanges it, of all nodes, and those
+    /// that waited take what it got. Should the process end between GitHub's answer and the database, the user
     /// has to sign in again.
     ///
     /// # Errors
@@ -336,7 +343,10 @@ impl Accounts {
             };
             if guard.is_none() {
                 // Whoever held it may have got the next one meanwhile: look again.
-                guard = Some(self.refreshing[turn].lock().await);
+                let mine = self.refreshing[turn].lock().await;
+                let permit = self.exchanges.acquire().await.ok();
+                let ours = self.pool.hold(Turn::Exchange(db_id(github_id))).await?;
+                guard = Some((ours, permit, mine));
                 continue;
             }
             let next = match github.refresh(refresh).await {

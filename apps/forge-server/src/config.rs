@@ -315,7 +315,7 @@ impl DatabaseConfig {
         let url = reader.one("database.url", |text| {
             crate::database::postgres::check_url(text).map(|()| text.to_owned())
         });
-        let connections = reader.one("database.connections", parse::number(2..=1000));
+        let connections = reader.one("database.connections", parse::number(4..=1000));
         Some(Self {
             url: url?.into(),
             connections: u32::try_from(connections?).ok()?,

@@ -120,8 +120,8 @@ impl Forge {
         let health = health(&database, &audit, (&limits, &proxies), &clock);
         let github = Github::new(config.github.clone(), config.allow_list.scope())?;
         let app = App {
+            device_logins: DeviceLogins::new(pool.clone(), vault, clock.clone()),
             sign_ins: SignIns::new(pool, clock.clone()),
-            device_logins: DeviceLogins::new(clock.clone()),
             config,
             clock,
             database,

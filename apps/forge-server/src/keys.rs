@@ -22,11 +22,15 @@ use crate::database;
 const USERS: SealedTable = SealedTable::new("users", "id", &["github_token"]);
 const SIGNING_KEYS: SealedTable = SealedTable::new("signing_keys", "id", &["sealed"]);
 
+const DEVICE_LOGINS: SealedTable = SealedTable::new("device_logins", "id", &["github_code"]);
+
 /// Every table of the server that holds sealed values.
-const SEALED: [SealedTable; 2] = [USERS, SIGNING_KEYS];
+const SEALED: [SealedTable; 3] = [USERS, DEVICE_LOGINS, SIGNING_KEYS];
 
 /// `users.github_token`
 pub const GITHUB_TOKEN: SealedColumn = USERS.column("github_token");
+/// `device_logins.github_code`
+pub const DEVICE_CODE: SealedColumn = DEVICE_LOGINS.column("github_code");
 /// `signing_keys.sealed`
 pub const SIGNING_KEY: SealedColumn = SIGNING_KEYS.column("sealed");
 

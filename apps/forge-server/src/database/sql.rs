@@ -35,8 +35,12 @@ pub(crate) enum Turn {
     Account(i64),
     /// The sign-ins under way.
     SignIns,
+    /// The sign-ins from terminals under way.
+    DeviceLogins,
     /// The keys that sign access tokens.
     SigningKeys,
+    /// The exchange of one account's token at GitHub.
+    Exchange(i64),
 }
 
 impl Turn {
@@ -45,6 +49,8 @@ impl Turn {
             Self::AllowList => "forge allow_list".to_owned(),
             Self::Account(id) => format!("forge account {id}"),
             Self::SignIns => "forge sign_ins".to_owned(),
+            Self::DeviceLogins => "forge device_logins".to_owned(),
+            Self::Exchange(id) => format!("forge exchange {id}"),
             Self::SigningKeys => "forge signing_keys".to_owned(),
         }
     }
@@ -74,6 +80,15 @@ impl Pool {
                 }
                 Ok(Transaction::Postgres(transaction))
             }
+        }
+    }
+
+    /// Waits for a turn that other nodes may have, and holds it until what is returned is dropped;
+    /// nothing, where there are none. It takes a connection: hold few at once.
+    pub(crate) async fn hold(&self, turn: Turn) -> Result<Option<Transaction>, sqlx::Error> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(_) => self.begin(&[turn]).await.map(Some),
         }
     }
 }

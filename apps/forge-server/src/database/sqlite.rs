@@ -9,7 +9,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 /// The schema, a step after the other.
-pub(super) const SCHEMA: [(&str, &str); 3] = [
+pub(super) const SCHEMA: [(&str, &str); 4] = [
     (
         "server",
         include_str!("../../../../migrations/sqlite/0001_server.sql"),
@@ -21,6 +21,10 @@ pub(super) const SCHEMA: [(&str, &str); 3] = [
     (
         "memberships",
         include_str!("../../../../migrations/sqlite/0003_memberships.sql"),
+    ),
+    (
+        "device logins",
+        include_str!("../../../../migrations/sqlite/0004_device_logins.sql"),
     ),
 ];
 

@@ -52,7 +52,7 @@ async fn begin(State(app): State<App>, form: Result<Form<Begin>, FormRejection>)
         }
         Err(error) => return Problem::unavailable(&error).into_response(),
     };
-    match app.device_logins.begin(&start, client) {
+    match app.device_logins.begin(&start, &client).await {
         Ok(Some(begun)) => no_store(Json(json!({
             "device_code": begun.device_code.as_str(),
             "user_code": start.user_code,
@@ -73,15 +73,16 @@ pub(super) async fn token(
     client: &ClientId,
 ) -> Response {
     let refused = |code| oauth_error(StatusCode::BAD_REQUEST, code);
-    let (github, client) = match app.device_logins.poll(device_code, client) {
-        Poll::Ask { github, client } => (github, client),
-        Poll::SlowDown => return refused("slow_down"),
-        Poll::Expired => return refused("expired_token"),
-        Poll::Unknown => {
+    let (github, client) = match app.device_logins.poll(device_code, client).await {
+        Ok(Poll::Ask { github, client }) => (github, client),
+        Ok(Poll::SlowDown) => return refused("slow_down"),
+        Ok(Poll::Expired) => return refused("expired_token"),
+        Ok(Poll::Unknown) => {
             // Somebody guesses, or comes back after the end.
             app.wiring.signal(SignalKind::AuthFailed, &Cause::of(parts));
             return refused("invalid_grant");
         }
+        Err(error) => return Problem::unavailable(&error).into_response(),
     };
     let token = match app.github.poll_device(&github).await {
         Ok(token) => token,
@@ -89,11 +90,15 @@ pub(super) async fn token(
             return refused("authorization_pending");
         }
         Err(GithubError::Refused(OauthErrorCode::SlowDown)) => {
-            app.device_logins.slow_down(device_code);
-            return refused("slow_down");
+            return match app.device_logins.slow_down(device_code).await {
+                Ok(()) => refused("slow_down"),
+                Err(error) => Problem::unavailable(&error).into_response(),
+            };
         }
         Err(GithubError::Refused(code)) => {
-            app.device_logins.end(device_code);
+            if let Err(error) = app.device_logins.end(device_code).await {
+                return Problem::unavailable(&error).into_response();
+            }
             return refused(match code {
                 OauthErrorCode::AccessDenied => "access_denied",
                 OauthErrorCode::ExpiredToken => "expired_token",
@@ -103,7 +108,9 @@ pub(super) async fn token(
         // The person may have answered: what GitHub says the next time counts.
         Err(error) => return Problem::unavailable(&error).into_response(),
     };
-    app.device_logins.end(device_code);
+    if let Err(error) = app.device_logins.end(device_code).await {
+        return Problem::unavailable(&error).into_response();
+    }
     let user = match app.github.user(&token.access).await {
         Ok(user) => user,
         Err(error) => return Problem::unavailable(&error).into_response(),

@@ -13,14 +13,14 @@ use super::support::{Browser, Trial, text};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-async fn begin(browser: &Browser) -> Value {
+pub(crate) async fn begin(browser: &Browser) -> Value {
     let answer = browser
         .post_form("/auth/device", &[("client_id", "my-terminal")])
         .await;
     answer.expect(200).json()
 }
 
-async fn poll(browser: &Browser, device_code: &str, client: &str) -> (u16, Value) {
+pub(crate) async fn poll(browser: &Browser, device_code: &str, client: &str) -> (u16, Value) {
     let form = [
         ("grant_type", GRANT),
         ("device_code", device_code),
@@ -30,12 +30,12 @@ async fn poll(browser: &Browser, device_code: &str, client: &str) -> (u16, Value
     (answer.status, answer.json())
 }
 
-fn refused(code: &str) -> (u16, Value) {
+pub(crate) fn refused(code: &str) -> (u16, Value) {
     (400, json!({ "error": code }))
 }
 
 /// Answers at GitHub as a person would.
-async fn answer(trial: &Trial, user_code: &str, account: u64, decision: &str) {
+pub(crate) async fn answer(trial: &Trial, user_code: &str, account: u64, decision: &str) {
     let form = [
         ("user_code", user_code),
         ("account", &account.to_string()),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::Command;
 
-use fake_github::{OCTO_ADMIN, OCTO_STRANGER, OCTO_USER};
+use fake_github::{Endpoint, OCTO_ADMIN, OCTO_STRANGER, OCTO_USER};
 use forge_crypto::{Keyring, RootKey};
 use forge_server::{AccountError, Allowed, Clock, Config, Forge, Role, StartError};
 use reqwest::Method;
@@ -178,6 +178,57 @@ tests! {
             let kept = results.iter().filter(|result| matches!(result, Err(AccountError::LastAdmin)));
             assert_eq!(kept.count(), 1, "{results:?}");
         }
+        node.end().await;
+    }
+
+    async fn a_terminal_may_poll_any_node() {
+        let (trial, node) = nodes().await;
+        let (here, there) = (trial.browser(), node.browser(&trial.browser()));
+        let begun = crate::device::begin(&here).await;
+        let code = text(&begun, "device_code");
+        crate::device::answer(&trial, text(&begun, "user_code"), OCTO_USER, "authorize").await;
+        let (status, tokens) = crate::device::poll(&there, code, "my-terminal").await;
+        assert_eq!(status, 200, "{tokens}");
+        let token = text(&tokens, "access_token");
+        here.with_token(Method::GET, "/api/me", token).await.expect(200);
+        let used = crate::device::poll(&here, code, "my-terminal").await;
+        assert_eq!(used, crate::device::refused("invalid_grant"));
+
+        // Too early at one is too early at the other, and GitHub hears of one poll.
+        let begun = crate::device::begin(&there).await;
+        let code = text(&begun, "device_code");
+        let asked = trial.github().requests(Endpoint::Token);
+        let (one, other) = tokio::join!(
+            crate::device::poll(&here, code, "my-terminal"),
+            crate::device::poll(&there, code, "my-terminal"),
+        );
+        let answers = [one, other];
+        for error in ["authorization_pending", "slow_down"] {
+            assert!(answers.contains(&crate::device::refused(error)), "{answers:?}");
+        }
+        assert_eq!(trial.github().requests(Endpoint::Token), asked + 1);
+        node.end().await;
+    }
+
+    async fn an_expiring_github_token_is_refreshed_once_by_all_nodes() {
+        let trial = Trial::with_expiring_tokens().await;
+        let node = trial.another_node().await;
+        trial.sign_in(OCTO_ADMIN).await;
+        trial.clock.advance(seconds(8 * 3600));
+        let asked = trial.github().requests(Endpoint::Token);
+        let all: Vec<_> = [&trial.app, &node.app, &trial.app, &node.app]
+            .map(|app| {
+                let (accounts, github) = (app.accounts.clone(), app.github.clone());
+                tokio::spawn(async move { accounts.fresh_token(&github, OCTO_ADMIN).await })
+            })
+            .into();
+        let mut tokens = std::collections::HashSet::new();
+        for one in all {
+            let token = one.await.unwrap().unwrap().unwrap();
+            tokens.insert(token.expose_secret().to_owned());
+        }
+        assert_eq!(tokens.len(), 1);
+        assert_eq!(trial.github().requests(Endpoint::Token), asked + 1);
         node.end().await;
     }
 

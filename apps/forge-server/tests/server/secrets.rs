@@ -132,6 +132,8 @@ async fn live(trial: &Trial) -> Secrets {
             browser.get("/api/admin/audit").await.expect(200);
         }
     }
+    let begun = crate::device::begin(&trial.browser()).await;
+    secrets.add("a device code", text(&begun, "device_code"));
     let issued = trial.github().tokens_issued();
     assert_eq!(issued.len(), 2);
     for token in issued {
@@ -198,6 +200,7 @@ async fn nothing_is_left_in_clear_when_the_server_has_ended() {
 async fn tokens_and_signing_keys_are_sealed() {
     let trial = Trial::roomy().await;
     trial.sign_in(OCTO_USER).await;
+    crate::device::begin(&trial.browser()).await;
     let database = Connection::open(trial.data().join("forge.db")).unwrap();
     let column = |query: &str| -> Vec<String> {
         let mut query = database.prepare(query).unwrap();
@@ -207,6 +210,7 @@ async fn tokens_and_signing_keys_are_sealed() {
     for query in [
         "SELECT github_token FROM users",
         "SELECT sealed FROM signing_keys",
+        "SELECT github_code FROM device_logins",
     ] {
         let sealed = column(query);
         assert_eq!(sealed.len(), 1, "{query}");
