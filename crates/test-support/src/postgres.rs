@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -106,6 +107,25 @@ impl Postgres {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{url}: {said}");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Starts it again with TLS, by this certificate and its key, in PEM; TLS is not asked for.
+    ///
+    /// # Panics
+    /// When the files cannot be written.
+    pub fn restart_with_tls(&mut self, certificate: &str, key: &str) {
+        let data = self.folder().join("data");
+        let owner = fs::metadata(&data).expect("the folder with the data");
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = data.join(name);
+            fs::write(&path, text).expect("a file for the certificate");
+            let mode = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(&path, mode).expect("the file is ours");
+            let (user, group) = (Some(owner.uid()), Some(owner.gid()));
+            std::os::unix::fs::chown(&path, user, group).expect("the file is ours to give away");
+        }
+        self.query("ALTER SYSTEM SET ssl = on");
+        self.restart();
     }
 
     /// The folder that holds the data, the unix socket and the log.

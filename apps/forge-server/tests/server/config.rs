@@ -374,6 +374,39 @@ fn a_secrets_variable_wins_over_its_file_over_credentials_over_the_configuration
 }
 
 #[test]
+fn the_shared_database_is_a_secret_and_checked_before_it_is_used() {
+    let url = |inputs: &Inputs| {
+        let database = Config::read(inputs).unwrap().database;
+        database.map(|database| database.url.expose_secret().to_owned())
+    };
+    assert_eq!(url(&complete()), None);
+    let folder = tempfile::tempdir().unwrap();
+    let good = "postgres://forge:hunter2@db.example/forge?sslmode=verify-full";
+    let file = write(&folder, "forge-database-url", &format!("{good}\n"));
+    let by = |name: &str, value: &str| complete().with(name, value);
+    for inputs in [
+        by("FORGE_DATABASE_URL", good),
+        by("FORGE_DATABASE_URL_FILE", file.to_str().unwrap()),
+        by("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap()),
+        complete().file(&folder, &format!("[database]\nurl = \"{good}\"\n")),
+    ] {
+        assert_eq!(url(&inputs).as_deref(), Some(good));
+    }
+    for bad in [
+        "hunter2",
+        "mysql://u:hunter2@h/d",
+        "postgres://u:hunter2@h/d?what=x",
+    ] {
+        let problems = Config::read(&by("FORGE_DATABASE_URL", bad)).unwrap_err();
+        let text = problems.to_string();
+        assert!(
+            text.contains("database.url") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn the_configuration_file_may_name_the_file_of_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(&folder, "keys", &keyring());

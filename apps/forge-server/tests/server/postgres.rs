@@ -5,7 +5,7 @@ use std::process::Command;
 
 use fake_github::{Endpoint, OCTO_ADMIN, OCTO_STRANGER, OCTO_USER};
 use forge_crypto::{Keyring, RootKey};
-use forge_server::{AccountError, Allowed, Clock, Config, Forge, Role, StartError};
+use forge_server::{AccountError, Allowed, Clock, Config, Forge, Pool, Role, StartError};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use test_support::Postgres;
@@ -216,12 +216,21 @@ tests! {
         trial.sign_in(OCTO_ADMIN).await;
         trial.clock.advance(seconds(8 * 3600));
         let asked = trial.github().requests(Endpoint::Token);
+        trial.github().delay(Endpoint::Token, seconds(3600));
         let all: Vec<_> = [&trial.app, &node.app, &trial.app, &node.app]
             .map(|app| {
                 let (accounts, github) = (app.accounts.clone(), app.github.clone());
                 tokio::spawn(async move { accounts.fresh_token(&github, OCTO_ADMIN).await })
             })
             .into();
+        // GitHub takes its time until the other node wants the same.
+        let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let pool = sqlx_pool().await;
+        while sqlx::query_scalar::<_, i64>(waits).fetch_one(&pool).await.unwrap() == 0 {
+            assert!(trial.github().requests(Endpoint::Token) <= asked + 1);
+        }
+        trial.github().clear();
         let mut tokens = std::collections::HashSet::new();
         for one in all {
             let token = one.await.unwrap().unwrap().unwrap();
@@ -392,8 +401,10 @@ async fn a_database_that_goes_and_comes_back_takes_no_session_with_it() {
     health(200).await;
     instance.stop();
     health(503).await;
-    user.get("/api/me").await.problem(503);
-    trial.browser().get("/auth/github/login").await.problem(503);
+    let newcomer = trial.browser();
+    let (me, login) = tokio::join!(user.get("/api/me"), newcomer.get("/auth/github/login"));
+    me.problem(503);
+    login.problem(503);
     instance.restart();
     health(200).await;
     user.get("/api/me").await.expect(200);
@@ -405,6 +416,41 @@ async fn a_database_that_goes_and_comes_back_takes_no_session_with_it() {
     until(&there, "/api/me", 401).await;
     node.end().await;
     trial.stop().ended().await;
+}
+
+#[tokio::test]
+async fn a_database_on_another_machine_is_spoken_to_by_tls_alone() {
+    let Some(mut instance) = test_support::require(Postgres::start()) else {
+        return;
+    };
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    instance.restart_with_tls(&made.cert.pem(), &made.signing_key.serialize_pem());
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("ca.pem");
+    std::fs::write(&authority, made.cert.pem()).unwrap();
+    let url = instance.create_database();
+    let named = url.replace("127.0.0.1", "localhost");
+    let trusted = format!("sslrootcert={}", authority.display());
+    let good = format!("{named}?sslmode=verify-full&{trusted}");
+    let trial = Trial::at(&good).await;
+    let user = trial.sign_in(OCTO_USER).await;
+    user.get("/api/me").await.expect(200);
+    let Pool::Postgres(pool) = trial.app.database.pool() else {
+        panic!("another database");
+    };
+    let secure = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                  WHERE application_name = 'forge'";
+    let secure: bool = sqlx::query_scalar(secure).fetch_one(pool).await.unwrap();
+    assert!(secure);
+    for bad in [
+        // Another name, and another authority.
+        format!("{url}?sslmode=verify-full&{trusted}"),
+        format!("{named}?sslmode=verify-full"),
+    ] {
+        let error = forge_server::Database::connect(&bad.into(), 4).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, StartError::DatabaseUrl(_)), "{error:?}");
+    }
 }
 
 async fn sqlx_pool() -> sqlx::PgPool {
