@@ -70,6 +70,7 @@
 //! | `tonic` | the body of Tonic |
 //! | `sqlite` | `SqliteAuditStore` |
 //! | `archive` | `write_compressed_archive`, `archive_lines`: archives in Zstandard |
+//! | `postgres` | `PostgresAuditStore`: the logs of several nodes in one database, each a chain of its own, read as one |
 //! | `checkpoint` | `CheckpointKey` and `verify_signed`: checkpoints signed with Ed25519; needs no database |
 //! | `subscriber` | `AuditTracing`, a layer that makes events of marked events of `tracing` |
 //! | `metrics` | `RecordMetrics`, an observer that feeds the `metrics` recorder |
@@ -147,6 +148,8 @@ pub use checkpoint::{
 };
 #[cfg(feature = "axum")]
 pub use context::NotRecorded;
+#[cfg(feature = "postgres")]
+pub use store::postgres::{Merged, Place, PostgresAuditStore};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{Space, SqliteAuditStore, SqliteAuditStoreBuilder};
 #[cfg(feature = "subscriber")]

@@ -178,3 +178,18 @@ impl OutboxTransaction for rusqlite::Transaction<'_> {
         Box::pin(std::future::ready(put.map(drop).map_err(StoreError::from)))
     }
 }
+
+#[cfg(feature = "postgres")]
+impl OutboxTransaction for sqlx::Transaction<'_, sqlx::Postgres> {
+    fn put(&mut self, entry: OutboxEntry) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO audit_outbox (id, occurred, event) VALUES ($1, $2, $3)")
+                .bind(&entry.id[..])
+                .bind(entry.occurred.as_micros())
+                .bind(entry.event)
+                .execute(&mut **self)
+                .await?;
+            Ok(())
+        })
+    }
+}
