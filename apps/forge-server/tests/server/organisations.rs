@@ -72,7 +72,7 @@ async fn ends(trial: &Trial) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_member_signs_in_as_a_user() {
+pub(crate) async fn a_member_signs_in_as_a_user() {
     let trial = for_members(member()).await;
     let browser = trial.sign_in(STRANGER).await;
     let me = browser.get("/api/me").await.expect(200).json();
@@ -164,7 +164,7 @@ async fn a_team_is_less_than_its_organisation_and_another_than_its_namesake() {
 }
 
 #[tokio::test]
-async fn who_has_left_is_out_when_github_is_asked_again() {
+pub(crate) async fn who_has_left_is_out_when_github_is_asked_again() {
     let trial = for_members(member()).await;
     let browser = trial.sign_in(STRANGER).await;
     let tokens = agent(&browser, "my-agent").await;
@@ -246,7 +246,7 @@ async fn the_name_is_resolved_at_the_first_sign_in_of_anybody() {
 }
 
 #[tokio::test]
-async fn what_is_configured_no_more_lets_nobody_in() {
+pub(crate) async fn what_is_configured_no_more_lets_nobody_in() {
     let trial = for_members(member()).await;
     let browser = trial.sign_in(STRANGER).await;
     let mut trial = trial;

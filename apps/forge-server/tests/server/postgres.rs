@@ -50,6 +50,11 @@ on_postgres! {
         a_token_ends_with_its_session_in_the_midst_of_a_conversation
         the_keys_that_sign_access_tokens_are_published
     }
+    organisations {
+        a_member_signs_in_as_a_user
+        what_is_configured_no_more_lets_nobody_in
+        who_has_left_is_out_when_github_is_asked_again
+    }
     secrets {
         another_keyring_does_not_open_the_database
         no_file_holds_a_secret_in_clear
@@ -110,7 +115,8 @@ tests! {
         assert_eq!(me["login"], "octo-user");
         // Once, whichever node it comes to.
         let again = trial.browser();
-        again.plant(&format!("forge-sign-in-dev={}", browser.cookie("forge-sign-in-dev").unwrap()));
+        let [(name, value)] = browser.sign_ins().try_into().unwrap();
+        again.plant(&format!("{name}={value}"));
         assert_ne!(again.get(&callback).await.status, 303);
         node.end().await;
     }

@@ -321,10 +321,10 @@ impl Node {
     /// A browser that comes to this node with the cookies that `other` has.
     pub(crate) fn browser(&self, other: &Browser) -> Browser {
         let browser = Browser::new(format!("http://{}", self.addr).parse().unwrap());
-        for name in ["forge-dev", "forge-sign-in-dev"] {
-            if let Some(value) = other.cookie(name) {
-                browser.plant(&format!("{name}={value}"));
-            }
+        let session = other.cookie("forge-dev");
+        let session = session.map(|value| ("forge-dev".to_owned(), value));
+        for (name, value) in other.sign_ins().into_iter().chain(session) {
+            browser.plant(&format!("{name}={value}"));
         }
         browser
     }
