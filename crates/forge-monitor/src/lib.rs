@@ -71,6 +71,7 @@ mod decision;
 mod error;
 mod guard;
 mod health;
+mod inspect;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
@@ -95,6 +96,11 @@ pub use health::health_router;
 pub use health::{
     ComponentHealth, Health, HealthCheck, HealthFuture, HealthGroup, HealthRegistry,
     HealthRegistryBuilder, HealthReport, HealthStatus, OnHealthChange,
+};
+pub use inspect::{
+    Family, Forms, InspectFuture, InspectLayer, InspectMode, InspectOutcome, Inspected, Inspection,
+    Inspector, Level, Match, NoForms, OnInspection, ParseLevelError, ParseModeError, Place,
+    ReadForm, ReadForms, RefusedByInspection, ReplayBody, Replayed, Verdict,
 };
 #[cfg(feature = "metrics")]
 pub use metrics::RecordMetrics;

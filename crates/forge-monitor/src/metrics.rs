@@ -19,6 +19,8 @@ use crate::on_event::{DropReason, MonitorEvent, OnMonitorEvent};
 /// | `forge_monitor_alerts_total` | counter | `scenario`, `severity` |
 /// | `forge_monitor_failures_total` | counter | `part`: `alert_sink`, `responder`, `store`, `scenario` |
 /// | `forge_monitor_guard_refusals_total` | counter | `reason`: `blocked`, `unknown_address` |
+/// | `forge_monitor_inspections_total` | counter | `outcome`: `clean`, `suspicious`, `refused` |
+/// | `forge_monitor_inspection_findings_total` | counter | `family` |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RecordMetrics;
 

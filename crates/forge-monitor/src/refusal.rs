@@ -68,6 +68,11 @@ impl Refusal {
         Self::forbidden("the request cannot be attributed to a client")
     }
 
+    /// 403, `PERMISSION_DENIED`: the request looks like an attack. Not which rule it met.
+    pub(crate) fn inspected() -> Self {
+        Self::forbidden("the request is not accepted in this form")
+    }
+
     fn forbidden(detail: &'static str) -> Self {
         Self {
             status: StatusCode::FORBIDDEN,

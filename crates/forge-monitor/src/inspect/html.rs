@@ -1,0 +1,798 @@
+//! Cross-site scripting: reads a value as HTML in each place where a page could show it: between
+//! tags, in an attribute with either quote or none, and in a script.
+
+use super::bytes::{self, Kinds, find, find_any, has, is_word};
+use super::rule::{Family, Findings, Rule};
+use super::script;
+
+const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
+    Rule::new(id, Family::CrossSiteScripting, score, explanation)
+}
+
+static SCRIPT_TAG: Rule = rule("xss.script_tag", 10, "A `script` element.");
+static ACTIVE_TAG: Rule = rule(
+    "xss.active_tag",
+    10,
+    "An element that loads, runs or takes over something.",
+);
+static TAG_WITH_ATTRIBUTE: Rule = rule(
+    "xss.tag_with_attribute",
+    5,
+    "An element of HTML with an attribute.",
+);
+static TAG: Rule = rule("xss.tag", 3, "An element of HTML.");
+static HANDLER: Rule = rule(
+    "xss.event_handler",
+    10,
+    "An event handler as an attribute of an element.",
+);
+static HANDLER_BEHIND_QUOTE: Rule = rule(
+    "xss.attribute_breakout",
+    10,
+    "An attribute's value is ended, and an event handler follows.",
+);
+static BARE_HANDLER: Rule = rule(
+    "xss.bare_handler",
+    5,
+    "What would be an event handler in an attribute without quotes.",
+);
+static SCRIPT_URL: Rule = rule("xss.script_url", 10, "An address that is a script.");
+static SCRIPT_URL_IDLE: Rule = rule(
+    "xss.script_url_idle",
+    3,
+    "An address that is a script and does nothing.",
+);
+static DATA_URL: Rule = rule("xss.data_url", 10, "A `data:` address that holds a page.");
+static STYLE: Rule = rule(
+    "xss.style",
+    10,
+    "A style that runs script or loads something.",
+);
+static MARKUP: Rule = rule(
+    "xss.markup_declaration",
+    10,
+    "A declaration, an entity, a processing instruction or a section of markup.",
+);
+static SERVER_INCLUDE: Rule = rule(
+    "xss.server_side_include",
+    10,
+    "A directive that a server would run: `<!--#exec …`.",
+);
+static HTML_COMMENT: Rule = rule("xss.comment", 5, "A comment of HTML.");
+static END_TAG: Rule = rule(
+    "xss.end_tag",
+    10,
+    "The end of an element that a page's own script, style or text is in.",
+);
+static OTHER_CHARSET: Rule = rule(
+    "xss.other_charset",
+    10,
+    "Markup in UTF-7 or in the upper half of US-ASCII.",
+);
+static BREAKOUT: Rule = rule(
+    "xss.quote_and_angle",
+    5,
+    "A quote and `>` end an attribute and its element.",
+);
+static ACTIVE_ATTRIBUTE: Rule = rule(
+    "xss.active_attribute",
+    10,
+    "An attribute that loads or runs something, behind the end of a value.",
+);
+
+/// Looks at `text`, in lower case.
+pub(super) fn inspect(text: &[u8], kinds: Kinds, findings: &mut Findings) {
+    if kinds.any(Kinds::ANGLE) {
+        tags(text, findings);
+    }
+    if kinds.any(Kinds::EQUALS) {
+        attributes(text, kinds, findings);
+    }
+    if kinds.any(Kinds::COLON) {
+        urls(text, findings);
+    }
+    // `+ADw-script+AD4-`, with the plus as a space or not.
+    if has(text, b"adw-") && has(text, b"ad4-") && kinds.any(Kinds::PLUS.or(Kinds::SPACE)) {
+        let at = find(text, b"adw-").unwrap_or(0);
+        findings.add(&OTHER_CHARSET, text, at);
+    }
+    if kinds.any(Kinds::HIGH)
+        && let Some(at) = text.iter().position(|byte| *byte == 0xbc)
+        && text.get(at..).is_some_and(|rest| rest.contains(&0xbe))
+        && at.checked_sub(1).and_then(|at| text.get(at)) != Some(&0xef)
+        && text
+            .get(at + 1)
+            .is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'/')
+        && std::str::from_utf8(text).is_err()
+    {
+        findings.add(&OTHER_CHARSET, text, at);
+    }
+    script::inspect(text, kinds, findings);
+}
+
+/// Elements that do something by themselves.
+const ACTIVE: &[&[u8]] = &[
+    b"iframe",
+    b"object",
+    b"embed",
+    b"applet",
+    b"meta",
+    b"link",
+    b"base",
+    b"svg",
+    b"math",
+    b"style",
+    b"frame",
+    b"frameset",
+    b"bgsound",
+    b"layer",
+    b"ilayer",
+    b"isindex",
+    b"xml",
+    b"xss",
+    b"portal",
+    b"animate",
+    b"animatetransform",
+    b"animatemotion",
+    b"set",
+    b"foreignobject",
+    b"marquee",
+    b"vmlframe",
+    b"import",
+    b"noscript",
+    b"template",
+    b"image",
+    b"keygen",
+    b"listener",
+    b"handler",
+    b"xmp",
+    b"plaintext",
+    b"comment",
+    b"dialog",
+    b"slot",
+    b"event-source",
+    b"discard",
+];
+/// Elements that show something and, with an attribute, may run it.
+const SHOWING: &[&[u8]] = &[
+    b"img",
+    b"body",
+    b"html",
+    b"head",
+    b"form",
+    b"input",
+    b"button",
+    b"textarea",
+    b"select",
+    b"video",
+    b"audio",
+    b"source",
+    b"track",
+    b"table",
+    b"td",
+    b"th",
+    b"tr",
+    b"div",
+    b"span",
+    b"p",
+    b"a",
+    b"b",
+    b"i",
+    b"u",
+    b"s",
+    b"br",
+    b"hr",
+    b"h1",
+    b"h2",
+    b"h3",
+    b"h4",
+    b"h5",
+    b"h6",
+    b"ul",
+    b"ol",
+    b"li",
+    b"dl",
+    b"dt",
+    b"dd",
+    b"pre",
+    b"code",
+    b"em",
+    b"strong",
+    b"center",
+    b"font",
+    b"details",
+    b"summary",
+    b"area",
+    b"map",
+    b"option",
+    b"label",
+    b"title",
+    b"q",
+    b"blockquote",
+    b"tbody",
+    b"thead",
+    b"canvas",
+    b"picture",
+    b"nobr",
+    b"bdo",
+    b"sub",
+    b"sup",
+    b"small",
+    b"big",
+    b"strike",
+    b"tt",
+    b"fieldset",
+    b"legend",
+    b"main",
+    b"section",
+    b"article",
+    b"header",
+    b"footer",
+    b"nav",
+    b"aside",
+    b"abbr",
+    b"cite",
+    b"del",
+    b"ins",
+    b"kbd",
+    b"mark",
+    b"meter",
+    b"progress",
+    b"time",
+    b"var",
+    b"wbr",
+    b"param",
+    b"caption",
+    b"col",
+    b"figure",
+    b"address",
+];
+/// Of these, the ones that load something, or take input, whatever their attributes.
+const LOADING: &[&[u8]] = &[
+    b"img",
+    b"body",
+    b"html",
+    b"form",
+    b"input",
+    b"button",
+    b"textarea",
+    b"video",
+    b"audio",
+    b"source",
+    b"select",
+];
+
+/// Tags, between which the value may stand.
+fn tags(text: &[u8], findings: &mut Findings) {
+    let mut from = 0;
+    // A value with more is one by now, or none.
+    for _ in 0..64 {
+        let Some(at) = bytes::find_from(text, b"<", from) else {
+            break;
+        };
+        from = at + 1;
+        let rest = text.get(from..).unwrap_or_default();
+        match rest.first() {
+            Some(b'!' | b'?' | b'%') => declaration(text, at, rest, findings),
+            Some(b'/') => end_tag(text, at, rest, findings),
+            Some(_) => tag(text, at, rest, findings),
+            None => {}
+        }
+    }
+}
+
+fn declaration(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
+    let starts = |what: &[u8]| rest.starts_with(what);
+    if starts(b"!--") {
+        let inner = bytes::trim(rest.get(3..).unwrap_or_default());
+        if inner.starts_with(b"#") {
+            findings.add(&SERVER_INCLUDE, text, at);
+        } else {
+            findings.add(&HTML_COMMENT, text, at);
+        }
+    } else if starts(b"![cdata[")
+        || starts(b"!doctype")
+        || starts(b"!entity")
+        || starts(b"!element")
+        || starts(b"!attlist")
+        || starts(b"?import")
+        || starts(b"?xml")
+        || starts(b"![if")
+    {
+        findings.add(&MARKUP, text, at);
+    }
+}
+
+/// Ends of elements that text of a page may be in, so that what follows is markup.
+fn end_tag(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
+    let name = tag_name(rest.get(1..).unwrap_or_default()).0;
+    if matches!(
+        name,
+        b"script" | b"style" | b"textarea" | b"title" | b"iframe" | b"noscript" | b"xmp" | b"svg"
+    ) {
+        findings.add(&END_TAG, text, at);
+    } else if SHOWING.contains(&name) {
+        findings.add(&TAG, text, at);
+    }
+}
+
+/// The name of the element, without a namespace, and where it ends.
+fn tag_name(rest: &[u8]) -> (&[u8], usize) {
+    let end = rest
+        .iter()
+        .take(40)
+        .take_while(|byte| is_word(**byte) || **byte == b'-')
+        .count();
+    let name = rest.get(..end).unwrap_or_default();
+    if rest.get(end) == Some(&b':') {
+        let (local, local_end) = local_name(rest.get(end + 1..).unwrap_or_default());
+        if !local.is_empty() {
+            return (local, end + 1 + local_end);
+        }
+    }
+    (name, end)
+}
+
+fn local_name(rest: &[u8]) -> (&[u8], usize) {
+    let skipped = rest
+        .iter()
+        .take_while(|byte| byte.is_ascii_whitespace())
+        .count();
+    let rest = rest.get(skipped..).unwrap_or_default();
+    let end = rest
+        .iter()
+        .take(40)
+        .take_while(|byte| is_word(**byte) || **byte == b'-')
+        .count();
+    (rest.get(..end).unwrap_or_default(), skipped + end)
+}
+
+/// The letters behind `<` with white space taken out: `< s c r i p t`.
+fn spaced_name(rest: &[u8], wanted: &[u8]) -> bool {
+    let mut letters = rest
+        .iter()
+        .take(wanted.len() * 4 + 8)
+        .filter(|byte| !byte.is_ascii_whitespace() && **byte >= b' ');
+    wanted.iter().all(|letter| letters.next() == Some(letter))
+}
+
+fn tag(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
+    let (name, end) = tag_name(rest);
+    if name.is_empty() || rest.first().is_some_and(u8::is_ascii_digit) {
+        // `<   script`, `<\x01script`: some browsers and many filters have read it so.
+        if spaced_name(rest, b"script") || spaced_name(rest, b"x:script") {
+            findings.add(&SCRIPT_TAG, text, at);
+        } else if !rest.first().is_some_and(u8::is_ascii_digit)
+            && ["iframe", "object", "svg/", "svgon", "imgsrc", "embed"]
+                .iter()
+                .any(|name| spaced_name(rest, name.as_bytes()))
+        {
+            findings.add(&ACTIVE_TAG, text, at);
+        }
+        return;
+    }
+    let behind = rest.get(end..).unwrap_or_default();
+    // The tag, up to the next one: attributes may hold `>`.
+    let stop = behind
+        .iter()
+        .position(|byte| *byte == b'<')
+        .unwrap_or(behind.len());
+    let attributes = behind.get(..stop.min(2048)).unwrap_or_default();
+    if name.starts_with(b"script") && !name.starts_with(b"scripts") && !name.starts_with(b"scriptu")
+        || spaced_name(rest, b"script") && name.len() <= 6 && name.len() < 6
+    {
+        findings.add(&SCRIPT_TAG, text, at);
+        return;
+    }
+    let ends = matches!(
+        attributes.first(),
+        None | Some(b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b'/' | b'>' | b'"' | b'\'' | b'+')
+    );
+    let active = ACTIVE.contains(&name);
+    let loading = LOADING.contains(&name);
+    let known = active || SHOWING.contains(&name);
+    // `<f o r m`, `<i m g`: letters one by one.
+    if name.len() == 1
+        && attributes.first() == Some(&b' ')
+        && attributes.get(1).is_some_and(u8::is_ascii_alphabetic)
+        && matches!(attributes.get(2), Some(b' '))
+    {
+        const SPACED: &[&[u8]] = &[
+            b"form", b"iframe", b"img", b"svg", b"object", b"embed", b"dialog", b"meta", b"link",
+            b"base", b"style", b"body", b"applet", b"math", b"video", b"audio",
+        ];
+        if SPACED.iter().any(|name| spaced_name(rest, name)) {
+            findings.add(&ACTIVE_TAG, text, at);
+            return;
+        }
+    }
+    if !known && !ends {
+        return;
+    }
+    let handler = handler_in(attributes);
+    if let Some(offset) = handler {
+        findings.add(&HANDLER, text, at + 1 + end + offset);
+        return;
+    }
+    if style_runs(attributes) {
+        findings.add(&STYLE, text, at);
+        return;
+    }
+    let equals = attributes.contains(&b'=');
+    if (active && ends) || (loading && ends && (equals || attributes.first() == Some(&b'/'))) {
+        findings.add(&ACTIVE_TAG, text, at);
+    } else if known && ends {
+        let closed = attributes.contains(&b'>');
+        if equals {
+            findings.add(&TAG_WITH_ATTRIBUTE, text, at);
+        } else if closed {
+            findings.add(&TAG, text, at);
+        }
+    } else if equals
+        && ends
+        && (has(attributes, b"style") || has(attributes, b"href") || has(attributes, b"src"))
+    {
+        findings.add(&TAG_WITH_ATTRIBUTE, text, at);
+    }
+}
+
+/// Where `on…=` stands among the attributes of a tag.
+fn handler_in(attributes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = bytes::find_from(attributes, b"on", from) {
+        from = at + 2;
+        let before = at.checked_sub(1).and_then(|at| attributes.get(at));
+        if before.is_some_and(|byte| is_word(*byte) || *byte == b'-') {
+            continue;
+        }
+        let rest = attributes.get(from..).unwrap_or_default();
+        let name = rest
+            .iter()
+            .take(40)
+            .take_while(|byte| byte.is_ascii_alphabetic())
+            .count();
+        // Old browsers skipped punctuation between the name and the sign.
+        let skipped = rest
+            .get(name..)
+            .unwrap_or_default()
+            .iter()
+            .take(32)
+            .take_while(|byte| !is_word(**byte) && **byte != b'=')
+            .count();
+        if name >= 3 && rest.get(name + skipped) == Some(&b'=') {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn style_runs(text: &[u8]) -> bool {
+    let Some(style) = find(text, b"style") else {
+        return false;
+    };
+    let rest = text.get(style..).unwrap_or_default();
+    let plain: Vec<u8> = without_comments(rest);
+    [
+        "expression(",
+        "expression (",
+        "behavior:",
+        "behaviour:",
+        "-moz-binding",
+        "-o-link",
+        "@import",
+        "javascript:",
+        "vbscript:",
+        "url(",
+        "src:",
+    ]
+    .iter()
+    .any(|what| has(&plain, what.as_bytes()))
+}
+
+/// Without `/*…*/`, backslashes, white space in the middle and control characters.
+fn without_comments(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let rest = text.get(at..).unwrap_or_default();
+        if rest.starts_with(b"/*") {
+            match find(rest, b"*/") {
+                Some(end) => at += end + 2,
+                None => at = text.len(),
+            }
+            continue;
+        }
+        if byte != b'\\' && byte > b' ' {
+            out.push(byte);
+        }
+        at += 1;
+    }
+    out
+}
+
+/// Attributes that may follow what ends a value's own.
+fn attributes(text: &[u8], kinds: Kinds, findings: &mut Findings) {
+    let quotes = kinds.any(Kinds::SINGLE.or(Kinds::DOUBLE).or(Kinds::BACKTICK));
+    let first_quote = text
+        .iter()
+        .position(|byte| matches!(byte, b'"' | b'\'' | b'`'))
+        .unwrap_or(text.len());
+    let mut from = 0;
+    while let Some(at) = bytes::find_from(text, b"on", from) {
+        from = at + 2;
+        let Some(before) = at.checked_sub(1).and_then(|at| text.get(at)) else {
+            if is_event(text, 0) && has(text, b"(") {
+                findings.add(&BARE_HANDLER, text, at);
+            }
+            continue;
+        };
+        if !matches!(
+            before,
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b'/' | b'"' | b'\'' | b'`' | b';' | b'>'
+        ) {
+            continue;
+        }
+        let glued = matches!(before, b'"' | b'\'' | b'`' | b'/');
+        if quotes && ((glued && is_handler(text, at)) || is_event(text, at)) && first_quote < at {
+            findings.add(&HANDLER_BEHIND_QUOTE, text, at);
+            return;
+        }
+        if is_event(text, at) {
+            let rest = text.get(at..).unwrap_or_default();
+            let script = rest.contains(&b'(') || rest.contains(&b'`');
+            findings.add(
+                if script {
+                    &HANDLER_BEHIND_QUOTE
+                } else {
+                    &BARE_HANDLER
+                },
+                text,
+                at,
+            );
+            return;
+        }
+    }
+    if quotes {
+        for name in [
+            "formaction",
+            "xlink:href",
+            "srcdoc",
+            "xmlns",
+            "autofocus onfocus",
+            "style",
+            "background",
+            "dynsrc",
+            "lowsrc",
+        ] {
+            if let Some(at) = find(text, name.as_bytes())
+                && let Some(before) = at.checked_sub(1).and_then(|at| text.get(at))
+                && matches!(before, b'"' | b'\'' | b'`' | b' ' | b'/' | b'\t' | b'\n')
+                && assigned(text, at + name.len())
+                && first_quote < at
+                && !has(text.get(..at).unwrap_or_default(), b"<")
+            {
+                let rest = text.get(at..).unwrap_or_default();
+                if name != "style" || style_runs(rest) || matches!(before, b'"' | b'\'') {
+                    findings.add(&ACTIVE_ATTRIBUTE, text, at);
+                }
+                return;
+            }
+        }
+    }
+    if style_runs(text)
+        && (has(text, b"expression") || has(text, b"javascript:") || has(text, b"binding"))
+    {
+        findings.add(&STYLE, text, 0);
+    }
+    // `"><`: even where the tag behind is not known.
+    if let Some((at, _)) = find_any(text, &["\"><", "'><", "\"/><", "'/><", "\"> <", "'> <"]) {
+        findings.add(&BREAKOUT, text, at);
+    }
+}
+
+fn assigned(text: &[u8], at: usize) -> bool {
+    let rest = text.get(at..).unwrap_or_default();
+    rest.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'=')
+}
+
+/// `on` and letters, and then `=`.
+fn is_handler(text: &[u8], at: usize) -> bool {
+    let rest = text.get(at + 2..).unwrap_or_default();
+    let name = rest
+        .iter()
+        .take(32)
+        .take_while(|byte| byte.is_ascii_alphabetic())
+        .count();
+    name >= 3 && assigned(rest, name)
+}
+
+/// The beginnings of the names of events.
+const EVENTS: &[&str] = &[
+    "abort",
+    "activate",
+    "afterprint",
+    "afterscriptexecute",
+    "afterupdate",
+    "animation",
+    "auxclick",
+    "beforeactivate",
+    "beforecopy",
+    "beforecut",
+    "beforeinput",
+    "beforepaste",
+    "beforeprint",
+    "beforescriptexecute",
+    "beforetoggle",
+    "beforeunload",
+    "begin",
+    "blur",
+    "bounce",
+    "cancel",
+    "canplay",
+    "cellchange",
+    "change",
+    "click",
+    "close",
+    "contextmenu",
+    "controlselect",
+    "copy",
+    "cuechange",
+    "cut",
+    "dataavailable",
+    "datasetc",
+    "dblclick",
+    "deactivate",
+    "drag",
+    "drop",
+    "durationchange",
+    "emptied",
+    "end",
+    "ended",
+    "error",
+    "filterchange",
+    "finish",
+    "focus",
+    "formdata",
+    "fullscreen",
+    "gotpointercapture",
+    "hashchange",
+    "help",
+    "input",
+    "invalid",
+    "key",
+    "layoutcomplete",
+    "load",
+    "losecapture",
+    "lostpointer",
+    "media",
+    "message",
+    "mouse",
+    "move",
+    "offline",
+    "online",
+    "outofsync",
+    "page",
+    "paste",
+    "pause",
+    "play",
+    "pointer",
+    "popstate",
+    "progress",
+    "propertychange",
+    "ratechange",
+    "readystatechange",
+    "repeat",
+    "reset",
+    "resize",
+    "resume",
+    "reverse",
+    "rowenter",
+    "rowexit",
+    "rows",
+    "scroll",
+    "search",
+    "seek",
+    "select",
+    "show",
+    "slotchange",
+    "stalled",
+    "start",
+    "stop",
+    "storage",
+    "submit",
+    "suspend",
+    "syncrestored",
+    "timeerror",
+    "timeupdate",
+    "toggle",
+    "touch",
+    "transition",
+    "unhandledrejection",
+    "unload",
+    "urlflip",
+    "volumechange",
+    "waiting",
+    "webkit",
+    "wheel",
+    "zoom",
+    "securitypolicyviolation",
+];
+
+/// The name of an event, and then `=`.
+fn is_event(text: &[u8], at: usize) -> bool {
+    let rest = text.get(at..).unwrap_or_default();
+    rest.starts_with(b"on")
+        && is_handler(text, at)
+        && rest.get(2..).is_some_and(|name| {
+            EVENTS
+                .iter()
+                .any(|event| name.starts_with(event.as_bytes()))
+        })
+}
+
+/// Addresses that are scripts, with what browsers skip inside the scheme.
+fn urls(text: &[u8], findings: &mut Findings) {
+    let mut from = 0;
+    for _ in 0..32 {
+        let Some(colon) = bytes::find_from(text, b":", from) else {
+            break;
+        };
+        from = colon + 1;
+        let before = text.get(..colon).unwrap_or_default();
+        let rest = text.get(from..).unwrap_or_default();
+        let scheme = ["javascript", "vbscript", "livescript", "jscript", "mocha"]
+            .iter()
+            .find(|scheme| ends_with_skipping(before, scheme.as_bytes()));
+        if let Some(scheme) = scheme {
+            let spaced = !before.ends_with(scheme.as_bytes());
+            let at = colon.saturating_sub(scheme.len());
+            let target = bytes::trim(rest);
+            if target.is_empty() && !spaced {
+                continue;
+            }
+            if matches!(target, b"void(0)" | b"void(0);" | b";" | b"//" | b"void 0") && at == 0 {
+                findings.add(&SCRIPT_URL_IDLE, text, at);
+                continue;
+            }
+            let prose = rest.first() == Some(&b' ') && !spaced;
+            let code = target.iter().any(|byte| {
+                matches!(
+                    byte,
+                    b'(' | b'`' | b'=' | b'[' | b'{' | b'\'' | b'"' | b'%' | b'/' | b';'
+                )
+            });
+            if spaced || code && (!prose || at > 0 && has(text, b"=")) {
+                findings.add(&SCRIPT_URL, text, at);
+            }
+        } else if ends_with_skipping(before, b"data") && !before.ends_with(b"metadata") {
+            let head = rest.get(..rest.len().min(64)).unwrap_or_default();
+            let page = has(head, b"text/html")
+                || has(head, b"image/svg")
+                || has(head, b"text/xml")
+                || has(head, b"application/x")
+                || has(head, b"text/javascript")
+                || head.starts_with(b",")
+                || head.starts_with(b";base64,")
+                || head.starts_with(b"text/x-");
+            if page && !rest.starts_with(b", ") {
+                findings.add(&DATA_URL, text, colon);
+            }
+        }
+    }
+    if let Some((at, _)) = find_any(text, &["url(javascript", "src=\"data:", "livescript:["]) {
+        findings.add(&SCRIPT_URL, text, at);
+    }
+}
+
+/// Whether `text` ends with `word`, where white space and control characters between its letters
+/// are skipped, as browsers skip tabs and line breaks in a scheme.
+fn ends_with_skipping(text: &[u8], word: &[u8]) -> bool {
+    let mut letters = text
+        .iter()
+        .rev()
+        .take(word.len() * 6)
+        .filter(|byte| **byte > b' ' && **byte != b'\\');
+    word.iter()
+        .rev()
+        .all(|letter| letters.next() == Some(letter))
+}

@@ -1,0 +1,601 @@
+//! The inspector: takes a request apart and looks at each part.
+
+use std::str::FromStr;
+
+use http::request::Parts;
+
+use super::bytes::{Kinds, has};
+use super::normalise::{self, Decoded, Oddities};
+use super::rule::{Family, Findings, Match, Place, Rule};
+use super::{code, html, path, protocol, scanner, shell, sql};
+
+/// How sensitive a verdict is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Level {
+    /// Refuses what is an attack beyond doubt, from a score of 10. The default.
+    #[default]
+    Low,
+    /// Refuses what looks like one, from a score of 5. Texts about SQL, shells and HTML do too.
+    High,
+}
+
+impl Level {
+    /// From the least to the most sensitive.
+    pub const ALL: [Self; 2] = [Self::Low, Self::High];
+
+    /// The score from which a request is refused.
+    #[must_use]
+    pub const fn threshold(self) -> u32 {
+        match self {
+            Self::Low => 10,
+            Self::High => 5,
+        }
+    }
+
+    /// The name in configuration and reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::High => "high",
+        }
+    }
+}
+
+/// Not the name of a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be low or high")]
+pub struct ParseLevelError;
+
+impl FromStr for Level {
+    type Err = ParseLevelError;
+
+    fn from_str(name: &str) -> Result<Self, ParseLevelError> {
+        let known = Self::ALL.into_iter().find(|level| level.as_str() == name);
+        known.ok_or(ParseLevelError)
+    }
+}
+
+/// What follows from a score at a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Nothing is to be done.
+    Pass,
+    /// Where blocking is on, the request is refused.
+    Block,
+}
+
+impl Verdict {
+    /// The name in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Block => "block",
+        }
+    }
+}
+
+/// What was found in a request.
+#[derive(Clone, Debug, Default)]
+pub struct Inspection {
+    score: u32,
+    matches: Vec<Match>,
+    truncated: bool,
+}
+
+impl Inspection {
+    /// How suspicious the request is: the score of its worst part, which is the sum over the rules
+    /// that matched there. Parts are not added up, or a request with many harmless ones would be.
+    #[must_use]
+    pub fn score(&self) -> u32 {
+        self.score
+    }
+
+    /// What the rules found, in the order of the request.
+    #[must_use]
+    pub fn matches(&self) -> &[Match] {
+        &self.matches
+    }
+
+    /// Whether the request is longer than what is inspected.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// What follows at a level.
+    #[must_use]
+    pub fn verdict(&self, level: Level) -> Verdict {
+        if self.score >= level.threshold() {
+            Verdict::Block
+        } else {
+            Verdict::Pass
+        }
+    }
+
+    /// The families of what was found, each once.
+    pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
+        let matches = self.matches.iter().enumerate();
+        matches
+            .filter(|(at, found)| {
+                let before = self.matches.get(..*at).unwrap_or_default();
+                before.iter().all(|earlier| earlier.family != found.family)
+            })
+            .map(|(_, found)| found.family)
+    }
+
+    /// Takes note that there was more than was read, where that is so.
+    pub(super) fn truncated(&mut self, truncated: bool) {
+        if truncated && !self.truncated {
+            self.truncated = true;
+            let mut findings = Findings::default();
+            findings.add(&TOO_LONG, b"", 0);
+            self.score = self.score.max(findings.score());
+            self.matches
+                .extend(findings.into_matches(Place::FormValue, None));
+        }
+    }
+
+    /// Adds what was found elsewhere in the same request.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.score = self.score.max(other.score);
+        self.matches.extend(other.matches);
+        self.truncated |= other.truncated;
+    }
+}
+
+static TOO_LONG: Rule = Rule::new(
+    "protocol.longer_than_inspected",
+    Family::ProtocolAttack,
+    5,
+    "The request is longer than what is inspected, which may be to hide something behind.",
+);
+
+/// As many matches of a request are kept.
+const MAX_MATCHES: usize = 32;
+
+/// Looks for attacks in requests. Needs no state, and time in proportion to what it reads, of which
+/// it reads a bounded part.
+///
+/// ```
+/// use forge_monitor::{Inspector, Level, Verdict};
+///
+/// let request = http::Request::get("/search?q=1%27%20or%20%271%27=%271").body(()).unwrap();
+/// let (parts, ()) = request.into_parts();
+/// let inspection = Inspector::new().inspect(&parts);
+/// assert_eq!(inspection.verdict(Level::Low), Verdict::Block);
+/// println!("{}", inspection.matches()[0]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Inspector {
+    max_bytes: usize,
+}
+
+impl Default for Inspector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Inspector {
+    /// An inspector that reads 64 KiB of a request at most.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            max_bytes: 64 * 1024,
+        }
+    }
+
+    /// How many bytes of path, query, headers and form are read, in this order. A longer request
+    /// scores 5 for it, so that at [`Level::High`] nothing hides behind padding. Default: 64 KiB.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Looks at the head of a request.
+    #[must_use]
+    pub fn inspect(&self, parts: &Parts) -> Inspection {
+        let mut pass = Pass::new(self.max_bytes);
+        pass.path(parts.uri.path().as_bytes());
+        if let Some(query) = parts.uri.query() {
+            pass.pairs(query.as_bytes(), Place::QueryName, Place::QueryValue);
+        }
+        for (name, value) in &parts.headers {
+            pass.header(name.as_str().as_bytes(), value.as_bytes());
+        }
+        pass.finish()
+    }
+
+    /// Looks at a request of which only the text is there: its target as in the request line, and
+    /// headers with names in any case.
+    #[must_use]
+    pub fn inspect_text<'a>(
+        &self,
+        target: &[u8],
+        headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Inspection {
+        let mut pass = Pass::new(self.max_bytes);
+        pass.target(target);
+        for (name, value) in headers {
+            pass.header(&name.to_ascii_lowercase(), value);
+        }
+        pass.finish()
+    }
+
+    /// Looks at the fields of a form, as `application/x-www-form-urlencoded` has them.
+    #[must_use]
+    pub fn inspect_form(&self, form: &[u8]) -> Inspection {
+        let mut pass = Pass::new(self.max_bytes);
+        pass.pairs(form, Place::FormName, Place::FormValue);
+        pass.finish()
+    }
+}
+
+/// One look at one request.
+struct Pass {
+    left: usize,
+    inspection: Inspection,
+}
+
+/// Bytes that need no decoding, and from which no attack is made.
+const HARMLESS: Kinds = Kinds::PLAIN
+    .or(Kinds::UPPER)
+    .or(Kinds::COLON)
+    .or(Kinds::AT)
+    .or(Kinds::OTHER);
+
+impl Pass {
+    fn new(max_bytes: usize) -> Self {
+        Self {
+            left: max_bytes,
+            inspection: Inspection::default(),
+        }
+    }
+
+    /// As much of `text` as may still be read.
+    fn take<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
+        let taken = text.get(..self.left).unwrap_or(text);
+        self.inspection.truncated |= taken.len() < text.len();
+        self.left -= taken.len();
+        taken
+    }
+
+    fn finish(mut self) -> Inspection {
+        if self.inspection.truncated {
+            let mut findings = Findings::default();
+            findings.add(&TOO_LONG, b"", 0);
+            self.keep(findings, Place::Path, None);
+        }
+        self.inspection
+    }
+
+    fn keep(&mut self, findings: Findings, place: Place, name: Option<&[u8]>) {
+        if findings.is_empty() {
+            return;
+        }
+        self.inspection.score = self.inspection.score.max(findings.score());
+        let left = MAX_MATCHES.saturating_sub(self.inspection.matches.len());
+        let matches = findings.into_matches(place, name);
+        self.inspection
+            .matches
+            .extend(matches.into_iter().take(left));
+    }
+
+    /// A target as the request line has it: from the root, or with scheme and host.
+    fn target(&mut self, target: &[u8]) {
+        let origin = match target.windows(3).position(|window| window == b"://") {
+            Some(scheme)
+                if scheme < 12 && target.iter().take(scheme).all(u8::is_ascii_alphabetic) =>
+            {
+                let rest = target.get(scheme + 3..).unwrap_or_default();
+                let path = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+                path.and_then(|at| rest.get(at..)).unwrap_or_default()
+            }
+            _ => target,
+        };
+        let query = origin.iter().position(|byte| *byte == b'?');
+        self.path(
+            origin
+                .get(..query.unwrap_or(origin.len()))
+                .unwrap_or_default(),
+        );
+        if let Some(query) = query {
+            let query = origin.get(query + 1..).unwrap_or_default();
+            self.pairs(query, Place::QueryName, Place::QueryValue);
+        }
+    }
+
+    fn path(&mut self, path: &[u8]) {
+        let path = self.take(path);
+        let kinds = Kinds::of(path);
+        let mut findings = Findings::default();
+        let plain = Kinds::PLAIN
+            .or(Kinds::SLASH)
+            .or(Kinds::DOT)
+            .or(Kinds::COLON)
+            .or(Kinds::AT)
+            .or(Kinds::PLUS)
+            .or(Kinds::OTHER);
+        if kinds.only(plain) {
+            path::inspect(path, kinds, Place::Path, Oddities::default(), &mut findings);
+            scanner::path(path, &mut findings);
+        } else {
+            let decoded = Decoded::of(path, false);
+            let text = decoded.fully.as_deref().unwrap_or(&decoded.once);
+            scanner::path(text, &mut findings);
+            all(&decoded, Place::Path, &mut findings);
+        }
+        self.keep(findings, Place::Path, None);
+    }
+
+    /// `name=value` pairs, set apart by ampersands.
+    fn pairs(&mut self, text: &[u8], name_place: Place, value_place: Place) {
+        let text = self.take(text);
+        for pair in text.split(|byte| *byte == b'&') {
+            let (name, value) = split_once(pair, b'=');
+            if let Some(value) = value {
+                self.value(value, true, value_place, Some(name));
+            }
+            self.value(name, true, name_place, None);
+        }
+    }
+
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        let text = self.take(value);
+        match name {
+            b"user-agent" => self.user_agent(text),
+            b"referer" => self.referer(text),
+            b"cookie" => self.cookies(text),
+            // Credentials are in an alphabet of their own, and belong into no report.
+            b"authorization" | b"proxy-authorization" => {}
+            _ if has_own_grammar(name) => {
+                let kinds = Kinds::of(text);
+                if kinds.any(Kinds::BRACE) {
+                    let mut findings = Findings::default();
+                    let text = text.to_ascii_lowercase();
+                    code::inspect_lookups(&text, &mut findings);
+                    if kinds.any(Kinds::PAREN) {
+                        shell::inspect_functions(&text, &mut findings);
+                    }
+                    self.keep(findings, Place::Header, Some(name));
+                }
+            }
+            _ => self.value(text, false, Place::Header, Some(name)),
+        }
+    }
+
+    fn user_agent(&mut self, text: &[u8]) {
+        let kinds = Kinds::of(text);
+        let mut findings = Findings::default();
+        scanner::user_agent(text, &mut findings);
+        let usual = Kinds::PLAIN
+            .or(Kinds::UPPER)
+            .or(Kinds::SPACE)
+            .or(Kinds::SLASH)
+            .or(Kinds::DOT)
+            .or(Kinds::PAREN)
+            .or(Kinds::SEMICOLON)
+            .or(Kinds::COLON)
+            .or(Kinds::PLUS)
+            .or(Kinds::AT)
+            .or(Kinds::OTHER)
+            .or(Kinds::HASH);
+        if !kinds.only(usual) {
+            let decoded = Decoded::of(text, false);
+            all(&decoded, Place::UserAgent, &mut findings);
+        }
+        self.keep(findings, Place::UserAgent, None);
+    }
+
+    /// The address of a page: its path, and its query by parameters.
+    fn referer(&mut self, text: &[u8]) {
+        let (page, query) = split_once(text, b'?');
+        let usual = HARMLESS.or(Kinds::SLASH).or(Kinds::PLUS).or(Kinds::DOT);
+        let climbs = has(page, b"..");
+        if climbs || !Kinds::of(page).only(usual) {
+            self.value(page, false, Place::Referer, None);
+        }
+        for pair in query.unwrap_or_default().split(|byte| *byte == b'&') {
+            let (name, value) = split_once(pair, b'=');
+            if let Some(value) = value {
+                self.value(value, true, Place::Referer, Some(name));
+            }
+            self.value(name, true, Place::Referer, None);
+        }
+    }
+
+    fn cookies(&mut self, text: &[u8]) {
+        for pair in text.split(|byte| *byte == b';') {
+            let (name, value) = split_once(pair.trim_ascii(), b'=');
+            if let Some(value) = value {
+                self.value(value, true, Place::Cookie, Some(name));
+            }
+            self.value(name, true, Place::Cookie, None);
+        }
+    }
+
+    fn value(&mut self, value: &[u8], plus: bool, place: Place, name: Option<&[u8]>) {
+        let kinds = Kinds::of(value);
+        if kinds.only(HARMLESS) {
+            // Letters and digits alone: a name by itself may tell still.
+            if !kinds.any(Kinds::UPPER) && tells_by_itself(value) {
+                let mut findings = Findings::default();
+                every(value, kinds, place, Oddities::default(), &mut findings);
+                self.keep(findings, place, name);
+            }
+            return;
+        }
+        let mut findings = Findings::default();
+        let decoded = Decoded::of(value, plus);
+        all(&decoded, place, &mut findings);
+        self.keep(findings, place, name);
+    }
+}
+
+/// Whether a value without signs is worth a look: it may be the name of a command or a table.
+fn tells_by_itself(value: &[u8]) -> bool {
+    (4..=24).contains(&value.len())
+        && (value.starts_with(b"__") || value.contains(&b'_') || shell::is_command(value))
+}
+
+/// Headers whose values are for software and have quotation marks, semicolons and equals signs by
+/// their own grammar.
+fn has_own_grammar(name: &[u8]) -> bool {
+    name.starts_with(b"accept")
+        || name.starts_with(b"sec-")
+        || name.starts_with(b"if-")
+        || name.starts_with(b"content-")
+        || name.starts_with(b"access-control-")
+        || matches!(
+            name,
+            b"host"
+                | b"connection"
+                | b"cache-control"
+                | b"pragma"
+                | b"date"
+                | b"dnt"
+                | b"expect"
+                | b"forwarded"
+                | b"keep-alive"
+                | b"origin"
+                | b"priority"
+                | b"range"
+                | b"te"
+                | b"trailer"
+                | b"traceparent"
+                | b"tracestate"
+                | b"baggage"
+                | b"transfer-encoding"
+                | b"upgrade"
+                | b"upgrade-insecure-requests"
+                | b"via"
+                | b"link"
+                | b"prefer"
+                | b"signature"
+                | b"signature-input"
+                | b"digest"
+                | b"cdn-loop"
+                | b"report-to"
+                | b"nel"
+        )
+}
+
+fn split_once(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
+    match text.iter().position(|byte| *byte == at) {
+        Some(found) => (text.get(..found).unwrap_or_default(), text.get(found + 1..)),
+        None => (text, None),
+    }
+}
+
+/// Looks at a value in each form that decoding gives it.
+fn all(decoded: &Decoded, place: Place, findings: &mut Findings) {
+    let oddities = decoded.oddities;
+    every(&decoded.once, decoded.kinds, place, oddities, findings);
+    variants(&decoded.once, decoded.kinds, place, findings);
+    if let Some(fully) = &decoded.fully {
+        let kinds = Kinds::of(fully);
+        every(fully, kinds, place, oddities, findings);
+        variants(fully, kinds, place, findings);
+    }
+}
+
+/// The value as HTML and as JavaScript would read it, where that makes a difference.
+fn variants(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
+    let mut out = Vec::new();
+    if kinds.any(Kinds::AMPERSAND)
+        && kinds.any(Kinds::SEMICOLON.or(Kinds::HASH))
+        && normalise::decode_entities(text, &mut out)
+    {
+        let kinds = Kinds::of(&out);
+        html::inspect(&out, kinds, findings);
+        path::inspect(&out, kinds, place, Oddities::default(), findings);
+        // A shell's separators are not what the semicolons of entities were.
+        shell::inspect(&out, kinds, place, findings);
+        code::inspect(&out, kinds, place, findings);
+    }
+    if kinds.any(Kinds::BACKSLASH) && normalise::decode_backslashes(text, &mut out) {
+        let kinds = Kinds::of(&out);
+        html::inspect(&out, kinds, findings);
+        path::inspect(&out, kinds, place, Oddities::default(), findings);
+        code::inspect(&out, kinds, place, findings);
+    }
+}
+
+fn every(text: &[u8], kinds: Kinds, place: Place, oddities: Oddities, findings: &mut Findings) {
+    sql::inspect(text, kinds, place, findings);
+    html::inspect(text, kinds, findings);
+    path::inspect(text, kinds, place, oddities, findings);
+    shell::inspect(text, kinds, place, findings);
+    code::inspect(text, kinds, place, findings);
+    protocol::inspect(text, kinds, place, oddities, findings);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(target: &str) -> Inspection {
+        Inspector::new().inspect_text(target.as_bytes(), [])
+    }
+
+    #[test]
+    fn finds_in_each_place_and_names_it() {
+        let attack = "1'%20or%20'1'='1";
+        for (target, place) in [
+            (format!("/a?b={attack}"), Place::QueryValue),
+            (
+                format!("/a?{}", attack.replace('=', "%3d")),
+                Place::QueryName,
+            ),
+            (format!("/{attack}"), Place::Path),
+            (format!("http://h/a?b={attack}"), Place::QueryValue),
+        ] {
+            let inspection = of(&target);
+            assert_eq!(inspection.verdict(Level::Low), Verdict::Block, "{target}");
+            assert_eq!(inspection.matches()[0].place, place, "{target}");
+        }
+        for (name, value, place) in [
+            ("cookie", format!("a=b; c={attack}"), Place::Cookie),
+            ("referer", format!("http://h/?b={attack}"), Place::Referer),
+            ("user-agent", "x' or 'a'='a".to_owned(), Place::UserAgent),
+            ("x-api", attack.to_owned(), Place::Header),
+            ("accept", "${jndi:ldap://h/a}".to_owned(), Place::Header),
+        ] {
+            let headers = [(name.as_bytes(), value.as_bytes())];
+            let inspection = Inspector::new().inspect_text(b"/", headers);
+            assert_eq!(inspection.verdict(Level::Low), Verdict::Block, "{name}");
+            assert_eq!(inspection.matches()[0].place, place, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_score_is_that_of_the_worst_part() {
+        let one = of("/a?b=%3Cb%3Ex%3C/b%3E");
+        let many = of(&format!("/a?{}", "b=%3Cb%3Ex%3C/b%3E&".repeat(20)));
+        assert_eq!(one.score(), many.score());
+        assert!(one.score() < Level::Low.threshold());
+        assert!(many.matches().len() <= MAX_MATCHES);
+    }
+
+    #[test]
+    fn what_is_longer_than_inspected_scores_for_it() {
+        let inspector = Inspector::new().max_bytes(64);
+        let target = format!("/a?b={}&c=1'%20or%20'1'='1", "x".repeat(100));
+        let inspection = inspector.inspect_text(target.as_bytes(), []);
+        assert!(inspection.is_truncated());
+        assert_eq!(inspection.verdict(Level::High), Verdict::Block);
+        assert_eq!(inspection.verdict(Level::Low), Verdict::Pass);
+        assert!(!inspector.inspect_text(b"/a", []).is_truncated());
+    }
+
+    #[test]
+    fn credentials_are_not_looked_at() {
+        let headers = [(&b"authorization"[..], &b"Bearer ' or '1'='1"[..])];
+        assert_eq!(Inspector::new().inspect_text(b"/", headers).score(), 0);
+    }
+}

@@ -1,0 +1,705 @@
+//! Path traversal, files that are nobody's business, and addresses a server is made to fetch.
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+use super::bytes::{self, Kinds, find, find_any, has, is_word};
+use super::normalise::Oddities;
+use super::rule::{Family, Findings, Place, Rule};
+
+const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
+    Rule::new(id, Family::PathTraversal, score, explanation)
+}
+
+static CLIMB: Rule = rule("path.traversal", 10, "`../` climbs out of a folder.");
+static CLIMB_IN_PATH: Rule = rule(
+    "path.traversal_in_path",
+    6,
+    "`../` in a path, which well-behaved clients resolve themselves.",
+);
+static CLIMB_HIDDEN: Rule = rule(
+    "path.traversal_hidden",
+    10,
+    "Dots and slashes in a form that hides `../`.",
+);
+static SENSITIVE: Rule = rule(
+    "path.sensitive_file",
+    10,
+    "A file that holds secrets or settings of a system.",
+);
+static SENSITIVE_NAME: Rule = rule(
+    "path.sensitive_name",
+    5,
+    "The name of a file that holds secrets or settings.",
+);
+static HIDDEN_FOLDER: Rule = rule(
+    "path.hidden_folder",
+    10,
+    "A folder of a version control system or of keys.",
+);
+static WRAPPER: Rule = rule(
+    "path.stream_wrapper",
+    10,
+    "An address that reads files or runs code: `php://`, `file://` and their kind.",
+);
+static NUL: Rule = rule(
+    "path.nul_byte",
+    10,
+    "A NUL byte, which ends a name for some programs.",
+);
+static PLACEHOLDER: Rule = rule(
+    "path.placeholder",
+    10,
+    "A path with a placeholder of a list of attacks.",
+);
+
+const fn forgery(id: &'static str, score: u32, explanation: &'static str) -> Rule {
+    Rule::new(id, Family::RequestForgery, score, explanation)
+}
+
+static METADATA: Rule = forgery(
+    "ssrf.metadata_address",
+    10,
+    "An address of a cloud's metadata service.",
+);
+static SCHEME: Rule = forgery(
+    "ssrf.scheme",
+    10,
+    "A scheme that reaches services other than the web.",
+);
+static INNER: Rule = forgery(
+    "ssrf.inner_address",
+    6,
+    "An address of the server itself, or in a form that hides it.",
+);
+static REMOTE_FILE: Rule = forgery(
+    "rfi.remote_file",
+    7,
+    "The address of a script, with a `?` behind it to cut off what follows.",
+);
+
+/// Looks at `text`, in lower case.
+pub(super) fn inspect(
+    text: &[u8],
+    kinds: Kinds,
+    place: Place,
+    oddities: Oddities,
+    findings: &mut Findings,
+) {
+    if oddities.nul && place != Place::UserAgent {
+        findings.add(&NUL, text, 0);
+    }
+    if kinds.any(Kinds::DOT) {
+        climb(text, kinds, place, oddities, findings);
+    }
+    if kinds.any(Kinds::SLASH.or(Kinds::BACKSLASH).or(Kinds::DOT)) {
+        files(text, kinds, place, findings);
+    }
+    if kinds.any(Kinds::COLON) {
+        addresses(text, place, findings);
+    }
+    if kinds.any(Kinds::BRACE)
+        && let Some(at) = find(text, b"{file}")
+        && (text.starts_with(b"/")
+            || text.starts_with(b".")
+            || text.starts_with(b"\\")
+            || has(text, b"0x2"))
+        && text.len() == at + 6
+        && place != Place::Path
+    {
+        findings.add(&PLACEHOLDER, text, at);
+    }
+}
+
+fn is_slash(byte: Option<&u8>) -> bool {
+    matches!(byte, Some(b'/' | b'\\'))
+}
+
+fn climb(text: &[u8], kinds: Kinds, place: Place, oddities: Oddities, findings: &mut Findings) {
+    if kinds.any(Kinds::SLASH.or(Kinds::BACKSLASH)) {
+        let mut climbs = 0;
+        let mut first = None;
+        let mut from = 0;
+        while let Some(at) = bytes::find_from(text, b"..", from) {
+            from = at + 2;
+            let before = at.checked_sub(1).and_then(|at| text.get(at));
+            // `..;/` is `../` to some Java servers; `....//` becomes `../` when a filter takes one out.
+            let mut behind = at + 2;
+            while text.get(behind) == Some(&b'.') {
+                behind += 1;
+                from = behind;
+            }
+            let dots = behind - at;
+            if text.get(behind) == Some(&b';') {
+                behind += 1;
+            }
+            let starts = before.is_none_or(|byte| !is_word(*byte) && *byte != b')')
+                || dots >= 3 && has(text, b"web-inf");
+            let slash = is_slash(text.get(behind));
+            let ends = text.get(behind).is_none() && is_slash(before) && climbs > 0;
+            let doubled = dots == 4 && slash && is_slash(text.get(behind + 1));
+            if starts
+                && (slash
+                    && (dots == 2 || doubled || dots == 3 && text.get(behind) == Some(&b'\\'))
+                    || ends && dots == 2)
+            {
+                climbs += 1;
+                first.get_or_insert(at);
+                if doubled
+                    || dots == 3
+                    || text.get(behind) == Some(&b'\\')
+                    || text.get(at + 2) == Some(&b';')
+                {
+                    findings.add(&CLIMB_HIDDEN, text, at);
+                }
+            }
+        }
+        if let Some(at) = first {
+            // A relative reference that a careless client joined to a path: `/a/../b.css`.
+            let lenient = match place {
+                Place::Path => climbs < 4 && !oddities.overlong,
+                Place::Referer => climbs < 3,
+                _ => false,
+            };
+            let rule = if lenient { &CLIMB_IN_PATH } else { &CLIMB };
+            findings.add(rule, text, at);
+        }
+    }
+    if oddities.overlong && has(text, b"..") {
+        findings.add(&CLIMB_HIDDEN, text, 0);
+    }
+    if text == b".." || text == b"../" {
+        findings.add(&CLIMB_IN_PATH, text, 0);
+    }
+    if (kinds.any(Kinds::PERCENT) || has(text, b"0x"))
+        && find_any(
+            text,
+            &[
+                "0x2e0x2e", "0x2e0x2f", "0x2ex2e", "%2e%2e", ".%2e/", "%2e./", "..%2f", "..%5c",
+                "..%c0", "..%c1", "%%32%65", "..0x2f", "..0x5c", "%uff0e", "%u2215", "%bg%qf",
+                "..%u", "%c0%9v", "%c1%8s", "%c1%pc", "%c0%qf",
+            ],
+        )
+        .is_some()
+    {
+        findings.add(&CLIMB_HIDDEN, text, 0);
+    }
+}
+
+/// Whole paths and parts of paths, with `/` for every slash.
+const FILES: &[&str] = &[
+    "etc/passwd",
+    "etc/shadow",
+    "etc/group",
+    "etc/hosts",
+    "etc/issue",
+    "etc/sudoers",
+    "etc/fstab",
+    "etc/motd",
+    "etc/crontab",
+    "etc/inetd.conf",
+    "etc/ssh/",
+    "etc/apache",
+    "etc/nginx",
+    "etc/httpd",
+    "etc/mysql",
+    "etc/php",
+    "etc/my.cnf",
+    "etc/profile",
+    "etc/security/",
+    "etc/master.passwd",
+    "etc/resolv.conf",
+    "etc/subuid",
+    "etc/subgid",
+    "etc/gshadow",
+    "etc/network/",
+    "etc/init.d",
+    "etc/cron.",
+    "etc/samba",
+    "etc/ssl/private",
+    "etc/os-release",
+    "etc/redhat-release",
+    "etc/environment",
+    "etc/hostname",
+    "etc/lsb-release",
+    "etc/vsftpd",
+    "etc/proftpd",
+    "etc/pam.d",
+    "etc/rc.d",
+    "etc/snmp",
+    "etc/kubernetes/",
+    "proc/self/",
+    "proc/version",
+    "proc/cmdline",
+    "proc/net/",
+    "proc/cpuinfo",
+    "proc/1/",
+    "proc/mounts",
+    "proc/sched_debug",
+    "proc/meminfo",
+    "sys/class",
+    "sys/kernel",
+    "sys/devices",
+    "sys/firmware",
+    "var/log/",
+    "var/run/secrets",
+    "var/mail/",
+    "var/spool/",
+    "var/www/html/",
+    "var/lib/mysql",
+    "usr/local/apache",
+    "usr/local/etc/",
+    "usr/local/apps/apache",
+    "usr/local/php",
+    "opt/lampp/",
+    "usr/pkg/etc/",
+    "root/.",
+    "boot.ini",
+    "winnt/",
+    "windows/system32",
+    "windows/win.ini",
+    "win.ini",
+    "windows/repair",
+    "windows/php.ini",
+    "system32/",
+    "system.ini",
+    "config/sam",
+    "inetpub/",
+    "autoexec.bat",
+    "ntuser.dat",
+    "windows/system.ini",
+    "sam._",
+    "web-inf/",
+    "meta-inf/",
+    "web.config",
+    "global.asa",
+    "machine.config",
+    "applicationhost.config",
+    "wp-config",
+    ".htaccess",
+    ".htpasswd",
+    ".htdigest",
+    ".bash_history",
+    ".bashrc",
+    ".bash_profile",
+    ".mysql_history",
+    ".psql_history",
+    ".zsh_history",
+    ".sh_history",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "authorized_keys",
+    "known_hosts",
+    ".netrc",
+    ".pgpass",
+    ".npmrc",
+    ".pypirc",
+    ".dockercfg",
+    "docker/config.json",
+    ".kube/config",
+    ".aws/credentials",
+    ".aws/config",
+    ".git-credentials",
+    "httpd.conf",
+    "apache2.conf",
+    "nginx.conf",
+    "php.ini",
+    "my.cnf",
+    "my.ini",
+    "sshd_config",
+    "lighttpd.conf",
+    "access_log",
+    "error_log",
+    "access.log",
+    "error.log",
+    "localsettings.php",
+    "configuration.php~",
+    "config.inc.php",
+    "settings.local.php",
+    "parameters.yml",
+    "database.yml",
+    "secrets.yml",
+    "credentials.json",
+    "serviceaccount/token",
+    ".wwwacl",
+    ".www_acl",
+    "phpinfo.php~",
+    "application.properties",
+    "bootstrap.yml",
+    "admin.php~",
+    "index.php~",
+    ".ds_store",
+    "desktop.ini",
+    "/dev/tcp/",
+    "/dev/udp/",
+    "windows/system",
+];
+
+/// Of these, the ones that stand in ordinary paths or prose too, unless a slash is before them.
+const ORDINARY: &[&str] = &[
+    "win.ini",
+    "web.config",
+    "php.ini",
+    "access.log",
+    "error.log",
+    "access_log",
+    "error_log",
+    "boot.ini",
+    "httpd.conf",
+    "apache2.conf",
+    "nginx.conf",
+    "my.cnf",
+    "my.ini",
+    "id_rsa",
+    "known_hosts",
+    "authorized_keys",
+    "wp-config",
+    ".htaccess",
+    ".bashrc",
+    ".npmrc",
+    "application.properties",
+    "parameters.yml",
+    "database.yml",
+    "secrets.yml",
+    "credentials.json",
+    "bootstrap.yml",
+    "sshd_config",
+    "lighttpd.conf",
+    "system.ini",
+    "desktop.ini",
+    ".netrc",
+    ".bash_profile",
+    ".pypirc",
+    ".pgpass",
+    ".bash_history",
+    "system32/",
+    "config.inc.php",
+    "meta-inf/",
+    "var/log/",
+    "docker/config.json",
+    ".kube/config",
+    "var/mail/",
+    "var/spool/",
+    "etc/hosts",
+    "id_ed25519",
+    "etc/nginx",
+    "etc/apache",
+    "etc/mysql",
+    "etc/php",
+    "etc/profile",
+    "etc/ssh/",
+    "etc/os-release",
+    "etc/environment",
+    "etc/crontab",
+    "etc/cron.",
+    "etc/fstab",
+    "etc/hostname",
+    "etc/group",
+    "etc/network/",
+    "etc/security/",
+    "inetpub/",
+    ".ds_store",
+];
+
+/// Folders, as a segment of a path.
+const FOLDERS: &[&str] = &[
+    ".git", ".svn", ".hg", ".bzr", ".ssh", ".aws", ".gnupg", ".kube", ".docker", ".idea",
+    ".vscode", ".env", "cvs",
+];
+
+/// All of them, found in one pass.
+static NAMES: LazyLock<AhoCorasick> =
+    LazyLock::new(|| bytes::automaton(FILES.iter().chain(FOLDERS)));
+
+fn files(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
+    // Slashes of both kinds, doubled or with a dot between, are one.
+    let folded;
+    let text = if kinds.any(Kinds::BACKSLASH) || has(text, b"//") || has(text, b"/./") {
+        folded = one_slash(text);
+        &folded[..]
+    } else {
+        text
+    };
+    for found in NAMES.find_overlapping_iter(text) {
+        let at = found.start();
+        let Some(name) = FILES.get(found.pattern().as_usize()) else {
+            continue;
+        };
+        let before = at.checked_sub(1).and_then(|at| text.get(at));
+        let behind = text.get(at + name.len());
+        let letter = name.as_bytes().first().is_some_and(|byte| is_word(*byte));
+        if letter && before.is_some_and(|byte| is_word(*byte) || matches!(byte, b'-' | b'.')) {
+            continue;
+        }
+        let word_end = name.as_bytes().last().is_some_and(|byte| is_word(*byte));
+        if word_end && behind.is_some_and(u8::is_ascii_alphanumeric) {
+            // `wp-configuration`, `etc/hostsomething`
+            continue;
+        }
+        let rooted = is_slash(before)
+            && (at == 1
+                || text.get(..at).is_some_and(|head| {
+                    // Behind `=`, a space or a climb: a path of its own.
+                    let head = head.trim_ascii_end();
+                    head.ends_with(b"../")
+                        || head.len() == 1
+                        || matches!(
+                            head.get(head.len().wrapping_sub(2)),
+                            Some(
+                                b'=' | b' '
+                                    | b'"'
+                                    | b'\''
+                                    | b':'
+                                    | b'<'
+                                    | b'('
+                                    | b'/'
+                                    | b'`'
+                                    | b','
+                                    | b';'
+                                    | b'|'
+                                    | b'>'
+                                    | b'}'
+                            )
+                        )
+                }));
+        let whole = at == 0 && text.len() == name.len();
+        let ordinary = ORDINARY.contains(name);
+        let sure = match place {
+            Place::Path => {
+                !ordinary
+                    || matches!(
+                        *name,
+                        "wp-config"
+                            | ".htaccess"
+                            | "web.config"
+                            | ".bash_history"
+                            | ".npmrc"
+                            | "id_rsa"
+                            | ".bashrc"
+                            | "id_ed25519"
+                            | "secrets.yml"
+                            | ".netrc"
+                            | ".pgpass"
+                            | "win.ini"
+                            | "boot.ini"
+                    )
+            }
+            _ => !ordinary || rooted || (whole && !text.starts_with(b"var")),
+        };
+        if matches!(*name, "web-inf/" | "meta-inf/") && place == Place::Path && !sure {
+            continue;
+        }
+        findings.add(if sure { &SENSITIVE } else { &SENSITIVE_NAME }, text, at);
+        if sure {
+            break;
+        }
+    }
+    for found in NAMES.find_overlapping_iter(text) {
+        let at = found.start();
+        if let Some(name) = found
+            .pattern()
+            .as_usize()
+            .checked_sub(FILES.len())
+            .and_then(|folder| FOLDERS.get(folder))
+        {
+            let before = at.checked_sub(1).and_then(|at| text.get(at));
+            let behind = text.get(at + name.len());
+            let starts =
+                before.is_none_or(|byte| matches!(byte, b'/' | b'=' | b' ' | b'"' | b'\''));
+            let ends =
+                behind.is_none_or(|byte| matches!(byte, b'/' | b'?' | b'.' | b'"' | b'\'' | b' '));
+            let folder = behind == Some(&b'/');
+            if !starts || !ends {
+                continue;
+            }
+            let end = behind.is_none();
+            let sure = match (*name, place) {
+                ("cvs", _) => text.get(at..).is_some_and(|rest| {
+                    rest.starts_with(b"cvs/entries") || rest.starts_with(b"cvs/root")
+                }),
+                // `repo/.git` is the address of a repository.
+                (".git", _) => {
+                    folder
+                        && text.get(at..).is_some_and(|rest| {
+                            [
+                                ".git/config",
+                                ".git/head",
+                                ".git/index",
+                                ".git/logs",
+                                ".git/objects",
+                                ".git/refs",
+                                ".git/",
+                            ]
+                            .iter()
+                            .any(|name| rest.starts_with(name.as_bytes()))
+                        })
+                }
+                (".env", Place::Path) => at > 0 && !folder,
+                (".env", _) => end && (at == 0 && text.len() == 4 || is_slash(before)) || folder,
+                (".idea" | ".vscode" | ".docker", Place::Path) => folder,
+                (".idea" | ".vscode" | ".docker", _) => false,
+                _ => folder || end && place == Place::Path,
+            };
+            if sure {
+                findings.add(&HIDDEN_FOLDER, text, at);
+                return;
+            }
+        }
+    }
+    if place != Place::Path {
+        if let Some((at, _)) = find_any(
+            text,
+            &[
+                ">/tmp/",
+                "> /tmp/",
+                "c:/windows",
+                "c:/winnt",
+                "c:/boot",
+                "c:/inetpub",
+                "c:/program files",
+                "/bin/sh",
+                "/bin/bash",
+                "%systemroot%",
+                "%systemdrive%",
+                "%windir%",
+                "%comspec%",
+            ],
+        ) {
+            findings.add(&SENSITIVE, text, at);
+        }
+        if text.starts_with(b"/dev/")
+            && find_any(text, &["/dev/tcp", "/dev/udp", "/dev/sd", "/dev/mem"]).is_some()
+        {
+            findings.add(&SENSITIVE, text, 0);
+        }
+    }
+}
+
+fn one_slash(text: &[u8]) -> Vec<u8> {
+    let mut out: Vec<u8> = Vec::with_capacity(text.len());
+    for &byte in text {
+        let byte = if byte == b'\\' { b'/' } else { byte };
+        if byte == b'/' {
+            if out.ends_with(b"/.") && !out.ends_with(b"/..") {
+                out.pop();
+            }
+            if out.last() == Some(&b'/') && !out.ends_with(b":/") {
+                continue;
+            }
+        }
+        out.push(byte);
+    }
+    out
+}
+
+fn addresses(text: &[u8], place: Place, findings: &mut Findings) {
+    let mut from = 0;
+    for _ in 0..16 {
+        let Some(at) = bytes::find_from(text, b":", from) else {
+            return;
+        };
+        from = at + 1;
+        let rest = text.get(from..).unwrap_or_default();
+        let before = text.get(..at).unwrap_or_default();
+        let length = before
+            .iter()
+            .rev()
+            .take(16)
+            .take_while(|byte| {
+                byte.is_ascii_alphanumeric() || **byte == b'.' || **byte == b'+' || **byte == b'-'
+            })
+            .count();
+        let start = at - length;
+        let scheme = before.get(start..).unwrap_or_default();
+        let slashes = rest.starts_with(b"/");
+        let double = rest.starts_with(b"//");
+        match scheme {
+            b"php" | b"expect" | b"phar" | b"zip" | b"compress.zlib" | b"compress.bzip2"
+            | b"glob" | b"data" | b"ogg" | b"rar" | b"zlib" | b"ssh2.exec" | b"ssh2.shell"
+            | b"ssh2.tunnel" | b"ssh2.sftp"
+                if double =>
+            {
+                findings.add(&WRAPPER, text, start);
+            }
+            b"file" | b"local_file" | b"netdoc"
+                if slashes && place != Place::Referer && !(place == Place::UserAgent) =>
+            {
+                findings.add(&WRAPPER, text, start);
+            }
+            b"jar" if rest.starts_with(b"http") || rest.starts_with(b"file") => {
+                findings.add(&WRAPPER, text, start);
+            }
+            b"gopher" | b"dict" | b"ldap" | b"ldaps" | b"tftp" | b"rmi" | b"iiop" | b"corba"
+            | b"nis" | b"smb"
+                if double && place != Place::UserAgent =>
+            {
+                let sure = scheme != b"ldap" && scheme != b"smb" || start == 0;
+                if sure {
+                    findings.add(&SCHEME, text, start);
+                }
+            }
+            b"http" | b"https" | b"ftp" if double && place != Place::Referer => {
+                web_address(text, start, rest.get(2..).unwrap_or_default(), findings);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn web_address(text: &[u8], start: usize, rest: &[u8], findings: &mut Findings) {
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .unwrap_or(rest.len());
+    let authority = rest.get(..end).unwrap_or_default();
+    let host = authority
+        .iter()
+        .rposition(|byte| *byte == b'@')
+        .map_or(authority, |at| authority.get(at + 1..).unwrap_or_default());
+    const METADATA_HOSTS: &[&[u8]] = &[
+        b"169.254.169.254",
+        b"metadata.google.internal",
+        b"100.100.100.200",
+        b"2852039166",
+        b"0xa9fea9fe",
+        b"169.254.170.2",
+        b"[fd00:ec2::254]",
+        b"metadata.azure.com",
+        b"192.0.0.192",
+        b"instance-data",
+    ];
+    if METADATA_HOSTS.iter().any(|known| host.starts_with(known)) {
+        findings.add(&METADATA, text, start);
+        return;
+    }
+    let digits = host
+        .iter()
+        .all(|byte| byte.is_ascii_hexdigit() || *byte == b'x')
+        && host.len() >= 8;
+    let number = digits
+        && host.iter().any(u8::is_ascii_digit)
+        && !host.contains(&b'.')
+        && (host.starts_with(b"0x") || host.iter().all(u8::is_ascii_digit));
+    if number || host.starts_with(b"0.0.0.0") || host.starts_with(b"[::]") {
+        findings.add(&INNER, text, start);
+    }
+    let path = rest.get(end..).unwrap_or_default();
+    let script = [
+        &b".txt?"[..],
+        b".php?",
+        b".gif?",
+        b".jpg?",
+        b".dat?",
+        b".do?",
+        b".ico?",
+    ]
+    .iter()
+    .any(|end| path.ends_with(end))
+        || path.ends_with(b"??");
+    if script && start == 0 {
+        findings.add(&REMOTE_FILE, text, start);
+    }
+}

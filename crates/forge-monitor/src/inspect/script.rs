@@ -1,0 +1,349 @@
+//! JavaScript where a value belongs: calls that attackers make, and what gets a value out of a
+//! string in a script.
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+use super::bytes::{self, Kinds, find, find_any, has, is_word};
+use super::rule::{Family, Findings, Rule};
+
+const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
+    Rule::new(id, Family::CrossSiteScripting, score, explanation)
+}
+
+static CALL_BEHIND_STRING: Rule = rule(
+    "xss.script_breakout",
+    10,
+    "A string or statement of a script is ended, and a call follows.",
+);
+static CALL: Rule = rule(
+    "xss.script_call",
+    6,
+    "A call that runs script or shows that it runs.",
+);
+static PAGE: Rule = rule(
+    "xss.page_access",
+    10,
+    "Access to the page's cookies, address or content.",
+);
+static MEMBER: Rule = rule(
+    "xss.member_access",
+    10,
+    "A member of the page or window by a computed name.",
+);
+static SYMBOLS: Rule = rule(
+    "xss.symbols_only",
+    10,
+    "Script written in brackets and signs alone.",
+);
+static CHARACTERS: Rule = rule(
+    "xss.from_char_codes",
+    10,
+    "A string made of character codes, to hide what it is.",
+);
+
+/// Calls by which a script is shown to run, or made to.
+const CALLS: &[&[u8]] = &[
+    b"alert",
+    b"confirm",
+    b"prompt",
+    b"eval",
+    b"settimeout",
+    b"setinterval",
+    b"setimmediate",
+    b"execscript",
+    b"function",
+    b"fetch",
+    b"atob",
+    b"btoa",
+    b"import",
+    b"importscripts",
+    b"print",
+    b"queuemicrotask",
+    b"requestanimationframe",
+    b"msgbox",
+    b"$eval",
+    b"globaleval",
+    b"open",
+    b"sendbeacon",
+    b"xmlhttprequest",
+    b"getscript",
+    b"console.log",
+    b"location.replace",
+];
+
+/// Looks at `text`, in lower case.
+pub(super) fn inspect(text: &[u8], kinds: Kinds, findings: &mut Findings) {
+    if kinds.any(Kinds::PAREN.or(Kinds::BACKTICK)) {
+        calls(text, findings);
+    }
+    if kinds.any(Kinds::DOT) {
+        page(text, findings);
+    }
+    if kinds.any(Kinds::BRACKET) {
+        members(text, findings);
+        if let Some((at, _)) = find_any(
+            text,
+            &[
+                "(![]+", "[]+[]", "![]+", "!![]", "+[![]]", "[+[]]", "[![]]", "[+!", "({}+",
+                "+{})[",
+            ],
+        ) {
+            findings.add(&SYMBOLS, text, at);
+        }
+    }
+}
+
+fn calls(text: &[u8], findings: &mut Findings) {
+    let mut from = 0;
+    for _ in 0..64 {
+        let Some(open) = text
+            .get(from..)
+            .and_then(|rest| rest.iter().position(|byte| matches!(byte, b'(' | b'`')))
+        else {
+            return;
+        };
+        let open = from + open;
+        from = open + 1;
+        let before = trim_end(text.get(..open).unwrap_or_default());
+        // `(alert)(1)`, `alert/**/(1)`, `alert?.(1)`, `top["al"+"ert"](1)`
+        let before = before
+            .strip_suffix(b"*/")
+            .and_then(|rest| find_last(rest, b"/*").and_then(|at| rest.get(..at)))
+            .unwrap_or(before);
+        let before = before.strip_suffix(b"?.").unwrap_or(before);
+        let name_end = before
+            .strip_suffix(b")")
+            .or_else(|| before.strip_suffix(b"']"))
+            .or_else(|| before.strip_suffix(b"\"]"))
+            .or_else(|| before.strip_suffix(b"`]"))
+            .unwrap_or(before);
+        let length = name_end
+            .iter()
+            .rev()
+            .take(24)
+            .take_while(|byte| is_word(**byte) || **byte == b'$')
+            .count();
+        let start = name_end.len() - length;
+        let name = name_end.get(start..).unwrap_or_default();
+        if !CALLS.contains(&name) {
+            continue;
+        }
+        let template = text.get(open) == Some(&b'`');
+        let ahead = text.get(..start).unwrap_or_default();
+        let argument = text.get(open + 1..).unwrap_or_default();
+        let rough = matches!(
+            name,
+            b"open" | b"print" | b"import" | b"function" | b"fetch"
+        );
+        let telling = !rough
+            && matches!(
+                argument.first(),
+                Some(b'0'..=b'9' | b'\'' | b'"' | b'`' | b'/' | b')' | b'\\' | b'&' | b'<')
+            )
+            || bytes::trim(argument).starts_with(b"document")
+            || argument.starts_with(b"location")
+            || argument.starts_with(b"string.")
+            || argument.starts_with(b"xss");
+        if template
+            && !matches!(
+                name,
+                b"alert"
+                    | b"confirm"
+                    | b"prompt"
+                    | b"eval"
+                    | b"settimeout"
+                    | b"setinterval"
+                    | b"fetch"
+            )
+        {
+            continue;
+        }
+        let breakout = ahead
+            .iter()
+            .any(|byte| matches!(byte, b'\'' | b'"' | b'`' | b'<'))
+            && matches!(
+                trim_end(ahead).last(),
+                Some(
+                    b';' | b'\''
+                        | b'"'
+                        | b'-'
+                        | b'+'
+                        | b'*'
+                        | b'}'
+                        | b')'
+                        | b','
+                        | b'>'
+                        | b'='
+                        | b'('
+                        | b'{'
+                        | b'/'
+                        | b'|'
+                        | b'&'
+                        | b'^'
+                        | b':'
+                        | b'.'
+                        | b'['
+                )
+            );
+        let ends = ahead.is_empty()
+            || matches!(
+                trim_end(ahead).last(),
+                Some(b';' | b'}' | b'=' | b'{' | b'(')
+            );
+        if (breakout && (!rough || telling))
+            || (ends && telling && (template || name == b"execscript"))
+        {
+            findings.add(&CALL_BEHIND_STRING, text, start);
+            return;
+        }
+        if telling && !rough {
+            let sure = matches!(
+                name,
+                b"alert" | b"confirm" | b"prompt" | b"eval" | b"settimeout" | b"setinterval"
+            );
+            findings.add(
+                if sure && (ends || text.len() < 64) {
+                    &CALL_BEHIND_STRING
+                } else {
+                    &CALL
+                },
+                text,
+                start,
+            );
+            return;
+        }
+        if !rough {
+            findings.add(&CALL, text, start);
+        }
+    }
+}
+
+/// What reads or changes a page.
+const PAGE_ACCESS: &[&str] = &[
+    "document.cookie",
+    "document.write",
+    "document.domain",
+    "document.location",
+    "document.body",
+    "document.documentelement",
+    "document.createelement",
+    "document.url",
+    "document.referrer",
+    "document.forms",
+    "document.getelement",
+    "document.queryselector",
+    "document.vulnerable",
+    "window.location",
+    "window.open(",
+    "window.name",
+    "window.onerror",
+    "self.location",
+    "top.location",
+    "parent.location",
+    "location.href=",
+    "location.href =",
+    "location.hash",
+    "location.assign(",
+    "location.replace(",
+    "localstorage.",
+    "sessionstorage.",
+    "navigator.sendbeacon",
+    "string.fromcharcode",
+    "string['fromcharcode']",
+    ".constructor(",
+    "reflect.apply",
+    "reflect.construct",
+];
+/// Members of elements, which are names in documentation too.
+const ELEMENT_ACCESS: &[&str] = &[
+    ".innerhtml",
+    ".outerhtml",
+    ".parentnode",
+    ".insertadjacenthtml",
+    ".srcdoc",
+    ".appendchild",
+];
+
+static PAGE_WORDS: LazyLock<AhoCorasick> =
+    LazyLock::new(|| bytes::automaton(PAGE_ACCESS.iter().chain(ELEMENT_ACCESS)));
+
+fn page(text: &[u8], findings: &mut Findings) {
+    let Some(found) = PAGE_WORDS.find(text) else {
+        return;
+    };
+    let at = found.start();
+    if found.pattern().as_usize() < PAGE_ACCESS.len() {
+        let rule = if has(text.get(at..).unwrap_or_default(), b"fromcharcode") {
+            &CHARACTERS
+        } else {
+            &PAGE
+        };
+        // `document.location` as a whole is a name; with something around it, it is script.
+        if text.len() > 24
+            || has(text, b"=")
+            || has(text, b"(")
+            || has(text, b"cookie")
+            || has(text, b"write")
+        {
+            findings.add(rule, text, at);
+        } else {
+            findings.add(&CALL, text, at);
+        }
+    } else {
+        let after = text.get(found.end()..).unwrap_or_default();
+        let used = matches!(
+            bytes::trim(after).first(),
+            Some(b'=' | b'.' | b'(' | b'[' | b'+')
+        );
+        findings.add(if used { &PAGE } else { &CALL }, text, at);
+    }
+}
+
+/// `window['al'+'ert']`, `self[…]`, `this[…]`, `document['cookie']`
+fn members(text: &[u8], findings: &mut Findings) {
+    for object in [
+        "window",
+        "self",
+        "document",
+        "top",
+        "this",
+        "parent",
+        "frames",
+        "globalthis",
+        "string",
+        "location",
+    ] {
+        let Some(at) = bytes::find_word(text, object.as_bytes()) else {
+            continue;
+        };
+        let rest = text.get(at + object.len()..).unwrap_or_default();
+        let rest = rest.strip_prefix(b"?.").unwrap_or(rest);
+        let mut rest = bytes::trim(rest);
+        if let Some(comment) = rest.strip_prefix(b"/*")
+            && let Some(end) = find(comment, b"*/")
+        {
+            rest = comment.get(end + 2..).unwrap_or_default();
+        }
+        let inner = rest.strip_prefix(b"[").map(bytes::trim);
+        if inner.is_some_and(|inner| {
+            matches!(
+                inner.first(),
+                Some(b'\'' | b'"' | b'`' | b'/' | b'(' | b'+' | b'!' | b'\\')
+            )
+        }) {
+            findings.add(&MEMBER, text, at);
+            return;
+        }
+    }
+}
+
+fn trim_end(text: &[u8]) -> &[u8] {
+    text.trim_ascii_end()
+}
+
+fn find_last(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len())
+        .rposition(|window| window == needle)
+}

@@ -1,0 +1,821 @@
+//! Command injection: reads a value as a shell would, and looks at each word that would be run.
+//!
+//! The names of many commands are words of English. Those count only with what makes them a command:
+//! an option, a path, a redirection, or nothing at all behind a separator.
+
+mod commands;
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+use super::bytes::{self, Kinds, find, find_any, has, is_word};
+use super::rule::{Family, Findings, Place, Rule};
+use commands::Command;
+
+const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
+    Rule::new(id, Family::CommandInjection, score, explanation)
+}
+
+static BEHIND_SEPARATOR: Rule = rule(
+    "shell.command_behind_separator",
+    10,
+    "A separator of a shell, and a command behind it.",
+);
+static MAYBE_BEHIND_SEPARATOR: Rule = rule(
+    "shell.word_behind_separator",
+    5,
+    "A separator of a shell, and behind it a word that is a command too.",
+);
+static SUBSTITUTION: Rule = rule(
+    "shell.substitution",
+    10,
+    "A command whose output takes its place: `$(…)` or backticks.",
+);
+static EXPRESSION: Rule = rule(
+    "shell.expression",
+    5,
+    "An expression of a shell: `$(…)`, `${…}`, `<(…)`.",
+);
+static DIRECT: Rule = rule("shell.command", 10, "A command with its arguments.");
+static DIRECT_NAME: Rule = rule("shell.command_name", 5, "The name of a command by itself.");
+static FULL_PATH: Rule = rule(
+    "shell.program_path",
+    10,
+    "The whole path of a program, to be run.",
+);
+static SHELLSHOCK: Rule = rule(
+    "shell.shellshock",
+    10,
+    "A definition of a function, as Shellshock has it.",
+);
+static HIDDEN: Rule = rule(
+    "shell.hidden_words",
+    10,
+    "Variables, braces or wildcards that hide words of a command.",
+);
+static POWERSHELL: Rule = rule("shell.powershell", 10, "A command of PowerShell.");
+static WINDOWS: Rule = rule("shell.windows", 10, "A command of Windows' command line.");
+
+/// What a shell gives a meaning to.
+const SIGNS: Kinds = Kinds::SEMICOLON
+    .or(Kinds::PIPE)
+    .or(Kinds::AMPERSAND)
+    .or(Kinds::BACKTICK)
+    .or(Kinds::DOLLAR)
+    .or(Kinds::ANGLE)
+    .or(Kinds::BRACE)
+    .or(Kinds::LINE)
+    .or(Kinds::SLASH)
+    .or(Kinds::BACKSLASH)
+    .or(Kinds::SPACE)
+    .or(Kinds::OTHER)
+    .or(Kinds::SINGLE)
+    .or(Kinds::DOUBLE)
+    .or(Kinds::PAREN);
+
+/// Looks at `text`, in lower case.
+pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
+    if place == Place::Path
+        && !kinds.any(
+            Kinds::SEMICOLON
+                .or(Kinds::PIPE)
+                .or(Kinds::BACKTICK)
+                .or(Kinds::DOLLAR),
+        )
+    {
+        return;
+    }
+    if kinds.any(Kinds::BRACE) && kinds.any(Kinds::PAREN) {
+        shellshock(text, findings);
+    }
+    if !kinds.any(SIGNS) {
+        // `whoami` as the whole value.
+        if matches!(commands::look_up(text), Command::Sure) && text.len() > 3 {
+            findings.add(&DIRECT_NAME, text, 0);
+        }
+        return;
+    }
+    if matches!(place, Place::UserAgent | Place::Referer)
+        && !kinds.any(
+            Kinds::PIPE
+                .or(Kinds::BACKTICK)
+                .or(Kinds::DOLLAR)
+                .or(Kinds::LINE),
+        )
+        && !has(text, b"&&")
+        && !has(text, b"/bin/")
+    {
+        return;
+    }
+    hidden(text, kinds, findings);
+    first(text, kinds, findings);
+    separated(text, kinds, place, findings);
+    windows(text, kinds, findings);
+}
+
+/// Whether the text is the name of a command that is nothing else.
+pub(super) fn is_command(text: &[u8]) -> bool {
+    commands::look_up(text) == Command::Sure
+}
+
+/// Only definitions of functions: for headers in which nothing else is looked for.
+pub(super) fn inspect_functions(text: &[u8], findings: &mut Findings) {
+    shellshock(text, findings);
+}
+
+fn shellshock(text: &[u8], findings: &mut Findings) {
+    let mut from = 0;
+    for _ in 0..16 {
+        let Some(at) = bytes::find_from(text, b"()", from) else {
+            return;
+        };
+        from = at + 2;
+        let rest = text.get(from..).unwrap_or_default().trim_ascii_start();
+        if let Some(body) = rest.strip_prefix(b"{") {
+            let body = body.trim_ascii_start();
+            if at == 0
+                || body.starts_with(b":")
+                || body.starts_with(b"_;")
+                || body.starts_with(b"(a)=>")
+            {
+                // A function of JavaScript begins with its name, or is handed to something.
+                let script = body.starts_with(b"return") || body.starts_with(b"var ");
+                if !script {
+                    findings.add(&SHELLSHOCK, text, at);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What stands behind each separator.
+fn separated(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
+    if !kinds.any(
+        Kinds::SEMICOLON
+            .or(Kinds::PIPE)
+            .or(Kinds::AMPERSAND)
+            .or(Kinds::BACKTICK)
+            .or(Kinds::DOLLAR)
+            .or(Kinds::ANGLE)
+            .or(Kinds::LINE),
+    ) {
+        return;
+    }
+    let mut at = 0;
+    let mut seen = 0;
+    while let Some(&byte) = text.get(at) {
+        let next = text.get(at + 1).copied();
+        let separator = match byte {
+            b';' => Separator::Semicolon,
+            b'|' => Separator::Pipe,
+            b'&' if next == Some(b'&') => Separator::And,
+            b'&' => Separator::Ampersand,
+            b'\n' | b'\r' => Separator::Line,
+            b'`' => Separator::Backtick,
+            b'$' if next == Some(b'(') => Separator::Substitution,
+            b'<' | b'>' if next == Some(b'(') => Separator::Substitution,
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let skip = match separator {
+            Separator::And | Separator::Substitution => 2,
+            Separator::Pipe if next == Some(b'|') || next == Some(b'&') => 2,
+            _ => 1,
+        };
+        seen += 1;
+        if seen > 64 {
+            return;
+        }
+        behind(text, at, at + skip, separator, place, findings);
+        at += skip;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Separator {
+    Semicolon,
+    Pipe,
+    And,
+    Ampersand,
+    Line,
+    Backtick,
+    Substitution,
+}
+
+/// A word as a shell reads it, and where it ends.
+struct Word {
+    name: Vec<u8>,
+    end: usize,
+    /// Whether something had to be taken out.
+    quoted: bool,
+    /// Whether it was given with its folder.
+    path: bool,
+}
+
+/// The command that begins at `start`: without quotes, backslashes, empty variables, folders, and the
+/// words that run others.
+fn command(text: &[u8], start: usize) -> Word {
+    let mut at = start;
+    for _ in 0..4 {
+        let word = word(text, at);
+        // `sudo x`, `time x`, `env a=b x`
+        let wraps = commands::wraps(&word.name)
+            || (word.name.contains(&b'=') && !word.name.starts_with(b"="));
+        let goes_on = text.get(word.end).is_some_and(u8::is_ascii_whitespace);
+        if !wraps || !goes_on {
+            return word;
+        }
+        at = word.end;
+        if matches!(commands::look_up(&peek(text, at)), Command::None)
+            && !commands::wraps(&peek(text, at))
+        {
+            return word;
+        }
+    }
+    word(text, at)
+}
+
+fn peek(text: &[u8], at: usize) -> Vec<u8> {
+    word(text, at).name
+}
+
+fn word(text: &[u8], start: usize) -> Word {
+    let mut at = start;
+    while text
+        .get(at)
+        .is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'(' | b'{' | b'!' | b'@'))
+    {
+        at += 1;
+    }
+    let mut name = Vec::with_capacity(16);
+    let mut quoted = false;
+    let mut path = false;
+    while name.len() < 48
+        && let Some(&byte) = text.get(at)
+    {
+        let rest = text.get(at..).unwrap_or_default();
+        match byte {
+            b'\'' | b'"' | b'\\' | b'^' => {
+                // `c:\dir`, `\`: a folder, not an escape.
+                quoted = true;
+                at += 1;
+            }
+            b'$' => {
+                if rest.starts_with(b"${ifs") || rest.starts_with(b"$ifs") {
+                    break;
+                }
+                // `$@`, `$*`, `$1`, `$u`, `${u}`, `$(…)` of nothing: empty inside a word.
+                let skipped = empty_variable(rest);
+                if skipped == 0 {
+                    break;
+                }
+                quoted = true;
+                at += skipped;
+            }
+            b'/' => {
+                name.clear();
+                path = true;
+                at += 1;
+            }
+            b'?' | b'*' if path => {
+                name.push(byte);
+                at += 1;
+            }
+            b'[' if rest.get(2) == Some(&b']') => {
+                quoted = true;
+                name.extend(rest.get(1));
+                at += 3;
+            }
+            _ if is_word(byte) || matches!(byte, b'.' | b'-' | b'+' | b'=') => {
+                name.push(byte);
+                at += 1;
+            }
+            _ => break,
+        }
+    }
+    Word {
+        name,
+        end: at,
+        quoted,
+        path,
+    }
+}
+
+/// The length of a variable that is empty in every shell: `$@`, `$*`, `$!`, `$1`, `${x}`, `$x` glued
+/// to a word.
+fn empty_variable(rest: &[u8]) -> usize {
+    match rest {
+        [b'$', b'@' | b'*' | b'!' | b'0'..=b'9', ..] => 2,
+        [b'$', b'{', inner @ ..] => match inner.iter().take(24).position(|byte| *byte == b'}') {
+            Some(end) => end + 3,
+            None => 0,
+        },
+        _ => 0,
+    }
+}
+
+/// What follows the name of a command.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
+    ends: bool,
+    option: bool,
+    path: bool,
+    quoted: bool,
+    number: bool,
+    assigns: bool,
+    redirects: bool,
+    variable: bool,
+    /// Nothing but a word or words.
+    words: bool,
+    address: bool,
+    call: bool,
+}
+
+impl Shape {
+    fn of(text: &[u8], end: usize) -> Self {
+        let rest = text.get(end..).unwrap_or_default();
+        let mut shape = Self::default();
+        let spaced = rest
+            .first()
+            .is_some_and(|byte| byte.is_ascii_whitespace() || *byte == b'+')
+            || rest.starts_with(b"${ifs")
+            || rest.starts_with(b"$ifs")
+            || rest.starts_with(b"%");
+        if rest.starts_with(b"${ifs") || rest.starts_with(b"$ifs") {
+            shape.variable = true;
+            return shape;
+        }
+        let argument = rest
+            .iter()
+            .position(|byte| !byte.is_ascii_whitespace() && *byte != b'+')
+            .and_then(|at| rest.get(at..))
+            .unwrap_or_default();
+        match argument.first() {
+            None => shape.ends = true,
+            Some(b';' | b'|' | b'&' | b'`' | b')' | b'}' | b'#') => shape.ends = true,
+            Some(b'"' | b'\'') if argument.len() < 3 || !spaced => {
+                shape.ends = !spaced && argument.len() < 3;
+                shape.quoted = spaced;
+            }
+            Some(b'<' | b'>') => shape.redirects = true,
+            Some(b'(') => shape.call = true,
+            Some(_) if !spaced => {}
+            Some(b'-') => {
+                shape.option = argument
+                    .get(1)
+                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+            }
+            Some(b'/' | b'~') => {
+                // `/?` and `/c` are options on Windows.
+                shape.path = argument
+                    .get(1)
+                    .is_some_and(|byte| !byte.is_ascii_whitespace());
+            }
+            Some(b'.') => {
+                shape.path = argument.starts_with(b"./")
+                    || argument.starts_with(b"../")
+                    || argument.len() == 1;
+            }
+            Some(b'"' | b'\'') => shape.quoted = true,
+            Some(b'$' | b'%' | b'*') => shape.variable = true,
+            Some(_) => {
+                let word_end = argument
+                    .iter()
+                    .position(|byte| {
+                        byte.is_ascii_whitespace()
+                            || matches!(byte, b';' | b'|' | b'&' | b'`' | b')')
+                    })
+                    .unwrap_or(argument.len());
+                let word = argument.get(..word_end).unwrap_or_default();
+                let behind = argument
+                    .get(word_end..)
+                    .unwrap_or_default()
+                    .trim_ascii_start();
+                shape.number = word
+                    .iter()
+                    .all(|byte| byte.is_ascii_digit() || *byte == b'.');
+                shape.assigns = word.contains(&b'=');
+                shape.address = word.starts_with(b"http:")
+                    || word.starts_with(b"https:")
+                    || word.starts_with(b"ftp:")
+                    || word.starts_with(b"c:");
+                shape.path |= word.contains(&b'/') && !shape.address
+                    || word.ends_with(b".txt")
+                    || word.ends_with(b".php")
+                    || word.ends_with(b".sh")
+                    || word.ends_with(b".conf")
+                    || word.ends_with(b".exe")
+                    || word.contains(&b'\\');
+                // An option further on: `ping a.b -c 1`, `net user x /add`
+                shape.option = behind.starts_with(b"-")
+                    && behind.get(1).is_some_and(u8::is_ascii_alphanumeric)
+                    || find(
+                        argument.get(..argument.len().min(120)).unwrap_or_default(),
+                        b" -",
+                    )
+                    .is_some_and(|at| {
+                        argument.get(at + 2).is_some_and(u8::is_ascii_alphabetic)
+                            && argument.get(at + 3).is_none_or(u8::is_ascii_whitespace)
+                    });
+                shape.words = true;
+                shape.redirects = behind.starts_with(b">") || behind.starts_with(b"<");
+            }
+        }
+        shape
+    }
+
+    /// Whether it is what a command has and a sentence has not.
+    fn tells(self) -> bool {
+        self.option || self.path || self.redirects || self.variable || self.address
+    }
+}
+
+fn behind(
+    text: &[u8],
+    at: usize,
+    start: usize,
+    separator: Separator,
+    place: Place,
+    findings: &mut Findings,
+) {
+    let word = command(text, start);
+    let space = text.get(start).is_some_and(u8::is_ascii_whitespace);
+    let before = text.get(..at).unwrap_or_default();
+    let before = before.trim_ascii();
+    let shape = Shape::of(text, word.end);
+    let kind = commands::look_up(&word.name);
+    let wildcard = word.path && word.name.iter().any(|byte| matches!(byte, b'?' | b'*'));
+    let program = word.path && (kind != Command::None || wildcard);
+    let rule = match (separator, kind) {
+        (Separator::Backtick | Separator::Substitution, _) => {
+            substitution(text, at, start, separator, &word, kind, shape, findings);
+            return;
+        }
+        _ if program && !matches!(place, Place::Path) && kind != Command::None => &BEHIND_SEPARATOR,
+        _ if wildcard => &HIDDEN,
+        (_, Command::None) => return,
+        // Line breaks stand in texts, and ampersands between names.
+        (Separator::Line, Command::Sure) if shape.tells() || shape.ends || word.quoted => {
+            &BEHIND_SEPARATOR
+        }
+        (Separator::Line, Command::Sure) => &MAYBE_BEHIND_SEPARATOR,
+        (Separator::Line, Command::Maybe | Command::Word) if shape.tells() => &BEHIND_SEPARATOR,
+        (Separator::Line, Command::Maybe) if shape.ends && before.is_empty() => &BEHIND_SEPARATOR,
+        (Separator::Line, _) => return,
+        (Separator::Ampersand, Command::Sure)
+            if shape.tells() || shape.quoted || (shape.ends && !space) || shape.number =>
+        {
+            &BEHIND_SEPARATOR
+        }
+        (Separator::Ampersand, Command::Sure) => &MAYBE_BEHIND_SEPARATOR,
+        (Separator::Ampersand, Command::Maybe | Command::Word)
+            if shape.tells() && !shape.address =>
+        {
+            &BEHIND_SEPARATOR
+        }
+        (Separator::Ampersand, Command::Maybe)
+            if shape.ends && (before.is_empty() || text.ends_with(b"&")) =>
+        {
+            &BEHIND_SEPARATOR
+        }
+        (Separator::Ampersand, Command::Maybe) if shape.number => &MAYBE_BEHIND_SEPARATOR,
+        (Separator::Ampersand, _) => return,
+        (_, Command::Sure) => {
+            let prose = shape.words && space && !shape.tells() && !shape.number;
+            if prose && separator == Separator::Semicolon {
+                &MAYBE_BEHIND_SEPARATOR
+            } else {
+                &BEHIND_SEPARATOR
+            }
+        }
+        (
+            Separator::Semicolon | Separator::Pipe | Separator::And,
+            Command::Maybe | Command::Word,
+        ) if shape.tells()
+            || (shape.number && kind == Command::Maybe)
+            || shape.quoted && kind == Command::Maybe
+            || word.quoted && !space =>
+        {
+            &BEHIND_SEPARATOR
+        }
+        (Separator::Semicolon | Separator::Pipe | Separator::And, Command::Maybe) if shape.ends => {
+            // `|id` and `;ls`; but `name|id` may be a list, and `a; test` a sentence.
+            let list = separator == Separator::Pipe
+                && !space
+                && !before.is_empty()
+                && before
+                    .iter()
+                    .all(|byte| is_word(*byte) || matches!(byte, b'|' | b','));
+            if list || (space && !before.is_empty() && separator == Separator::Semicolon) {
+                &MAYBE_BEHIND_SEPARATOR
+            } else {
+                &BEHIND_SEPARATOR
+            }
+        }
+        (Separator::Semicolon | Separator::Pipe | Separator::And, Command::Maybe) => {
+            let glued = !space && before.is_empty()
+                || separator == Separator::And && !before.contains(&b' ');
+            if glued && shape.words && !before.ends_with(b")") {
+                &BEHIND_SEPARATOR
+            } else {
+                &MAYBE_BEHIND_SEPARATOR
+            }
+        }
+        (_, Command::Word) if shape.ends && before.is_empty() && !space => &MAYBE_BEHIND_SEPARATOR,
+        _ => return,
+    };
+    // In a `User-Agent` and a path, semicolons separate other things.
+    if matches!(place, Place::Path)
+        && separator == Separator::Semicolon
+        && !shape.tells()
+        && !matches!(kind, Command::Sure)
+    {
+        return;
+    }
+    findings.add(rule, text, at);
+}
+
+#[expect(clippy::too_many_arguments, reason = "what `behind` has found out")]
+fn substitution(
+    text: &[u8],
+    at: usize,
+    start: usize,
+    separator: Separator,
+    word: &Word,
+    kind: Command,
+    shape: Shape,
+    findings: &mut Findings,
+) {
+    let rest = text.get(start..).unwrap_or_default();
+    if separator == Separator::Backtick {
+        let Some(end) = rest.iter().position(|byte| *byte == b'`') else {
+            return;
+        };
+        if kind == Command::None && !word.path {
+            return;
+        }
+        // In Markdown, code stands between backticks, with words around.
+        let around = text.get(..at).unwrap_or_default().trim_ascii();
+        let after = rest.get(end + 1..).unwrap_or_default().trim_ascii();
+        let alone = around.iter().filter(|byte| **byte == b' ').count() == 0
+            && after.iter().filter(|byte| **byte == b' ').count() == 0;
+        let prose = !alone;
+        let rule = if prose { &EXPRESSION } else { &SUBSTITUTION };
+        if kind != Command::None {
+            findings.add(rule, text, at);
+        }
+        return;
+    }
+    if kind != Command::None
+        && (shape.ends || shape.tells() || shape.number || shape.quoted || shape.words)
+        || word.path
+    {
+        // `$(date)` and `$(pwd)` are what scripts say, and no one else.
+        findings.add(&SUBSTITUTION, text, at);
+    } else if text.get(at) == Some(&b'$') && rest.first() == Some(&b'(') {
+        findings.add(&EXPRESSION, text, at);
+    }
+}
+
+/// A command at the beginning of the value.
+fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
+    let start = text
+        .iter()
+        .position(|byte| !matches!(byte, b'\'' | b'"' | b' ' | b'(' | b')'))
+        .unwrap_or(0);
+    if text
+        .get(start)
+        .is_some_and(|byte| !is_word(*byte) && !matches!(byte, b'/' | b'\\' | b'.'))
+    {
+        return;
+    }
+    let word = command(text, start);
+    let kind = commands::look_up(&word.name);
+    let wildcard = word.path && word.name.contains(&b'?') && kinds.any(Kinds::QUESTION);
+    if kind == Command::None && !wildcard {
+        return;
+    }
+    let shape = Shape::of(text, word.end);
+    let behind_quote = start > 0 && !text.starts_with(b" ");
+    let whole = text.get(start..word.end).unwrap_or_default();
+    if word.path {
+        // `/bin/ls`, `/usr/bin/id`, `/???/??t`
+        let folder = ["bin/", "sbin/", "system32/"]
+            .iter()
+            .any(|folder| has(whole, folder.as_bytes()));
+        let glob = has(whole, b"?")
+            && whole.starts_with(b"/")
+            && (shape.tells() || shape.ends)
+            && whole.iter().filter(|byte| **byte == b'?').count() >= 3;
+        if folder || glob {
+            findings.add(if glob { &HIDDEN } else { &FULL_PATH }, text, start);
+        }
+        return;
+    }
+    if word.quoted
+        && whole
+            .iter()
+            .any(|byte| matches!(byte, b'\'' | b'"' | b'\\' | b'^' | b'$' | b'['))
+        && kind != Command::Word
+    {
+        let inside = whole
+            .iter()
+            .skip(1)
+            .take(whole.len().saturating_sub(2))
+            .any(|byte| matches!(byte, b'\'' | b'"' | b'\\' | b'^' | b'$' | b'['));
+        if inside && (shape.tells() || shape.ends || shape.words) && !whole.ends_with(b"'s") {
+            findings.add(&HIDDEN, text, start);
+            return;
+        }
+    }
+    match kind {
+        Command::Sure => {
+            if shape.option || shape.path || shape.redirects || shape.variable || shape.address {
+                findings.add(&DIRECT, text, start);
+            } else if shape.ends {
+                let chained = text
+                    .get(word.end)
+                    .is_some_and(|byte| matches!(byte, b';' | b'|' | b'&'));
+                findings.add(
+                    if chained || behind_quote {
+                        &DIRECT
+                    } else {
+                        &DIRECT_NAME
+                    },
+                    text,
+                    start,
+                );
+            } else if shape.words || shape.quoted {
+                findings.add(&DIRECT_NAME, text, start);
+            }
+        }
+        Command::Maybe | Command::Word => {
+            let rooted = {
+                let rest = text.get(word.end..).unwrap_or_default().trim_ascii_start();
+                rest.starts_with(b"/")
+                    && rest.get(1).is_some_and(u8::is_ascii_lowercase)
+                    && shape.path
+                    && has(rest, b"/")
+                    && [
+                        "/etc", "/var", "/tmp", "/proc", "/usr", "/bin", "/home", "/root", "/dev",
+                        "/opt", "/sys",
+                    ]
+                    .iter()
+                    .any(|folder| rest.starts_with(folder.as_bytes()))
+            };
+            let option = shape.option
+                && text
+                    .get(word.end..)
+                    .is_some_and(|rest| rest.trim_ascii_start().starts_with(b"-"));
+            let telling = kind == Command::Maybe && (shape.redirects || option);
+            if shape.variable && has(text, b"ifs") || rooted || telling {
+                findings.add(&DIRECT, text, start);
+            } else if behind_quote && kind == Command::Maybe && shape.path {
+                findings.add(&DIRECT_NAME, text, start);
+            }
+        }
+        Command::None => {}
+    }
+}
+
+/// What hides the words of a command.
+fn hidden(text: &[u8], kinds: Kinds, findings: &mut Findings) {
+    if kinds.any(Kinds::DOLLAR)
+        && let Some((at, _)) = find_any(
+            text,
+            &[
+                "$ifs", "${ifs", "$@", "${@", "$*", "${path", "${home", "${pwd", "$'\\x", "$\"\\x",
+                "${shell", "$shell", "$0 <", "$(</", "$(<", "${##", "${#path", "$((", "${!",
+            ],
+        )
+    {
+        let rest = text.get(at..).unwrap_or_default();
+        if rest.starts_with(b"$((") {
+            findings.add(&EXPRESSION, text, at);
+        } else if !(rest.starts_with(b"$@") || rest.starts_with(b"$*"))
+            || text.get(at + 2).is_some_and(u8::is_ascii_alphabetic)
+                && at > 0
+                && text.get(at - 1).is_some_and(u8::is_ascii_alphabetic)
+        {
+            findings.add(&HIDDEN, text, at);
+        }
+    }
+    // `{cat,/etc/passwd}`, `{ls,-la}`
+    if kinds.any(Kinds::BRACE) {
+        let mut from = 0;
+        for _ in 0..16 {
+            let Some(at) = bytes::find_from(text, b"{", from) else {
+                break;
+            };
+            from = at + 1;
+            let rest = text.get(from..).unwrap_or_default();
+            let length = rest
+                .iter()
+                .take(32)
+                .take_while(|byte| is_word(**byte) || matches!(byte, b'-' | b'/' | b'.'))
+                .count();
+            let name = rest.get(..length).unwrap_or_default();
+            let name = name
+                .iter()
+                .rposition(|byte| *byte == b'/')
+                .map_or(name, |at| name.get(at + 1..).unwrap_or_default());
+            if rest.get(length) == Some(&b',') && commands::look_up(name) != Command::None {
+                let after = rest.get(length + 1..).unwrap_or_default();
+                let telling = after.starts_with(b"-")
+                    || after.starts_with(b"/")
+                    || after.starts_with(b"}")
+                    || has(after, b"/")
+                    || commands::look_up(name) == Command::Sure;
+                if telling {
+                    findings.add(&HIDDEN, text, at);
+                    break;
+                }
+            }
+        }
+    }
+    // A command with a file or a here-string: `cat<flag`, `sh<<<`
+    if kinds.any(Kinds::ANGLE)
+        && let Some(at) = find(text, b"<<<")
+    {
+        findings.add(&HIDDEN, text, at);
+    }
+    if kinds.any(Kinds::SLASH)
+        && let Some((at, _)) = find_any(text, &["/dev/tcp/", "/dev/udp/"])
+    {
+        findings.add(&HIDDEN, text, at);
+    }
+}
+
+/// Words of Windows' command line that tell by themselves.
+const WINDOWS_WORDS: &[&str] = &[
+    "cmd.exe",
+    "cmd /c",
+    "cmd /k",
+    "cmd+/c",
+    "powershell.exe",
+    "powershell -",
+    "pwsh -",
+    "wscript.shell",
+    "certutil -",
+    "bitsadmin /",
+    "rundll32 ",
+    "regsvr32 /",
+    "mshta http",
+    "mshta vbscript",
+    "wmic process",
+    "net user ",
+    "net localgroup",
+    "net1 user",
+    "schtasks /",
+    "reg add hk",
+    "reg query hk",
+    "vssadmin ",
+    "ipconfig /all",
+    "tasklist /",
+    "%comspec%",
+    "%systemroot%",
+    "%windir%",
+    "%programfiles%",
+    "%appdata%",
+    "%userprofile%",
+    "%programdata%",
+    "%pathext%",
+    "%path:",
+    "%systemdrive%",
+];
+
+/// These, and the commands of PowerShell.
+static WINDOWS_NAMES: LazyLock<AhoCorasick> =
+    LazyLock::new(|| bytes::automaton(WINDOWS_WORDS.iter().chain(commands::CMDLETS)));
+
+fn windows(text: &[u8], kinds: Kinds, findings: &mut Findings) {
+    for found in WINDOWS_NAMES.find_iter(text).take(16) {
+        let at = found.start();
+        let before = at.checked_sub(1).and_then(|at| text.get(at));
+        let behind = text.get(found.end());
+        let cmdlet = found.pattern().as_usize() >= WINDOWS_WORDS.len();
+        let part = before
+            .is_some_and(|byte| is_word(*byte) || cmdlet && matches!(byte, b'-' | b'/'))
+            || cmdlet && behind.is_some_and(|byte| is_word(*byte) || matches!(byte, b'-' | b'/'));
+        // The whole value is a name; with something around it, it is a command.
+        if !part && found.len() < text.len() {
+            findings.add(if cmdlet { &POWERSHELL } else { &WINDOWS }, text, at);
+            break;
+        }
+    }
+    if kinds.any(Kinds::PERCENT.or(Kinds::PAREN))
+        && let Some(at) = bytes::find_word(text, b"for")
+    {
+        let rest = text.get(at..).unwrap_or_default();
+        let loops = ["for %", "for /f", "for /l", "for /r", "for /d"]
+            .iter()
+            .any(|start| rest.starts_with(start.as_bytes()));
+        if loops && has(rest, b" in ") {
+            findings.add(&WINDOWS, text, at);
+        }
+    }
+}
