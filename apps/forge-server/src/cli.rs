@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use crate::audit_command::AuditCommand;
+pub use crate::inspect::Inspect;
 pub use crate::keys::KeyCommand;
 pub use crate::login::Login;
 
@@ -30,6 +31,8 @@ pub enum Command {
     Audit(AuditCommand),
     /// Signs this terminal in to a server, by GitHub's device flow.
     Login(Login),
+    /// Says what inspection finds in a request, and why.
+    Inspect(Inspect),
     /// Makes and changes the keys that seal secrets at rest.
     #[command(subcommand)]
     Key(KeyCommand),

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use forge_crypto::Keyring;
 use forge_headers::{Cors, ForwardedHeader, HostAllowList, Origin, TrustedProxies};
+use forge_monitor::{InspectMode, Level};
 use forge_ratelimit::{Quota, StoreFailure};
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -62,6 +63,7 @@ pub struct Config {
     pub bounds: Bounds,
     pub never_block: Vec<IpNet>,
     pub audit: AuditConfig,
+    pub inspection: Inspection,
     pub metrics_from: Vec<IpNet>,
     pub log: Log,
     pub texts: Texts,
@@ -150,6 +152,15 @@ pub struct Bounds {
     pub request_time: Duration,
     pub connections: usize,
     pub drain_time: Duration,
+}
+
+/// `inspection.*`
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as above")]
+pub struct Inspection {
+    pub mode: InspectMode,
+    pub level: Level,
+    pub exempt: Vec<String>,
 }
 
 /// `log.*`
@@ -247,6 +258,7 @@ impl Config {
         let bounds = Bounds::from_reader(reader);
         let never_block = reader.one("monitor.never_block", parse::list(parse::network));
         let audit = AuditConfig::from_reader(reader);
+        let inspection = Inspection::from_reader(reader);
         let metrics_from = reader.one("metrics.from", parse::list(parse::network));
         let log = Log::from_reader(reader);
 
@@ -290,6 +302,7 @@ impl Config {
             bounds: bounds?,
             never_block: never_block?,
             audit: audit?,
+            inspection: inspection?,
             metrics_from: metrics_from?,
             log: log?,
             texts: std::mem::take(&mut reader.texts),
@@ -477,6 +490,30 @@ impl Bounds {
             request_time: request_time?,
             connections: connections?,
             drain_time: drain_time?,
+        })
+    }
+}
+
+impl Inspection {
+    fn from_reader(reader: &mut Reader) -> Option<Self> {
+        let mode = reader.one("inspection.mode", |text| {
+            text.parse::<InspectMode>()
+                .map_err(|error| error.to_string())
+        });
+        let level = reader.one("inspection.level", |text| {
+            text.parse::<Level>().map_err(|error| error.to_string())
+        });
+        let exempt = reader.one(
+            "inspection.exempt",
+            parse::list(|path| match path.starts_with('/') {
+                true => Ok(path.to_owned()),
+                false => Err("must begin with a slash".to_owned()),
+            }),
+        );
+        Some(Self {
+            mode: mode?,
+            level: level?,
+            exempt: exempt.unwrap_or_default(),
         })
     }
 }

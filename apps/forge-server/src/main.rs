@@ -18,6 +18,7 @@ async fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check(settings)) => check(settings),
         Command::Config(ConfigCommand::Reference) => print(&config::reference()),
         Command::Login(login) => login.run(&mut io::stdout()).await.map_err(Into::into),
+        Command::Inspect(inspect) => inspect.run().map_err(Into::into),
         Command::Key(command) => command.run(&mut io::stdout()).await,
         Command::Audit(command) => seen_enough(command.run(&mut io::stdout()).await),
     };

@@ -17,6 +17,8 @@ use crate::clock::Clock;
 const EACH: u64 = 10;
 /// Rows a second for all.
 const ALL: u64 = 50;
+/// Signals a second for all.
+const ALL_SIGNALS: u64 = 2000;
 /// Counters for actions of addresses; those that fall together share their rows.
 const SLOTS: usize = 16_384;
 
@@ -32,10 +34,21 @@ struct Counters {
     /// Secret of this process: nobody can choose whose rows to share.
     hasher: RandomState,
     clock: Clock,
+    all_most: u64,
+    metric: &'static str,
 }
 
 impl RefusalBudget {
     pub(crate) fn new(clock: &Clock) -> Self {
+        Self::with(clock, ALL, "forge_server_refusals_left_out_total")
+    }
+
+    /// For signals, which cost less than rows: as many for each address, more for all.
+    pub(crate) fn signals(clock: &Clock) -> Self {
+        Self::with(clock, ALL_SIGNALS, "forge_server_signals_coalesced_total")
+    }
+
+    fn with(clock: &Clock, all_most: u64, metric: &'static str) -> Self {
         Self(Arc::new(Counters {
             each: std::iter::repeat_with(AtomicU64::default)
                 .take(SLOTS)
@@ -44,6 +57,8 @@ impl RefusalBudget {
             left_out: AtomicU64::default(),
             hasher: RandomState::new(),
             clock: clock.clone(),
+            all_most,
+            metric,
         }))
     }
 
@@ -55,11 +70,11 @@ impl RefusalBudget {
         let client = address.map_or_else(Key::global, Key::address);
         let slot = counters.hasher.hash_one((action, client)) % SLOTS as u64;
         let each = &counters.each[usize::try_from(slot).unwrap_or_default()];
-        if count(each, second / 60, EACH) && count(&counters.all, second, ALL) {
+        if count(each, second / 60, EACH) && count(&counters.all, second, counters.all_most) {
             return Some(counters.left_out.swap(0, Ordering::Relaxed));
         }
         counters.left_out.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("forge_server_refusals_left_out_total").increment(1);
+        metrics::counter!(counters.metric).increment(1);
         None
     }
 }

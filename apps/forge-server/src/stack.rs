@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use forge_audit::{AuditLayer, Policy as AuditPolicy};
 use forge_headers::{Csp, Hsts, ReportingEndpoint, SecurityHeaders, Source, Stack};
-use forge_monitor::GuardLayer;
+use forge_monitor::{GuardLayer, InspectLayer};
 use forge_ratelimit::{ConcurrencyLayer, RateLimitLayer};
 use forge_session::{Challenge, SessionLayer};
 use http::request::Parts;
@@ -22,7 +22,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::app::App;
 use crate::class::Class;
-use crate::config::Config;
+use crate::config::{Config, Inspection};
 use crate::error::StartError;
 use crate::routes::BROWSER_REPORTS;
 use crate::{detach, limits, present, principal, proxies, request_id, streams, wiring};
@@ -65,6 +65,11 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
         .layer(
             GuardLayer::new(app.monitor.guard(), wiring::client_ip)
                 .on_refusal((wiring.on_guard_refusal(), forge_monitor::RecordMetrics)),
+        )
+        // What looks like an attack in the path, the query and the headers.
+        .layer(
+            inspection(&config.inspection)
+                .on_inspection((wiring.on_inspection(), forge_monitor::RecordMetrics)),
         )
         // Which kind of endpoint it is for.
         .layer(MapRequestLayer::new(move |request: Request| {
@@ -183,6 +188,14 @@ fn security_headers() -> Result<SecurityHeaders, StartError> {
         .content_security_policy(csp)
         .report_to(reports)
         .hsts(hsts))
+}
+
+fn inspection(config: &Inspection) -> InspectLayer {
+    let layer = InspectLayer::new(config.mode).level(config.level);
+    config
+        .exempt
+        .iter()
+        .fold(layer, |layer, path| layer.exempt_path(path.as_str()))
 }
 
 fn panicked() -> Response<Body> {

@@ -10,7 +10,10 @@ use std::sync::{Arc, OnceLock};
 use forge_audit::{Actor, AuditLog, Event, Kind, Outcome, Severity, Source};
 use forge_crypto::VaultEvent;
 use forge_headers::Connection;
-use forge_monitor::{Monitor, MonitorEvent, RefusalReason, Signal, SignalKind};
+use forge_monitor::{
+    InspectOutcome, Inspection, Level, Monitor, MonitorEvent, RefusalReason, Signal, SignalKind,
+    Verdict,
+};
 use forge_ratelimit::{ConcurrencyDecision, ConcurrencyOutcome, Decision, KeyClass};
 use forge_session::{Caller, Rejection, SessionEvent, ThreatResponse};
 use http::header::USER_AGENT;
@@ -21,6 +24,9 @@ use crate::clock::Clock;
 use crate::principal::Principal;
 use crate::refusals::RefusalBudget;
 use crate::request_id;
+
+/// As many rules of an inspection stand in its event.
+const MAX_RULES: usize = 8;
 
 tokio::task_local! {
     /// Who asked for what is going on in this task, for observers that see no request.
@@ -125,6 +131,7 @@ fn user_agent(parts: &Parts) -> Option<&str> {
 pub struct Wiring {
     audit: AuditLog,
     refusals: RefusalBudget,
+    suspicions: RefusalBudget,
     monitor: Arc<OnceLock<Monitor>>,
 }
 
@@ -135,6 +142,7 @@ impl Wiring {
         Self {
             audit,
             refusals: RefusalBudget::new(clock),
+            suspicions: RefusalBudget::signals(clock),
             monitor: Arc::default(),
         }
     }
@@ -457,6 +465,43 @@ impl Wiring {
                         "escalation": decision.escalation,
                     })),
             );
+        }
+    }
+
+    /// forge-monitor inspected: an event and a signal where it found something. What it saw stays
+    /// out of both, for a query may hold a secret; `forge inspect` shows it.
+    pub fn on_inspection(
+        &self,
+    ) -> impl Fn(&Parts, &Inspection, InspectOutcome) + Clone + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |parts, inspection, outcome| {
+            if outcome == InspectOutcome::Clean {
+                return;
+            }
+            let cause = Cause::of(parts);
+            let event = cause
+                .event(Kind::SecurityViolation, "request.inspect")
+                .outcome(match outcome {
+                    InspectOutcome::Refused => Outcome::Denied,
+                    _ => Outcome::Success,
+                })
+                .severity(match inspection.verdict(Level::Low) {
+                    Verdict::Block => Severity::High,
+                    _ => Severity::Medium,
+                })
+                .resource(resource(parts));
+            let matches = inspection.matches().iter().take(MAX_RULES);
+            let rules: Vec<Value> = matches
+                .map(|found| json!({ "rule": found.rule, "place": found.place.as_str() }))
+                .collect();
+            let details = json!({ "score": inspection.score(), "rules": rules });
+            wiring.audit_refusal(event, &cause, details);
+            // A flood is one thing to know, and not worth the queue.
+            let score = inspection.score();
+            let coalesced = || wiring.suspicions.take("request.inspect", cause.address);
+            if inspection.verdict(Level::Low) == Verdict::Block && coalesced().is_some() {
+                wiring.signal(SignalKind::SuspiciousRequest { score }, &cause);
+            }
         }
     }
 

@@ -416,6 +416,24 @@ pub(super) const SETTINGS: &[Setting] = &[
         "The size of a file that is deleted when the disk is full, so that there is room to drop what need not be kept; 0 for none.",
     ),
     plain(
+        "inspection.mode",
+        "off, detect or block",
+        Default::Text("detect"),
+        "What follows when a request's path, query or headers look like an attack: nothing; an event and a signal to the monitor; or a refusal as well.",
+    ),
+    plain(
+        "inspection.level",
+        "low or high",
+        Default::Text("low"),
+        "How sensitive refusals are. `high` refuses texts about SQL, shells and HTML too. `forge inspect` shows both for a request.",
+    ),
+    plain(
+        "inspection.exempt",
+        "path, …",
+        Default::None,
+        "Paths that are not inspected; with a slash at the end, all below.",
+    ),
+    plain(
         "metrics.from",
         "network, …",
         Default::Text("127.0.0.0/8, ::1/128"),

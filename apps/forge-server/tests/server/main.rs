@@ -8,6 +8,7 @@ mod config;
 mod connections;
 mod device;
 mod health;
+mod inspection;
 mod limits;
 mod mcp;
 mod me;
