@@ -7,6 +7,7 @@ mod callbacks;
 mod config;
 mod connections;
 mod device;
+mod documentation;
 mod health;
 mod inspection;
 mod limits;
