@@ -4,6 +4,7 @@
 //! the folder `comparison`, whose dependencies are older.
 
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -15,7 +16,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use forge_session::{
     AccessTokens, Authenticated, ClientId, Created, Kind, MemorySessionStore, NewSession,
     SessionId, SessionLayer, SessionStore, Sessions, SigningKey, SqliteSessionStore, SystemClock,
-    TokenKeys, UserId,
+    TokenKeys, Touch, UserId,
 };
 use http::Request;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -209,9 +210,95 @@ fn cold(criterion: &mut Criterion) {
     });
 }
 
+/// How long a clean-up of as many sessions as there are to be holds the one writer of SQLite, and how
+/// long somebody else who writes meanwhile waits for it.
+fn sweep(_: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteConnectOptions::new()
+        .filename(folder.path().join("forge.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    runtime.block_on(async {
+        let pool = SqlitePoolOptions::new().max_connections(4);
+        let pool = pool.connect_with(options).await.unwrap();
+        let store = SqliteSessionStore::new(pool.clone());
+        store.migrate().await.unwrap();
+        fill(&pool).await;
+        let sessions = Sessions::builder(store.clone()).build().unwrap();
+        let fresh = web(&sessions, "github:fresh").await.session;
+        let later = fresh.created + Duration::from_secs(30 * 24 * 3600);
+
+        let (done, mut stopped) = tokio::sync::oneshot::channel::<()>();
+        let writer = {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut waits = Vec::new();
+                let mut at = fresh.created;
+                while let Err(tokio::sync::oneshot::error::TryRecvError::Empty) = stopped.try_recv()
+                {
+                    at = at + Duration::from_micros(1);
+                    let touch = Touch {
+                        id: fresh.id,
+                        at,
+                        idle_expires: fresh.idle_expires,
+                        ip: None,
+                        user_agent: None,
+                    };
+                    let began = Instant::now();
+                    store.touch(&[touch], at).await.unwrap();
+                    waits.push(began.elapsed());
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                waits
+            })
+        };
+        let mut held = Vec::new();
+        let mut deleted = 0;
+        loop {
+            let began = Instant::now();
+            let count = store.sweep(later, SWEEP_BATCH).await.unwrap();
+            held.push(began.elapsed());
+            deleted += count;
+            if count < u64::from(SWEEP_BATCH.get()) {
+                break;
+            }
+        }
+        drop(done);
+        println!(
+            "sweep of {deleted} in batches of {SWEEP_BATCH}: {}",
+            shares(held)
+        );
+        println!(
+            "another writer meanwhile: {}",
+            shares(writer.await.unwrap())
+        );
+    });
+}
+
+/// As many as a step of `Sessions::sweep` deletes.
+const SWEEP_BATCH: NonZeroU32 = NonZeroU32::MIN.saturating_add(499);
+
+fn shares(mut took: Vec<Duration>) -> String {
+    took.sort_unstable();
+    let at = |share: usize| took[(took.len() * share / 1000).min(took.len() - 1)];
+    format!(
+        "{} times, median {:?}, 99th percentile {:?}, longest {:?}",
+        took.len(),
+        at(500),
+        at(990),
+        at(1000)
+    )
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(50).measurement_time(Duration::from_secs(3));
-    targets = cookie_by_cache, access_token, cold
+    targets = cookie_by_cache, access_token, cold, sweep
 }
 criterion_main!(benches);
