@@ -78,15 +78,16 @@
 //! # Security
 //!
 //! - **Secrets.** Details lose the values of keys that usually name secrets, and values that look
-//!   like one ([`Redaction`]); paths are recorded without their query. What stands in a path, a
-//!   resource or an action is recorded as it is: put no secret there.
+//!   like one ([`Redaction`]), and [pseudonyms](Pseudonyms) stand for persons where told; paths are
+//!   recorded without their query. What stands in a path, a resource or an action is recorded as it
+//!   is: put no secret there.
 //! - **Hostile input.** Every part of an event is bounded, and characters that forge lines, drive
 //!   terminals or reorder text are written as escapes when it is set ([`escape`]).
 //! - **Tampering.** The chain shows what was changed, removed, added or swapped, and where
 //!   ([`AuditLog::verify`]). Somebody who can write the database can compute the whole chain anew,
 //!   or cut off its end: have [checkpoints signed](AuditLogBuilder::checkpoints) and take them
-//!   elsewhere; who has one can show it, with the public key alone. The running log does so with the end it has in memory, and does not
-//!   continue a log that no longer holds what it wrote.
+//!   elsewhere; who has one can show it, with the public key alone. The running log does so with the
+//!   end it has in memory, and does not continue a log that no longer holds what it wrote.
 //! - **Forgetting.** Retention and erasure take records, or what tells of a person, away and keep
 //!   what the rest is proved with. They are events themselves: what is missing without one is shown
 //!   as altered. Words of a segment that no record uses any more go too, and erased pages are
@@ -120,7 +121,9 @@ mod notary;
 mod on_checkpoint;
 mod on_record;
 mod outbox;
+mod owasp;
 mod policy;
+mod pseudonym;
 mod query;
 mod record;
 mod redact;
@@ -175,7 +178,9 @@ pub use {
     on_checkpoint::{CheckpointFile, CheckpointLine, OnCheckpoint, Sign, split_notes},
     on_record::{Commit, OnRecord},
     outbox::{OUTBOX_POSTGRES, OUTBOX_SQLITE, Outbox, OutboxEntry, OutboxTransaction},
+    owasp::Owasp,
     policy::{AuditPolicy, Policy},
+    pseudonym::Pseudonyms,
     query::{Cursor, Filter, MAX_LIMIT, Order, Page, Query, Selection},
     record::{Record, Stored},
     redact::{MAX_DETAILS, Redaction},

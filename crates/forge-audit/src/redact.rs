@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::escape::deceives;
+use crate::pseudonym::Pseudonyms;
 
 /// The most bytes that details take, encoded as JSON.
 pub const MAX_DETAILS: usize = 16 * 1024;
@@ -82,6 +83,7 @@ const VALUE_PREFIXES: &[&str] = &[
 #[derive(Clone, Debug, Default)]
 pub struct Redaction {
     more: Vec<String>,
+    pseudonyms: Option<(Pseudonyms, Vec<String>)>,
 }
 
 impl Redaction {
@@ -96,6 +98,34 @@ impl Redaction {
     pub fn key(mut self, name: &str) -> Self {
         self.more.push(folded(name).into_owned());
         self
+    }
+
+    /// Replaces texts and numbers under keys with one of these names, spelt in any way, by
+    /// pseudonyms, so that events can be correlated by what they do not say. A key that names a
+    /// secret still hides it.
+    #[must_use]
+    pub fn pseudonyms<'a>(
+        mut self,
+        pseudonyms: Pseudonyms,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let names = names.into_iter().map(|name| folded(name).into_owned());
+        self.pseudonyms = Some((pseudonyms, names.collect()));
+        self
+    }
+
+    /// What stands for `value` under `key`.
+    fn pseudonym(&self, key: &str, value: &Value) -> Option<String> {
+        let (pseudonyms, names) = self.pseudonyms.as_ref()?;
+        let key = folded(key);
+        if !names.iter().any(|name| *name == key) {
+            return None;
+        }
+        match value {
+            Value::String(text) => Some(pseudonyms.of(text)),
+            Value::Number(number) => Some(pseudonyms.of(&number.to_string())),
+            _ => None,
+        }
     }
 
     fn hides_key(&self, key: &str) -> bool {
@@ -189,7 +219,10 @@ impl Copy<'_> {
             let value = match self.pay(encoded_len(&safe) + 2) {
                 false => None,
                 true if secret => self.pay(REDACTED.len() + 2).then(|| REDACTED.into()),
-                true => self.value(value, depth + 1),
+                true => match self.redaction.pseudonym(key, value) {
+                    Some(name) => self.pay(name.len() + 2).then(|| name.into()),
+                    None => self.value(value, depth + 1),
+                },
             };
             match value {
                 Some(value) => {
@@ -281,6 +314,28 @@ mod tests {
                 "nested": [{"Access-Token": REDACTED, "userPassword": REDACTED, "set-cookie": REDACTED, "code": REDACTED}],
                 "header": REDACTED, "note": REDACTED, "customerNationalId": REDACTED, "jwt_like": REDACTED,
             })
+        );
+    }
+
+    #[test]
+    fn shows_pseudonyms_where_it_is_told_to_and_still_hides_secrets() {
+        let names = Pseudonyms::new(&[7; 32]);
+        let email = names.of("a@example.com");
+        let redaction = Redaction::new().pseudonyms(names, ["e-mail", "user_id", "token"]);
+        let value = json!({
+            "eMail": "a@example.com", "deep": [{ "userId": 7 }], "token": "x", "email": ["y"],
+        });
+        let kept = redaction.apply(&value);
+        assert_eq!(kept["eMail"], email);
+        assert!(
+            kept["deep"][0]["userId"]
+                .as_str()
+                .unwrap()
+                .starts_with("p-")
+        );
+        assert_eq!(
+            (&kept["token"], &kept["email"][0]),
+            (&json!(REDACTED), &json!("y"))
         );
     }
 

@@ -471,7 +471,7 @@ async fn where_little_happens_a_segment_ends_by_its_age() {
             .unwrap();
         clock.advance(day / 2);
     }
-    // A segment of 65 536 would still be open. These began at 1, 257, 513 and 769.
+    // A segment of 32 768 would still be open. These began at 1, 257, 513 and 769.
     let retention = Retention::new().keep_all(day);
     assert_eq!(log.prune(&retention).await.unwrap(), 600);
     let left = log.query(&Query::new().limit(1000)).await.unwrap().records;

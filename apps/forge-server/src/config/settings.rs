@@ -382,7 +382,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain(
         "audit.segment",
         "number",
-        Default::Text("65536"),
+        Default::Text("32768"),
         "Events of a segment, which are indexed and dropped together.",
     ),
     secret(

@@ -68,7 +68,7 @@ pub struct SqliteAuditStoreBuilder {
 }
 
 impl SqliteAuditStoreBuilder {
-    /// How many records a segment has. The default is 65 536; brought to a multiple of 256.
+    /// How many records a segment has. The default is 32 768; brought to a multiple of 256.
     ///
     /// Retention drops segments; a smaller one goes sooner, and more of them are more tables.
     pub fn segment(mut self, records: u64) -> Self {
@@ -256,7 +256,7 @@ impl SqliteAuditStore {
         SqliteAuditStoreBuilder {
             path: path.as_ref().to_owned(),
             sizes: Sizes {
-                rows: 65_536,
+                rows: 32_768,
                 time: Duration::from_secs(7 * 86_400),
                 wal: 64 << 20,
             },
