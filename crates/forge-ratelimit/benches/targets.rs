@@ -125,9 +125,11 @@ fn time(from: usize, operations: usize, work: &mut impl FnMut(usize)) -> f64 {
     began.elapsed().as_nanos() as f64 / operations as f64
 }
 
-fn quota() -> Quota {
-    Quota::per_second(10, 100).expect("a quota")
-}
+/// As governor's, made once: a policy has it.
+const QUOTA: Quota = match Quota::per_second(10, 100) {
+    Ok(quota) => quota,
+    Err(_) => panic!("a quota"),
+};
 
 fn governor_quota() -> governor::Quota {
     let of = |n| NonZeroU32::new(n).expect("not zero");
@@ -150,7 +152,7 @@ fn scattered(n: usize, count: usize) -> usize {
 
 fn check(store: &MemoryStore, key: Key) -> bool {
     let mut verdicts = Verdicts::new();
-    store.charge_now(&[Charge::new(POLICY, key, quota())], &mut verdicts);
+    store.charge_now(&[Charge::new(POLICY, key, QUOTA)], &mut verdicts);
     verdicts[0].allowed
 }
 

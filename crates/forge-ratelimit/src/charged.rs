@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::decision::PolicyVerdict;
 use crate::error::StoreError;
+use crate::policy::PolicyName;
 use crate::store::{AdjustFuture, Adjustment, Charge};
 
 /// What a request paid, as an extension of the request for handlers and the layers below.
@@ -27,7 +28,7 @@ pub struct Charged {
 
 struct Inner {
     charges: Vec<Charge>,
-    names: Vec<Arc<str>>,
+    names: Vec<PolicyName>,
     store: Arc<dyn Adjust>,
 }
 
@@ -47,9 +48,7 @@ impl Charged {
             .iter()
             .zip(verdicts)
             .filter(|(_, of)| of.verdict.allowed);
-        let (charges, names) = paid
-            .map(|(charge, of)| (charge.clone(), Arc::clone(&of.policy)))
-            .unzip();
+        let (charges, names) = paid.map(|(charge, of)| (charge.clone(), of.policy)).unzip();
         Self {
             inner: Arc::new(Inner {
                 charges,
@@ -71,7 +70,7 @@ impl Charged {
         Some(Self {
             inner: Arc::new(Inner {
                 charges: vec![self.inner.charges[at].clone()],
-                names: vec![Arc::clone(&self.inner.names[at])],
+                names: vec![self.inner.names[at]],
                 store: Arc::clone(&self.inner.store),
             }),
         })

@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::request::Parts;
 
 use crate::error::BuildError;
-use crate::hash::Secret;
 use crate::key::{Key, KeyClass, KeyExtractor};
 use crate::on_concurrency::OnConcurrency;
 use crate::policy::{Condition, MissingKey, check_name};
@@ -58,9 +57,8 @@ pub struct Concurrency {
 struct Held {
     /// Never zero.
     max: AtomicU32,
+    /// By the keyed hash of the key: none is kept in clear.
     shards: [Mutex<HashMap<u64, u32>>; SHARDS],
-    /// Secret of this process; no key is kept in clear.
-    secret: Secret,
 }
 
 /// The right of one request to be under way; dropping it gives it back.
@@ -109,7 +107,6 @@ impl Concurrency {
             held: Arc::new(Held {
                 max: AtomicU32::new(max.get()),
                 shards: Default::default(),
-                secret: Secret::random(),
             }),
         })
     }
@@ -135,7 +132,7 @@ impl Concurrency {
     /// How many requests of `key` are under way.
     #[must_use]
     pub fn under_way(&self, key: &Key) -> u32 {
-        let hash = self.held.hash(key);
+        let hash = key.hash();
         self.held.shard(hash).get(&hash).copied().unwrap_or(0)
     }
 
@@ -170,12 +167,6 @@ impl Concurrency {
 }
 
 impl Held {
-    fn hash(&self, key: &Key) -> u64 {
-        let mut hash = self.secret.hasher();
-        key.feed(&mut hash);
-        hash.finish()
-    }
-
     fn shard(&self, hash: u64) -> MutexGuard<'_, HashMap<u64, u32>> {
         let shard = &self.shards[(hash % SHARDS as u64) as usize];
         // Nothing that can panic runs under the lock.
@@ -183,7 +174,7 @@ impl Held {
     }
 
     fn take(self: &Arc<Self>, key: &Key, max: u32) -> Admission {
-        let (hash, class) = (self.hash(key), key.class());
+        let (hash, class) = (key.hash(), key.class());
         let mut shard = self.shard(hash);
         let count = shard.entry(hash).or_insert(0);
         if *count >= max {

@@ -1,6 +1,5 @@
 //! What was decided on a request.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -9,6 +8,7 @@ use crate::MAX_POLICIES;
 use crate::error::StoreError;
 use crate::gcra::seconds_up;
 use crate::key::KeyClass;
+use crate::policy::PolicyName;
 use crate::quota::Quota;
 use crate::store::Verdict;
 
@@ -19,7 +19,7 @@ pub struct PolicyVerdict {
     /// The policy's place among the limiter's.
     pub(crate) index: u8,
     /// The policy's name.
-    pub policy: Arc<str>,
+    pub policy: PolicyName,
     /// What kind of key it counted.
     pub key_class: KeyClass,
     /// The quota that held for the key.
@@ -41,7 +41,7 @@ pub enum Decision {
     /// A policy that must count the request could not read its key: refused.
     Unidentified {
         /// The policy's name.
-        policy: Arc<str>,
+        policy: PolicyName,
     },
     /// The store gave no verdict.
     Undecided {

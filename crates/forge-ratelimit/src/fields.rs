@@ -1,5 +1,11 @@
 //! The structured header fields `RateLimit-Policy` and `RateLimit` of
-//! draft-ietf-httpapi-ratelimit-headers (revisions 8 to 11), and the older `X-RateLimit-*`.
+//! draft-ietf-httpapi-ratelimit-headers, and the older `X-RateLimit-*`.
+//!
+//! Held against revision 11 of 23 May 2026, whose fields are those since revision 8: an item is a
+//! String; `q` and a `w` above zero, in whole seconds, announce; `r` and `t` tell. A refusal tells
+//! `t` of the policies that refuse and of no other, so that `Retry-After` is never before the end
+//! of an effective window (section 6). There is no partition key (`pk`): it would tell a client
+//! how others are told apart, and each request's is plain to whoever sends it.
 
 use arrayvec::ArrayVec;
 use http::header::HeaderName;
@@ -48,7 +54,14 @@ impl Fields {
         let first = told.iter().next()?;
         let policy = rules.announcement(&told).cloned();
         let policy = policy.unwrap_or_else(|| announcement(&told));
-        let limit = list(&told, |of, text| text.item(of));
+        let refused = verdicts.iter().any(|of| !of.verdict.allowed && !of.shadow);
+        let limit = list(&told, |of, text| {
+            text.push(rules.head(of.index));
+            text.number(of.verdict.remaining.into());
+            if !(refused && of.verdict.allowed) {
+                text.parameter(b";t=", seconds_up(of.verdict.wait));
+            }
+        });
         let legacy = rules.legacy_fields.then(|| {
             // Who refuses, then who has the least left.
             let rank = |of: &&PolicyVerdict| (of.verdict.allowed, of.verdict.remaining);
@@ -77,6 +90,12 @@ impl Fields {
             headers.insert(X_RESET, reset);
         }
     }
+}
+
+/// `"web";r=`: what an item of the field `RateLimit` begins with. `"web";r=9;t=1` is nine units
+/// left; in one second there is one more, or, where none was left for this request, enough for it.
+pub(crate) fn head(name: &str) -> Box<[u8]> {
+    ["\"", name, "\";r="].concat().into_bytes().into()
 }
 
 /// `"web";q=60;w=60`: sixty units a window of sixty seconds.
@@ -139,31 +158,26 @@ impl Text {
         self.parameter(b";w=", seconds_up(quota.period()));
     }
 
-    /// `"web";r=9;t=1`: nine units left; in one second there is one more, or, where none was left
-    /// for this request, enough for it.
-    fn item(&mut self, of: &PolicyVerdict) {
-        self.name(&of.policy);
-        self.parameter(b";r=", of.verdict.remaining.into());
-        self.parameter(b";t=", seconds_up(of.verdict.wait));
-    }
-
     fn name(&mut self, name: &str) {
         self.push(b"\"");
         self.push(name.as_bytes());
         self.push(b"\"");
     }
 
-    fn parameter(&mut self, name: &[u8], mut number: u64) {
+    fn parameter(&mut self, name: &[u8], number: u64) {
         self.push(name);
-        let mut digits = ArrayVec::<u8, 20>::new();
-        loop {
-            digits.push(b'0' + (number % 10) as u8);
+        self.number(number);
+    }
+
+    fn number(&mut self, mut number: u64) {
+        let (mut digits, mut at) = ([b'0'; 20], 19);
+        while number > 9 {
+            digits[at] = b'0' + (number % 10) as u8;
             number /= 10;
-            if number == 0 {
-                break;
-            }
+            at -= 1;
         }
-        self.0.extend(digits.into_iter().rev());
+        digits[at] = b'0' + number as u8;
+        self.push(&digits[at..]);
     }
 
     fn push(&mut self, bytes: &[u8]) {

@@ -45,26 +45,27 @@ impl Outcome {
 }
 
 /// Decides whether `weight` units fit at time `now` into a bucket whose state is `tat`.
+#[inline]
 pub(crate) fn decide(quota: &Quota, tat: u64, now: u64, weight: NonZeroU32) -> Outcome {
-    let interval = quota.interval_nanos();
-    // `Quota::new` bounds interval × burst by a year, so both products fit.
-    let capacity = interval * u64::from(quota.burst().get());
+    let (interval, capacity) = (quota.interval_nanos(), quota.capacity_nanos());
     let debt = tat.saturating_sub(now).min(capacity);
     let cost = interval.saturating_mul(u64::from(weight.get()));
     let after = debt.saturating_add(cost);
+    // What is subtracted below is never more than what it is subtracted from.
     if after <= capacity {
-        let (free, part) = ((capacity - after) / interval, (capacity - after) % interval);
+        let left = capacity.wrapping_sub(after);
+        let (free, part) = (left / interval, left % interval);
         Outcome::Fits {
             tat: now.saturating_add(after),
             remaining: units(free),
             // The bucket is so many whole intervals large.
-            next_unit: interval - part,
+            next_unit: interval.wrapping_sub(part),
         }
     } else {
         Outcome::Exceeds {
             tat: now.saturating_add(debt),
-            remaining: units((capacity - debt) / interval),
-            wait: after - capacity,
+            remaining: units(capacity.wrapping_sub(debt) / interval),
+            wait: after.wrapping_sub(capacity),
             blocked: false,
         }
     }
@@ -73,7 +74,7 @@ pub(crate) fn decide(quota: &Quota, tat: u64, now: u64, weight: NonZeroU32) -> O
 /// The state after `units` more, or fewer where negative, than there were; the debt stays between
 /// none and the whole bucket.
 pub(crate) fn shift(quota: &Quota, tat: u64, now: u64, units: i64) -> u64 {
-    let capacity = quota.interval_nanos() * u64::from(quota.burst().get());
+    let capacity = quota.capacity_nanos();
     let debt = tat.saturating_sub(now).min(capacity);
     let by = quota.interval_nanos().saturating_mul(units.unsigned_abs());
     let debt = if units < 0 {
@@ -84,11 +85,13 @@ pub(crate) fn shift(quota: &Quota, tat: u64, now: u64, units: i64) -> u64 {
     now.saturating_add(debt)
 }
 
+#[inline]
 fn units(free: u64) -> u32 {
     u32::try_from(free).unwrap_or(u32::MAX)
 }
 
 /// Whole seconds, rounded up, so that who waits that long is not early.
+#[inline]
 pub(crate) fn seconds_up(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

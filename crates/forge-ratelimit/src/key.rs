@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::Method;
 use http::request::Parts;
 
-use crate::hash::SipHasher;
+use crate::hash::{WORDS, secret};
 
 /// Bytes of a key that are held in place; longer keys are allocated.
-const INLINE: usize = 46;
+const INLINE: usize = 8 * WORDS;
 
 /// What kind of thing a key stands for. It is part of the key, and all that metrics see of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,51 +76,79 @@ impl KeyClass {
 /// let one = Key::address("2001:db8::1".parse().unwrap());
 /// assert_eq!(one, Key::address("2001:db8::ffff:2".parse().unwrap()));
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Key {
     class: KeyClass,
     /// How many keys it was put together from: no key of one part equals one of two.
     parts: u8,
     bytes: Bytes,
+    /// The keyed hash of all of the above.
+    hash: u64,
 }
 
 #[derive(Clone)]
 enum Bytes {
-    Inline(u8, [u8; INLINE]),
+    /// So many bytes, as little-endian words filled up with zeros.
+    Inline(u8, [u64; WORDS]),
     Heap(Box<[u8]>),
 }
 
 impl Bytes {
-    fn new(bytes: &[u8]) -> Self {
-        let mut inline = [0; INLINE];
-        match (inline.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
-            (Some(place), Ok(len)) => {
-                place.copy_from_slice(bytes);
-                Self::Inline(len, inline)
-            }
-            _ => Self::Heap(bytes.into()),
-        }
-    }
-
-    fn as_slice(&self) -> &[u8] {
+    /// Hands the bytes to `to`.
+    fn with<T>(&self, to: impl FnOnce(&[u8]) -> T) -> T {
         match self {
-            Self::Inline(len, bytes) => &bytes[..usize::from(*len)],
-            Self::Heap(bytes) => bytes,
+            Self::Inline(len, words) => {
+                let mut bytes = [0; INLINE];
+                for (chunk, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+                    *chunk = word.to_le_bytes();
+                }
+                to(&bytes[..usize::from(*len)])
+            }
+            Self::Heap(bytes) => to(bytes),
         }
     }
+}
+
+/// The last word of `bytes`, of which fewer than eight bytes are left: `rest`.
+#[inline]
+fn partial(bytes: &[u8], rest: &[u8]) -> u64 {
+    if let Some(last) = bytes.last_chunk::<8>() {
+        // The bytes before are shifted out.
+        return u64::from_le_bytes(*last) >> (64 - 8 * rest.len());
+    }
+    if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        // The two overlap in bytes that are the same.
+        let last = u64::from(u32::from_le_bytes(*last));
+        return u64::from(u32::from_le_bytes(*first)) | last << (8 * (rest.len() - 4));
+    }
+    let byte = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
+    rest.iter().rev().fold(0, byte)
 }
 
 impl PartialEq for Bytes {
     fn eq(&self, other: &Self) -> bool {
-        self.as_slice() == other.as_slice()
+        match (self, other) {
+            (Self::Inline(len, words), Self::Inline(theirs, their_words)) => {
+                len == theirs && words == their_words
+            }
+            (Self::Heap(bytes), Self::Heap(theirs)) => bytes == theirs,
+            _ => false,
+        }
     }
 }
 
-impl Eq for Bytes {}
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        let same = self.hash == other.hash && self.class == other.class;
+        same && self.parts == other.parts && self.bytes == other.bytes
+    }
+}
 
-impl std::hash::Hash for Bytes {
+impl Eq for Key {}
+
+impl std::hash::Hash for Key {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.as_slice().hash(state);
+        state.write_u64(self.hash);
     }
 }
 
@@ -156,6 +184,7 @@ impl Key {
         }
     }
 
+    #[inline]
     fn v4(address: Ipv4Addr) -> Self {
         Self::new(KeyClass::Address, &address.octets())
     }
@@ -171,6 +200,7 @@ impl Key {
 
     /// The user of that id. Use the id, never a name that can be given to somebody else.
     #[must_use]
+    #[inline]
     pub fn user(id: impl AsRef<[u8]>) -> Self {
         Self::new(KeyClass::User, id.as_ref())
     }
@@ -213,11 +243,45 @@ impl Key {
 
     /// A key of the application's own.
     #[must_use]
+    #[inline]
     pub fn new(class: KeyClass, bytes: &[u8]) -> Self {
+        Self::of_parts(class, 1, bytes)
+    }
+
+    #[inline]
+    fn of_parts(class: KeyClass, parts: u8, bytes: &[u8]) -> Self {
+        let secret = secret();
+        let (number, name) = class.number();
+        // A length has less than 48 bits. No two keys have the same head, tail and words.
+        let head = (bytes.len() as u64) << 16 | u64::from(parts) << 8 | u64::from(number);
+        let tail = match name {
+            "" => 0,
+            name => long(name.as_bytes()),
+        };
+        let mut sum = secret.sum(head, tail);
+        let bytes = if bytes.len() <= INLINE {
+            let mut words = [0; WORDS];
+            let (whole, rest) = bytes.as_chunks::<8>();
+            for (at, chunk) in whole.iter().enumerate() {
+                let word = u64::from_le_bytes(*chunk);
+                words[at] = word;
+                sum.word(at, word);
+            }
+            if !rest.is_empty() {
+                let word = partial(bytes, rest);
+                words[whole.len()] = word;
+                sum.word(whole.len(), word);
+            }
+            Bytes::Inline(bytes.len() as u8, words)
+        } else {
+            sum.word(0, long(bytes));
+            Bytes::Heap(bytes.into())
+        };
         Self {
             class,
-            parts: 1,
-            bytes: Bytes::new(bytes),
+            parts,
+            bytes,
+            hash: sum.finish(),
         }
     }
 
@@ -233,49 +297,39 @@ impl Key {
     /// ```
     #[must_use]
     pub fn and(self, other: &Self) -> Self {
-        let (first, second) = (self.bytes.as_slice(), other.bytes.as_slice());
         let class = other.class.as_str().as_bytes();
-        let mut bytes = Vec::with_capacity(16 + first.len() + class.len() + second.len());
-        for part in [first, class] {
+        let mut bytes = Vec::with_capacity(2 * INLINE);
+        let mut part = |part: &[u8]| {
             bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
             bytes.extend_from_slice(part);
-        }
-        bytes.extend_from_slice(second);
-        Self {
-            class: self.class,
-            parts: self.parts.saturating_add(other.parts),
-            bytes: Bytes::new(&bytes),
-        }
+        };
+        self.bytes.with(&mut part);
+        part(class);
+        other.bytes.with(|second| bytes.extend_from_slice(second));
+        let parts = self.parts.saturating_add(other.parts);
+        Self::of_parts(self.class, parts, &bytes)
     }
 
     /// Whether the key is that of an address, which anybody may have without an account.
-    pub(crate) fn is_anonymous(&self) -> bool {
-        self.class == KeyClass::Address
-    }
-
-    /// Feeds the whole key, so that no two keys feed the same.
     #[inline]
-    pub(crate) fn feed(&self, hash: &mut SipHasher) {
-        let bytes = self.bytes.as_slice();
-        let (class, name) = self.class.number();
-        // A length has less than 48 bits.
-        hash.word((bytes.len() as u64) << 16 | u64::from(self.parts) << 8 | u64::from(class));
-        hash.bytes(bytes);
-        if !name.is_empty() {
-            hash.word(name.len() as u64);
-            hash.bytes(name.as_bytes());
-        }
+    pub(crate) fn is_anonymous(&self) -> bool {
+        matches!(self.class, KeyClass::Address)
     }
 
-    /// As [`feed`](Self::feed), for hashes of bytes.
+    /// The keyed hash of the whole key.
+    #[inline]
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Feeds the whole key to a hash of bytes, so that no two keys feed the same.
     #[cfg(feature = "redis")]
     pub(crate) fn feed_bytes(&self, feed: &mut impl FnMut(&[u8])) {
-        let bytes = self.bytes.as_slice();
         let (class, name) = self.class.number();
         feed(&[class, self.parts]);
         feed(&(name.len() as u64).to_be_bytes());
         feed(name.as_bytes());
-        feed(bytes);
+        self.bytes.with(feed);
     }
 
     /// What kind of thing the key stands for.
@@ -283,6 +337,14 @@ impl Key {
     pub fn class(&self) -> KeyClass {
         self.class
     }
+}
+
+/// One word for bytes of any number.
+fn long(bytes: &[u8]) -> u64 {
+    let mut hash = secret().sip();
+    hash.word(bytes.len() as u64);
+    hash.bytes(bytes);
+    hash.finish()
 }
 
 /// Shows the class alone: a key may be personal data.
@@ -362,10 +424,22 @@ mod tests {
 
     #[test]
     fn takes_keys_of_any_length() {
-        for len in [0, 1, INLINE, INLINE + 1, 300, 10_000] {
-            let (same, other) = ("x".repeat(len), "x".repeat(len + 1));
-            assert_eq!(Key::user(&same), Key::user(&same));
-            assert_ne!(Key::user(&same), Key::user(&other));
+        for len in (0..3 * INLINE).chain([300, 10_000]) {
+            let bytes: Vec<u8> = (0..len).map(|n| n as u8 | 0x80).collect();
+            let key = Key::user(&bytes);
+            assert_eq!(key, Key::user(&bytes));
+            key.bytes.with(|kept| assert_eq!(kept, bytes));
+            let mut others = vec![[&bytes[..], &[0]].concat(), [&[0], &bytes[..]].concat()];
+            others.extend((0..len.min(60)).map(|at| {
+                let mut other = bytes.clone();
+                other[at] ^= 1;
+                other
+            }));
+            for other in others {
+                let other = Key::user(&other);
+                assert_ne!(key, other);
+                assert_ne!(key.hash(), other.hash());
+            }
         }
     }
 
@@ -394,7 +468,7 @@ mod tests {
             Key::user("a").and(&Key::tool("b")),
             Key::user("a").and(&Key::session("b"))
         );
-        let plain = Key::user(pair("a", "b").bytes.as_slice());
+        let plain = pair("a", "b").bytes.with(|bytes| Key::user(bytes));
         assert_ne!(pair("a", "b"), plain);
     }
 

@@ -102,7 +102,7 @@ pub use limiter::{RateLimiter, RateLimiterBuilder};
 pub use metrics::RecordMetrics;
 pub use on_concurrency::{ConcurrencyDecision, ConcurrencyOutcome, OnConcurrency};
 pub use on_decision::OnDecision;
-pub use policy::{Condition, MissingKey, Policy, Tier, Weight};
+pub use policy::{Condition, MissingKey, Policy, PolicyName, Tier, Weight};
 pub use quota::Quota;
 pub use refusal::{JsonRpc, Problem, Refusal, RefusalBody, Respond};
 pub use service::RateLimit;

@@ -17,7 +17,7 @@ use crate::error::{AdjustError, BuildError, StoreError};
 use crate::exempt::is_preflight;
 use crate::fields;
 use crate::key::Key;
-use crate::policy::{Condition, MissingKey, Policy};
+use crate::policy::{Condition, MissingKey, Policy, PolicyName};
 use crate::store::memory::MemoryStore;
 use crate::store::{
     AdjustFuture, Adjustment, Charge, Charges, PolicyId, Store, StoreFailure, Verdict, Verdicts,
@@ -60,6 +60,9 @@ pub(crate) struct Rules {
 
 struct Prepared {
     policy: Policy,
+    name: PolicyName,
+    /// `"web";r=`, as it stands in each response.
+    head: Box<[u8]>,
     id: PolicyId,
     store_failure: StoreFailure,
     /// Whether it was said that its key cannot be read.
@@ -68,7 +71,7 @@ struct Prepared {
 
 impl Rules {
     /// Puts into `charges` what `parts` is to pay, or says which policy cannot count it.
-    pub(crate) fn charges(&self, parts: &Parts, charges: &mut Charges) -> Result<(), Arc<str>> {
+    pub(crate) fn charges(&self, parts: &Parts, charges: &mut Charges) -> Result<(), PolicyName> {
         if self.exempt.iter().any(|exempt| exempt.applies(parts)) {
             return Ok(());
         }
@@ -85,7 +88,7 @@ impl Rules {
                 if policy.shadow {
                     continue;
                 }
-                return Err(Arc::clone(&policy.name));
+                return Err(prepared.name);
             };
             if !self.exempt_keys.is_empty() && self.exempt_keys.contains(&key) {
                 continue;
@@ -107,8 +110,15 @@ impl Rules {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn policy(&self, index: u8) -> &Policy {
         &self.policies[usize::from(index)].policy
+    }
+
+    /// What an item of the field `RateLimit` begins with.
+    #[inline]
+    pub(crate) fn head(&self, index: u8) -> &[u8] {
+        &self.policies[usize::from(index)].head
     }
 
     /// The list that announces these policies, or nothing where a tier makes it differ.
@@ -124,6 +134,7 @@ impl Rules {
         Some(list.get_or_init(|| fields::announcement(told)))
     }
 
+    #[inline]
     pub(crate) fn decision(
         &self,
         charges: &[Charge],
@@ -151,7 +162,7 @@ impl Rules {
                     .zip(verdicts)
                     .map(|(charge, verdict)| PolicyVerdict {
                         index: charge.index,
-                        policy: Arc::clone(&self.policy(charge.index).name),
+                        policy: self.policies[usize::from(charge.index)].name,
                         key_class: charge.key.class(),
                         quota: charge.quota,
                         shadow: charge.shadow,
@@ -433,6 +444,8 @@ impl<S> RateLimiterBuilder<S> {
             }
             policies.push(Prepared {
                 id,
+                name: PolicyName::of(&policy.name),
+                head: fields::head(&policy.name),
                 store_failure: policy.store_failure.unwrap_or(self.store_failure),
                 policy,
                 warned: AtomicBool::new(false),

@@ -26,7 +26,7 @@ impl OnDecision for RecordMetrics {
         let violations = |of: &PolicyVerdict, enforced: &'static str| {
             metrics::counter!(
                 "forge_ratelimit_violations_total",
-                "policy" => metrics::SharedString::from(Arc::clone(&of.policy)),
+                "policy" => of.policy.to_string(),
                 "key_class" => of.key_class.as_str(),
                 "enforced" => enforced,
             )

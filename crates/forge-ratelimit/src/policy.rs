@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use arrayvec::ArrayString;
 use http::request::Parts;
 
 use crate::error::BuildError;
@@ -202,11 +203,58 @@ impl Policy {
     }
 }
 
+/// The name of a policy: 1 to 32 of `a-z`, `0-9`, `-` and `_`, beginning with a letter. It lies
+/// where it is, so that each decision can bear it at the price of a copy.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyName(ArrayString<MAX_NAME>);
+
+/// Bytes of a name, at most.
+pub(crate) const MAX_NAME: usize = 32;
+
+impl PolicyName {
+    /// A name that was [checked](check_name).
+    pub(crate) fn of(name: &str) -> Self {
+        Self(ArrayString::from(name).unwrap_or_default())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for PolicyName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for PolicyName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PolicyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Debug for PolicyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
 /// A name is a token, and short: it stands in header fields, metrics and logs.
 pub(crate) fn check_name(name: &str) -> Result<(), BuildError> {
     let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
     let bytes = name.as_bytes();
-    let named = (1..=32).contains(&bytes.len())
+    let named = (1..=MAX_NAME).contains(&bytes.len())
         && bytes[0].is_ascii_lowercase()
         && bytes.iter().all(|b| token(*b));
     if named {

@@ -128,6 +128,11 @@ impl Quota {
     pub(crate) const fn interval_nanos(&self) -> u64 {
         self.interval
     }
+
+    /// The time the whole bucket takes to fill, which `new` bounds.
+    pub(crate) const fn capacity_nanos(&self) -> u64 {
+        self.interval.wrapping_mul(self.burst.get() as u64)
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Refusals as responses: RFC 9457 problem details for HTTP, a `grpc-status` for gRPC.
 
-use std::sync::Arc;
-
 use arrayvec::ArrayVec;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -12,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::MAX_POLICIES;
 use crate::decision::Decision;
+use crate::policy::PolicyName;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -68,7 +67,7 @@ pub struct Refusal {
     problem_type: &'static str,
     title: &'static str,
     detail: &'static str,
-    violated: ArrayVec<Arc<str>, MAX_POLICIES>,
+    violated: ArrayVec<PolicyName, MAX_POLICIES>,
     retry_after: Option<u64>,
 }
 
@@ -87,7 +86,7 @@ impl Refusal {
             }
             Decision::Admitted(_) | Decision::Refused(_) => {
                 let wait = decision.retry_after().unwrap_or_default().as_secs();
-                let violated = decision.violated().map(|of| Arc::clone(&of.policy));
+                let violated = decision.violated().map(|of| of.policy);
                 Self::quota_exceeded(violated.collect(), wait.max(1))
             }
         }
@@ -95,7 +94,7 @@ impl Refusal {
 
     /// 429, `RESOURCE_EXHAUSTED`: the quotas of the named policies are used up.
     pub(crate) fn quota_exceeded(
-        violated: ArrayVec<Arc<str>, MAX_POLICIES>,
+        violated: ArrayVec<PolicyName, MAX_POLICIES>,
         retry_after: u64,
     ) -> Self {
         Self {
@@ -137,7 +136,7 @@ impl Refusal {
     }
 
     /// 429, `RESOURCE_EXHAUSTED`: as many requests of the client are under way as may be.
-    pub(crate) fn too_many_at_once(policy: Arc<str>) -> Self {
+    pub(crate) fn too_many_at_once(policy: PolicyName) -> Self {
         let violated = [policy].into_iter().collect();
         Self {
             detail: "too many requests of this client are under way; end one first",
@@ -161,7 +160,7 @@ impl Refusal {
     }
 
     /// The names of the policies whose quota is used up.
-    pub fn violated_policies(&self) -> &[Arc<str>] {
+    pub fn violated_policies(&self) -> &[PolicyName] {
         &self.violated
     }
 
@@ -179,30 +178,33 @@ impl Refusal {
         headers
     }
 
-    /// The violated policies as the items of a JSON array.
-    fn policies_json(&self) -> String {
-        let mut json = String::with_capacity(self.violated.len() * 16);
+    /// Appends the violated policies as a JSON array.
+    fn put_policies(&self, json: &mut String) {
+        let mut before = "[\"";
         for name in &self.violated {
             // Policy names are lower-case tokens (see `Policy::new`): nothing to escape.
-            let comma = if json.is_empty() { "" } else { "," };
-            json.extend([comma, "\"", name, "\""]);
+            json.extend([before, name]);
+            before = "\",\"";
         }
-        json
+        json.push_str("\"]");
     }
 
     fn problem_json(&self, parts: &Parts) -> String {
-        use std::fmt::Write;
         let mut json = String::with_capacity(384);
-        let _ = write!(
-            json,
-            r#"{{"type":"{}","title":"{}","status":{},"detail":"{}""#,
+        json.extend([
+            r#"{"type":""#,
             self.problem_type,
+            r#"","title":""#,
             self.title,
-            self.status.as_u16(),
-            self.detail
-        );
+            r#"","status":"#,
+            self.status.as_str(),
+            r#","detail":""#,
+            self.detail,
+            "\"",
+        ]);
         if !self.violated.is_empty() {
-            json.extend([r#","violated-policies":["#, &self.policies_json(), "]"]);
+            json.push_str(r#","violated-policies":"#);
+            self.put_policies(&mut json);
         }
         if let Some(id) = request_id(parts) {
             json.extend([r#","request_id":""#, id, "\""]);
@@ -310,7 +312,8 @@ impl<B: RefusalBody> Respond<B> for JsonRpc {
             json.extend([r#","retry_after":"#, &seconds.to_string()]);
         }
         if !refusal.violated.is_empty() {
-            json.extend([r#","violated_policies":["#, &refusal.policies_json(), "]"]);
+            json.push_str(r#","violated_policies":"#);
+            refusal.put_policies(&mut json);
         }
         if let Some(id) = request_id(parts) {
             json.extend([r#","request_id":""#, id, "\""]);
@@ -362,7 +365,7 @@ mod tests {
     use http_body_util::{BodyExt, Full};
 
     fn exceeded(policies: &[&str]) -> Refusal {
-        let policies = policies.iter().map(|name| Arc::from(*name));
+        let policies = policies.iter().map(|name| PolicyName::of(name));
         Refusal::quota_exceeded(policies.collect(), 7)
     }
 

@@ -47,21 +47,25 @@ where
         let rules = self.limiter.rules();
         let mut charges = Charges::new();
         let mut verdicts = Verdicts::new();
-        let decision = match rules.charges(&parts, &mut charges) {
-            Err(policy) => Some(Decision::Unidentified { policy }),
+        let settled = match rules.charges(&parts, &mut charges) {
+            Err(policy) => {
+                let decision = Decision::Unidentified { policy };
+                Some(self.settle(&rules, &charges, &decision, &mut parts))
+            }
             Ok(()) if self.limiter.store().charge_now(&charges, &mut verdicts) => {
-                Some(rules.decision(&charges, Ok(&verdicts)))
+                // Large, and made where it stays.
+                let decision = rules.decision(&charges, Ok(&verdicts));
+                Some(self.settle(&rules, &charges, &decision, &mut parts))
             }
             Ok(()) => None,
         };
-        if let Some(decision) = &decision {
-            return match self.settle(&rules, &charges, decision, &mut parts) {
-                Settled::Refused(response) => ResponseFuture::refused(response),
-                Settled::Admitted(fields) => {
-                    let request = Request::from_parts(parts, body);
-                    ResponseFuture::calling(self.inner.call(request), fields)
-                }
-            };
+        match settled {
+            Some(Settled::Refused(response)) => return ResponseFuture::refused(response),
+            Some(Settled::Admitted(fields)) => {
+                let request = Request::from_parts(parts, body);
+                return ResponseFuture::calling(self.inner.call(request), fields);
+            }
+            None => {}
         }
         // The service that was polled ready must be the one that is called.
         let unready = self.inner.clone();

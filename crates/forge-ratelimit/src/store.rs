@@ -80,6 +80,7 @@ pub struct Charge {
 impl Charge {
     /// One unit of `key`'s `quota` under the policy of that name.
     #[must_use]
+    #[inline]
     pub const fn new(policy: PolicyId, key: Key, quota: Quota) -> Self {
         Self {
             policy,
@@ -145,6 +146,7 @@ impl Verdict {
     }
 
     /// What `outcome` says; `charged` is whether what fits was charged in the end.
+    #[inline]
     pub(crate) fn of(outcome: &gcra::Outcome, charge: &Charge, charged: bool) -> Self {
         let wait = Duration::from_nanos;
         match *outcome {

@@ -2,7 +2,7 @@
 
 mod atomic {
     pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     pub(crate) use loom::thread::yield_now;
 }
 
@@ -56,7 +56,7 @@ impl Set {
 
     /// How many buckets are in debt.
     pub fn count(&self) -> usize {
-        assert!(self.0.capacity() * 32 <= self.0.bytes());
+        assert!(self.0.capacity() * 27 <= self.0.bytes());
         self.0.count(0)
     }
 }

@@ -10,6 +10,7 @@ use tower_service::Service;
 use super::{Admission, Concurrency, ConcurrencyBody, ConcurrencyFuture};
 use crate::fields;
 use crate::on_concurrency::{ConcurrencyDecision, ConcurrencyOutcome, OnConcurrency};
+use crate::policy::PolicyName;
 use crate::refusal::{Problem, Refusal, Respond};
 
 /// A service of which so many calls may be under way. Made by
@@ -66,7 +67,7 @@ where
                 return ConcurrencyFuture::calling(future, Some(permit), fields);
             }
             Admission::Full { class, under_way } => (
-                Refusal::too_many_at_once(Arc::clone(&self.limit.name)),
+                Refusal::too_many_at_once(PolicyName::of(&self.limit.name)),
                 decision(Some(class), under_way, ConcurrencyOutcome::Refused),
             ),
             Admission::Unidentified => (

@@ -63,10 +63,9 @@ impl Answer {
     #[track_caller]
     pub(crate) fn remaining(&self, policy: &str) -> u64 {
         let head = format!("\"{policy}\";r=");
-        let found = self.all("ratelimit").find_map(|item| {
-            let (left, _) = item.strip_prefix(&head)?.split_once(';')?;
-            left.parse().ok()
-        });
+        let found = self
+            .all("ratelimit")
+            .find_map(|item| item.strip_prefix(&head)?.split(';').next()?.parse().ok());
         found.unwrap_or_else(|| panic!("no {policy} in {self:?}"))
     }
 

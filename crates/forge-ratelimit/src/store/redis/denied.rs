@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::hash::Secret;
+use crate::hash::secret;
 use crate::store::{Charge, Verdicts};
 
 /// Refusals remembered; a new one takes the place of another of the same remainder.
@@ -16,7 +16,6 @@ const TRUST: Duration = Duration::from_secs(1);
 
 pub(super) struct Denied {
     places: Box<[Mutex<Option<Denial>>]>,
-    secret: Secret,
 }
 
 struct Denial {
@@ -31,13 +30,12 @@ impl Denied {
             places: std::iter::repeat_with(Mutex::default)
                 .take(PLACES)
                 .collect(),
-            secret: Secret::random(),
         }
     }
 
     /// The refusal of the same charges, if it still holds at `now`.
     pub(super) fn find(&self, charges: &[Charge], now: Duration) -> Option<Verdicts> {
-        let hash = self.hash(charges);
+        let hash = hash(charges);
         let place = self.place(hash);
         let denial = place.as_ref().filter(|denial| denial.hash == hash)?;
         let since = now.saturating_sub(denial.at);
@@ -60,7 +58,7 @@ impl Denied {
         if pairs.all(|(charge, verdict)| charge.shadow || verdict.allowed) {
             return;
         }
-        let hash = self.hash(charges);
+        let hash = hash(charges);
         *self.place(hash) = Some(Denial {
             hash,
             at: now,
@@ -78,15 +76,15 @@ impl Denied {
         let place = &self.places[(hash % PLACES as u64) as usize];
         place.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn hash(&self, charges: &[Charge]) -> u64 {
-        let mut hash = self.secret.hasher();
-        for charge in charges {
-            hash.word(charge.policy.as_u64());
-            hash.word(u64::from(charge.weight.get()) << 32 | u64::from(charge.quota.burst().get()));
-            hash.word(charge.quota.interval_nanos() << 1 | u64::from(charge.shadow));
-            charge.key.feed(&mut hash);
-        }
-        hash.finish()
+fn hash(charges: &[Charge]) -> u64 {
+    let mut hash = secret().sip();
+    for charge in charges {
+        hash.word(charge.policy.as_u64());
+        hash.word(u64::from(charge.weight.get()) << 32 | u64::from(charge.quota.burst().get()));
+        hash.word(charge.quota.interval_nanos() << 1 | u64::from(charge.shadow));
+        hash.word(charge.key.hash());
     }
+    hash.finish()
 }
