@@ -1,5 +1,5 @@
 //! One check in memory, beside governor's, in one run: the same keys in the same order, every key
-//! in debt. What is asserted of the figures stands in `tests/speed.rs`; these are for the eye.
+//! in debt. What may be at most stands in `benches/targets.rs`; these are for the eye.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};

@@ -72,7 +72,7 @@ struct Prepared {
 impl Rules {
     /// Puts into `charges` what `parts` is to pay, or says which policy cannot count it.
     pub(crate) fn charges(&self, parts: &Parts, charges: &mut Charges) -> Result<(), PolicyName> {
-        if self.exempt.iter().any(|exempt| exempt.applies(parts)) {
+        if is_preflight(parts) || self.exempt.iter().any(|exempt| exempt.applies(parts)) {
             return Ok(());
         }
         for (index, prepared) in (0u8..).zip(&self.policies) {
@@ -204,7 +204,7 @@ impl<S> RateLimiter<S> {
         RateLimiterBuilder {
             store,
             policies: Vec::new(),
-            exempt: vec![Arc::new(is_preflight)],
+            exempt: Vec::new(),
             exempt_keys: HashSet::new(),
             store_failure: StoreFailure::default(),
             legacy_fields: false,

@@ -239,7 +239,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.capacity",
         "number",
         Default::Text("100000"),
-        "Addresses that are counted at once, and as many keys of the other limits, 32 bytes each.",
+        "Addresses that are counted at once, and as many keys of the other limits, 27 bytes each.",
     ),
     secret(
         "limits.redis",

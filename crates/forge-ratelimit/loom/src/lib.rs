@@ -33,9 +33,9 @@ impl Default for Set {
 impl Set {
     /// Takes one unit of a bucket that holds `burst`, as a decision does; whether it was there.
     pub fn take(&self, hash: u64, burst: u64) -> bool {
-        let index = self.0.index(hash);
-        self.0.touch(index);
-        let mut set = self.0.lock_at(index);
+        let place = self.0.place(hash);
+        place.touch();
+        let mut set = place.lock();
         let found = set.find(hash, 0);
         if found.blocked || found.tat >= burst {
             return false;
@@ -51,7 +51,7 @@ impl Set {
 
     /// What was taken of a bucket.
     pub fn taken(&self, hash: u64) -> u64 {
-        self.0.lock_at(self.0.index(hash)).find(hash, 0).tat
+        self.0.place(hash).lock().find(hash, 0).tat
     }
 
     /// How many buckets are in debt.

@@ -146,13 +146,13 @@ impl<C: Clock> MemoryStore<C> {
 
     #[inline]
     fn decide_one(&self, charge: &Charge) -> Verdict {
-        let (hash, table) = (self.hash(charge), self.table(charge));
-        let index = table.index(hash);
-        table.touch(index);
-        let mut set = table.lock_at(index);
-        // Under the lock, and yet at no cost: a processor reads its counter while it waits for the
-        // lock, which puts memory in order and nothing else.
+        let hash = self.hash(charge);
+        let place = self.table(charge).place(hash);
+        place.touch();
+        // Read before the lock is held, while the set's memory comes. Where another thread gets
+        // ahead with a later time, this one decides as of then: later than it could, never more.
         let now = self.now();
+        let mut set = place.lock();
         let found = set.find(hash, now);
         let outcome = outcome(charge, &found, now);
         settle(&mut set, hash, charge, &outcome, &found, now, true);
@@ -167,7 +167,7 @@ impl<C: Clock> MemoryStore<C> {
             let (hash, anonymous) = (self.hash(charge), charge.key.is_anonymous());
             let table = self.table_of(anonymous);
             let index = table.index(hash);
-            table.touch(index);
+            table.place(hash).touch();
             hashes.push(hash);
             places.push((anonymous, index));
         }
@@ -179,7 +179,7 @@ impl<C: Clock> MemoryStore<C> {
         let mut locked = ArrayVec::<((bool, usize), SetGuard<'_>), MAX_POLICIES>::new();
         for place in wanted {
             if locked.last().is_none_or(|(last, _)| *last != place) {
-                locked.push((place, self.table_of(place.0).lock_at(place.1)));
+                locked.push((place, self.table_of(place.0).place_at(place.1).lock()));
             }
         }
         let mut looked = ArrayVec::<(usize, Found, Outcome), MAX_POLICIES>::new();
@@ -209,7 +209,7 @@ impl<C: Clock> MemoryStore<C> {
     /// What [`Store::adjust`] does, at once.
     pub(crate) fn adjust_now(&self, charge: &Charge, adjustment: Adjustment) -> Verdict {
         let (hash, table) = (self.hash(charge), self.table(charge));
-        let mut set = table.lock_at(table.index(hash));
+        let mut set = table.place(hash).lock();
         let now = self.now();
         let found = set.find(hash, now);
         let weight = i64::from(charge.weight.get());

@@ -58,28 +58,42 @@ impl Table {
         self.sets.iter().map(of_set).sum()
     }
 
-    /// The set of a hash: its upper half, multiplied into range. The lower half is the tag.
+    /// The index of a hash's set: its upper half, multiplied into range. The lower half is the tag.
     #[inline]
     pub(super) fn index(&self, hash: u64) -> usize {
         ((hash >> 32).wrapping_mul(self.sets.len() as u64) >> 32) as usize
     }
 
-    /// Asks for the memory of a set ahead of its use: both lines at once, while the caller reads
-    /// the time.
     #[inline]
-    pub(super) fn touch(&self, index: usize) {
-        let set = &self.sets[index];
-        set.locked.load(Ordering::Relaxed);
-        set.slots[WAYS - 1].load(Ordering::Relaxed);
+    pub(super) fn place_at(&self, index: usize) -> Place<'_> {
+        Place(&self.sets[index])
+    }
+
+    /// The set of a hash.
+    #[inline]
+    pub(super) fn place(&self, hash: u64) -> Place<'_> {
+        self.place_at(self.index(hash))
+    }
+}
+
+/// A set that is not locked yet.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a>(&'a Set);
+
+impl<'a> Place<'a> {
+    /// Asks for its memory ahead of its use: both lines at once, while the caller reads the time.
+    #[inline]
+    pub(super) fn touch(self) {
+        self.0.locked.load(Ordering::Relaxed);
+        self.0.slots[WAYS - 1].load(Ordering::Relaxed);
     }
 
     #[inline]
-    pub(super) fn lock_at(&self, index: usize) -> SetGuard<'_> {
-        let set = &self.sets[index];
-        if !set.try_lock() {
-            set.lock_later();
+    pub(super) fn lock(self) -> SetGuard<'a> {
+        if !self.0.try_lock() {
+            self.0.lock_later();
         }
-        SetGuard(set)
+        SetGuard(self.0)
     }
 }
 
@@ -273,7 +287,7 @@ mod tests {
         assert!(LATEST > 9 * year);
         assert!(class(year) < BLOCKED && class(u64::MAX) < BLOCKED);
         let table = Table::for_keys(1);
-        let mut set = table.lock_at(0);
+        let mut set = table.place(7).lock();
         let found = set.find(7, 0);
         let entry = Entry {
             tat: u64::MAX,
