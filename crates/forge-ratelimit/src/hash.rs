@@ -244,7 +244,7 @@ mod tests {
         for key in keys {
             let hash = hash(secret, &[key >> 32, 0, key & 0xffff_ffff]);
             let place = secret.place(7, hash);
-            loads[((place >> 32) * sets as u64 >> 32) as usize] += 1;
+            loads[(((place >> 32) * sets as u64) >> 32) as usize] += 1;
         }
         loads
     }

@@ -110,7 +110,7 @@ impl Set {
         let mut spins = 0u32;
         loop {
             spins = spins.wrapping_add(1);
-            if spins % SPINS == 0 {
+            if spins.is_multiple_of(SPINS) {
                 yield_now();
             } else {
                 spin_loop();
