@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use forge_audit::AuditLog;
+use forge_crypto::Vault;
 use forge_monitor::{HealthRegistry, Monitor};
 use forge_session::{SessionCookie, Sessions};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ pub struct App {
     pub config: Arc<Config>,
     pub clock: Clock,
     pub database: Database,
+    pub vault: Vault,
     pub accounts: Accounts,
     pub github: Github,
     pub sign_ins: SignIns,

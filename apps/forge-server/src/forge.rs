@@ -32,6 +32,8 @@ use crate::{membership, routes, server, stack, stores};
 
 /// How often sessions that are over are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// How long others may write between two steps of that.
+const SWEEP_PAUSE: Duration = Duration::from_millis(10);
 /// How often the uses of sessions are written.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// How often it is looked whether another key has to sign.
@@ -120,11 +122,12 @@ impl Forge {
         let health = health(&database, &audit, (&limits, &proxies), &clock);
         let github = Github::new(config.github.clone(), config.allow_list.scope())?;
         let app = App {
-            device_logins: DeviceLogins::new(pool.clone(), vault, clock.clone()),
+            device_logins: DeviceLogins::new(pool.clone(), vault.clone(), clock.clone()),
             sign_ins: SignIns::new(pool, clock.clone()),
             config,
             clock,
             database,
+            vault,
             accounts,
             github,
             sessions,
@@ -355,11 +358,19 @@ fn turn_keys(keys: SigningKeys, sessions: Sessions) -> JoinHandle<()> {
     })
 }
 
+/// A step, then a pause in which others write.
+async fn sweep_all(sessions: &Sessions) -> Result<(), forge_session::StoreError> {
+    while sessions.sweep_step().await?.is_some() {
+        tokio::time::sleep(SWEEP_PAUSE).await;
+    }
+    Ok(())
+}
+
 fn sweep(sessions: Sessions) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
-            if let Err(error) = sessions.sweep().await {
+            if let Err(error) = sweep_all(&sessions).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(error, "sessions that are over could not be deleted");
             }

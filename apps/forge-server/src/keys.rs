@@ -17,12 +17,15 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::config::{Config, Inputs};
-use crate::database;
+use crate::database::{self, Database, Pool};
 
 const USERS: SealedTable = SealedTable::new("users", "id", &["github_token"]);
 const SIGNING_KEYS: SealedTable = SealedTable::new("signing_keys", "id", &["sealed"]);
 
 const DEVICE_LOGINS: SealedTable = SealedTable::new("device_logins", "id", &["github_code"]);
+
+/// How a running server comes to a keyring that was changed.
+const RELOAD: &str = "send every server SIGHUP, or restart it";
 
 /// Every table of the server that holds sealed values.
 const SEALED: [SealedTable; 3] = [USERS, DEVICE_LOGINS, SIGNING_KEYS];
@@ -160,15 +163,12 @@ impl KeyCommand {
                 let id = key.id();
                 change(&keyring, |ring| ring.add(key, comment))?;
                 writeln!(out, "{id} added: opens, and does not seal yet")?;
-                writeln!(
-                    out,
-                    "next: restart every server, then forge key promote {id}"
-                )?;
+                writeln!(out, "next: {RELOAD}, then forge key promote {id}")?;
             }
             Self::Promote { id, keyring } => {
                 change(&keyring, |ring| ring.promote(id))?;
                 writeln!(out, "{id} seals from now on")?;
-                writeln!(out, "next: restart every server, then forge key rewrap")?;
+                writeln!(out, "next: {RELOAD}, then forge key rewrap")?;
             }
             Self::Compromise { id, keyring } => {
                 change(&keyring, |ring| ring.compromise(id))?;
@@ -176,10 +176,7 @@ impl KeyCommand {
                     out,
                     "{id} is compromised: what it sealed does not open any more"
                 )?;
-                writeln!(
-                    out,
-                    "next: restart every server, and have the secrets replaced"
-                )?;
+                writeln!(out, "next: {RELOAD}, and have the secrets replaced")?;
             }
             Self::Rewrap {
                 keyring,
@@ -218,6 +215,7 @@ impl KeyCommand {
                     out,
                     "{id} is gone; backups that it sealed need it kept elsewhere"
                 )?;
+                writeln!(out, "next: {RELOAD}")?;
             }
             Self::Status { keyring, data } => {
                 let keyring = Keyring::from_file(keyring.path()?)?;
@@ -283,6 +281,33 @@ fn all<'a>(vault: &'a Vault, store: &'a dyn SealedStore) -> Rewrap<'a> {
     SEALED
         .into_iter()
         .fold(Rewrap::new(vault, store), Rewrap::table)
+}
+
+/// That a running server can go on with this keyring: it has every key of `vault` under which
+/// something is stored.
+///
+/// # Errors
+/// The key that would be lost, or the database failed.
+pub(crate) async fn ensure_none_is_lost(
+    database: &Database,
+    vault: &Vault,
+    keyring: &Keyring,
+) -> Result<(), BoxError> {
+    let store: Box<dyn SealedStore> = match database.pool() {
+        Pool::Sqlite(pool) => Box::new(SqliteSealedStore::new(pool.clone())),
+        Pool::Postgres(pool) => Box::new(PostgresSealedStore::new(pool.clone())),
+    };
+    let remaining = all(vault, &*store).remaining().await?;
+    let has = |id| keyring.entries().iter().any(|entry| entry.id() == id);
+    let lost = |(id, _): &(KeyId, u64)| !has(*id) && vault.keys().iter().any(|(of, _)| of == id);
+    match remaining.by_key().find(lost) {
+        None => Ok(()),
+        Some((id, values)) => Err(format!(
+            "the new keyring has no key {id}, under which {values} values are sealed: put it back, \
+             and rewrap before it goes"
+        )
+        .into()),
+    }
 }
 
 async fn count(keyring: &Keyring, data: &DataFolder) -> Result<Remaining, BoxError> {

@@ -16,32 +16,44 @@ use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::config::{Config, Inputs, Texts};
+use crate::keys;
 
 /// A part of a running server that takes over its keys. An error says that it goes on as before.
 type Part = for<'a> fn(&'a App, &'a Config) -> Taking<'a>;
 type Taking<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
 
 /// The parts, and the keys each of them takes over.
-const PARTS: &[(&[&str], Part)] = &[(
-    &[
-        "limits.web",
-        "limits.mcp",
-        "limits.admin",
-        "limits.auth",
-        "limits.callback",
-        "limits.anonymous",
-        "limits.health",
-        "limits.address",
-        "limits.network",
-        "limits.concurrent",
-        "limits.redis_failure",
-    ],
-    |app, config| Box::pin(async { limits(app, config) }),
-)];
+const PARTS: &[(&[&str], Part)] = &[
+    (LIMITS, |app, config| {
+        Box::pin(async { limits(app, config) })
+    }),
+    (&["keyring"], |app, config| Box::pin(keyring(app, config))),
+];
+
+const LIMITS: &[&str] = &[
+    "limits.web",
+    "limits.mcp",
+    "limits.admin",
+    "limits.auth",
+    "limits.callback",
+    "limits.anonymous",
+    "limits.health",
+    "limits.address",
+    "limits.network",
+    "limits.concurrent",
+    "limits.redis_failure",
+];
 
 /// The quotas; what is owed, and what is under way, stays.
 fn limits(app: &App, config: &Config) -> Result<(), BoxError> {
     Ok(app.limits.reload(&config.limits)?)
+}
+
+/// The keys that seal and open, where what is stored still opens with them.
+async fn keyring(app: &App, config: &Config) -> Result<(), BoxError> {
+    keys::ensure_none_is_lost(&app.database, &app.vault, &config.keyring).await?;
+    app.vault.reload(&config.keyring);
+    Ok(())
 }
 
 /// Listens for SIGHUP from now on, and reloads with each, one after the other.

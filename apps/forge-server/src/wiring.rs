@@ -415,23 +415,29 @@ impl Wiring {
         }
     }
 
-    /// forge-crypto could not open what it sealed: somebody changed a row, or a key is missing.
+    /// forge-crypto could not open what it sealed, since somebody changed a row, or a key is
+    /// missing; or it goes on with other keys.
     pub fn on_vault_event(&self) -> impl Fn(&VaultEvent<'_>) + Send + Sync + 'static {
         let wiring = self.clone();
-        move |event| {
-            if let VaultEvent::OpenFailed {
+        move |event| match event {
+            VaultEvent::OpenFailed {
                 context, reason, ..
-            } = event
-            {
-                wiring.audit(
-                    Cause::current()
-                        .event(Kind::SecurityViolation, "vault.open")
-                        .outcome(Outcome::Error)
-                        .severity(Severity::High)
-                        .resource(format!("{}.{}", context.table(), context.column()))
-                        .details(&json!({ "reason": reason.as_str() })),
-                );
-            }
+            } => wiring.audit(
+                Cause::current()
+                    .event(Kind::SecurityViolation, "vault.open")
+                    .outcome(Outcome::Error)
+                    .severity(Severity::High)
+                    .resource(format!("{}.{}", context.table(), context.column()))
+                    .details(&json!({ "reason": reason.as_str() })),
+            ),
+            VaultEvent::Reloaded { primary, keys } => wiring.audit(
+                Cause::current()
+                    .event(Kind::ConfigurationChange, "vault.reload")
+                    .severity(Severity::High)
+                    .resource(format!("key:{primary}"))
+                    .details(&json!({ "keys": keys })),
+            ),
+            _ => {}
         }
     }
 

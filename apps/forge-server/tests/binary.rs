@@ -490,6 +490,178 @@ fn a_configuration_that_is_complete_is_found_so_and_serves() {
     assert!(complete.0.path().join("data/audit.db").exists());
 }
 
+/// A server that runs on a complete configuration, beside a stand-in for GitHub.
+struct Live {
+    complete: Complete,
+    process: Process,
+    url: String,
+    github: fake_github::Running,
+}
+
+impl Live {
+    /// The address people use; the socket is another.
+    const PUBLIC: &str = "http://127.0.0.1:3001";
+
+    async fn start() -> Self {
+        let complete = Complete::new();
+        let callback = format!("{}/auth/github/callback", Self::PUBLIC);
+        let client = fake_github::Client::new("id", "hush", callback.parse().unwrap());
+        let github = fake_github::FakeGithub::builder().client(client).build();
+        let github = github.unwrap().serve("127.0.0.1:0".parse().unwrap()).await;
+        let github = github.unwrap();
+        let mut command = complete.command(&["serve"]);
+        for key in ["github.url", "github.api_url"] {
+            let value = format!("{key}={}", github.base_url());
+            command.arg("--set").arg(value);
+        }
+        command.args(["--set", "limits.admin=1000/s burst 1000"]);
+        let process = Process::start(&mut command);
+        let address = process.stderr_line(|line| {
+            let (_, rest) = line.split_once("listening address=")?;
+            rest.split(' ').next().map(str::to_owned)
+        });
+        Self {
+            complete,
+            process,
+            url: format!("http://{address}"),
+            github,
+        }
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Response {
+        let request = request.header("host", "127.0.0.1:3001");
+        request.send().await.unwrap()
+    }
+
+    async fn sign_in(&self, browser: &Client, account: u64) {
+        let begun = browser.get(format!("{}/auth/github/login", self.url));
+        let begun = location(&self.ask(begun).await);
+        let (_, query) = begun.split_once('?').unwrap();
+        let form = format!("{query}&account={account}&decision=authorize");
+        let chosen = browser
+            .post(format!("{}/login/oauth/authorize", self.github.base_url()))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form);
+        let back = location(&chosen.send().await.unwrap());
+        let back = back.replace(Self::PUBLIC, &self.url);
+        assert_eq!(self.ask(browser.get(back)).await.status(), 303);
+    }
+
+    /// Opens the admin's token: a login is looked up at GitHub with it.
+    async fn opens_the_token(&self, admin: &Client) -> StatusCode {
+        let users = format!("{}/api/admin/users", self.url);
+        let nobody = json!({ "login": "octo-nobody" });
+        self.ask(admin.post(users).json(&nobody)).await.status()
+    }
+
+    fn keyring(&self) -> PathBuf {
+        self.complete.0.path().join("keyring")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.complete.0.path().join("data")
+    }
+
+    /// `forge key …` beside the server, as an operator does it.
+    fn key(&self, arguments: &[&str]) -> String {
+        let mut command = forge(self.complete.0.path(), ["key"]);
+        command.args(arguments).arg("--keyring").arg(self.keyring());
+        if ["rewrap", "retire", "status"].contains(&arguments[0]) {
+            command.arg("--data").arg(self.data());
+        }
+        let ended = run(&mut command);
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        ended.stdout
+    }
+
+    /// Sends SIGHUP, and waits until the log has said that so many times.
+    fn hang_up(&self, said: &str, times: usize) {
+        self.process.signal("HUP");
+        let mut found = 0;
+        self.process.stderr_line(|line| {
+            found += usize::from(line.contains(said));
+            (found == times).then_some(())
+        });
+    }
+
+    /// What seals the token of an account, as its column says.
+    fn sealed_by(&self, account: u64) -> String {
+        let db = Connection::open(self.data().join("forge.db")).unwrap();
+        let sealed: String = db
+            .query_row(
+                "SELECT github_token FROM users WHERE github_id = ?1",
+                [account.to_string()],
+                |row| row.get(0),
+            )
+            .unwrap();
+        sealed.split('.').nth(1).unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn keys_are_rotated_without_a_restart() {
+    let live = Live::start().await;
+    let admin = browser();
+    live.sign_in(&admin, OCTO_ADMIN).await;
+    let old = live.sealed_by(OCTO_ADMIN);
+
+    let added = live.key(&["add"]);
+    let new = added.split(' ').next().unwrap().to_owned();
+    live.hang_up("was read again", 1);
+    let added = live.key(&["promote", &new]);
+    assert!(added.contains("SIGHUP"), "{added}");
+    live.hang_up("was read again", 2);
+    // What was sealed before opens, and what is sealed from now on is under the new key.
+    assert_eq!(live.opens_the_token(&admin).await, 404);
+    assert_eq!(live.sealed_by(OCTO_ADMIN), old);
+    let body = json!({ "github_id": OCTO_USER });
+    let users = format!("{}/api/admin/users", live.url);
+    let allowed = live.ask(admin.post(users).json(&body)).await;
+    assert_eq!(allowed.status(), 201);
+    live.sign_in(&browser(), OCTO_USER).await;
+    assert_eq!(live.sealed_by(OCTO_USER), new);
+
+    // A keyring that lacks what is still needed, or is none, changes nothing.
+    let good = fs::read(live.keyring()).unwrap();
+    fs::remove_file(live.keyring()).unwrap();
+    let other = forge_crypto::Keyring::generate().unwrap();
+    other.create_file(live.keyring()).unwrap();
+    live.hang_up("could not be taken over", 1);
+    assert_eq!(live.opens_the_token(&admin).await, 404);
+    fs::write(live.keyring(), "forge-keyring v1\nprimary no-key\n").unwrap();
+    live.hang_up("was not taken over", 1);
+    assert_eq!(live.opens_the_token(&admin).await, 404);
+    fs::write(live.keyring(), good).unwrap();
+
+    live.key(&["rewrap"]);
+    assert_eq!(live.sealed_by(OCTO_ADMIN), new);
+    assert_eq!(live.opens_the_token(&admin).await, 404);
+    live.key(&["retire", &old]);
+    live.hang_up("was read again", 4);
+    assert_eq!(live.opens_the_token(&admin).await, 404);
+    let status = live.key(&["status"]);
+    assert!(status.contains(&new) && !status.contains(&old), "{status}");
+
+    live.process.signal("TERM");
+    let data = live.data();
+    let ended = live.process.wait();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    live.github.shutdown().await;
+    let reloads: Vec<_> = events(&data)
+        .into_iter()
+        .filter(|(action, _)| ["config.reload", "vault.reload"].contains(&&**action))
+        .collect();
+    let taken = [
+        event("vault.reload", "success"),
+        event("config.reload", "success"),
+    ];
+    let refused = [
+        event("config.reload", "error"),
+        event("config.reload", "failure"),
+    ];
+    assert_eq!(reloads, [&taken[..], &taken, &refused, &taken].concat());
+}
+
 #[test]
 fn an_address_in_use_is_told_before_a_database_is_made() {
     let complete = Complete::new();

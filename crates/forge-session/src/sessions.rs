@@ -30,8 +30,9 @@ pub(crate) mod rotate;
 mod threats;
 mod tickets;
 
-/// How many rows one step of a sweep deletes, so that it never holds the writer for long.
-const SWEEP_BATCH: NonZeroU32 = NonZeroU32::MIN.saturating_add(499);
+/// How many rows one step of a sweep deletes, so that it holds the writer for a few milliseconds at
+/// most; `benches/validation.rs` measures it.
+const SWEEP_BATCH: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// How many uses wait at most to be written.
 const MAX_TOUCHES: usize = 256;
@@ -298,25 +299,37 @@ impl Sessions {
     /// Deletes the sessions that have been over for the retention time, a small batch at a time,
     /// and counts those that are live. Returns how many are deleted. Call it about once an hour.
     ///
+    /// One batch follows the other at once. Where others write to the same database, take
+    /// [`sweep_step`](Self::sweep_step), and pause.
+    ///
     /// # Errors
     ///
     /// [`StoreError`] when the store fails; what was deleted until then stays deleted.
     pub async fn sweep(&self) -> Result<u64, StoreError> {
-        let before = self.now().saturating_sub(self.shared.retention);
         let mut count = 0;
-        loop {
-            let deleted = self.shared.store.sweep(before, SWEEP_BATCH).await?;
+        while let Some(deleted) = self.sweep_step().await? {
             count += deleted;
-            if deleted < u64::from(SWEEP_BATCH.get()) {
-                break;
-            }
         }
+        Ok(count)
+    }
+
+    /// One step of a [`sweep`](Self::sweep): deletes a batch, which holds the writer of a database
+    /// for a few milliseconds at most. Returns how many are deleted; nothing once no more were
+    /// found, and then those that are live are counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`sweep`](Self::sweep).
+    pub async fn sweep_step(&self) -> Result<Option<u64>, StoreError> {
+        let before = self.now().saturating_sub(self.shared.retention);
+        let count = self.shared.store.sweep(before, SWEEP_BATCH).await?;
         if count > 0 {
             self.tell(&SessionEvent::Swept { count });
+            return Ok(Some(count));
         }
         let live = self.shared.store.count(self.now()).await?;
         self.tell(&SessionEvent::Counted { live });
-        Ok(count)
+        Ok(None)
     }
 
     /// The policy of a kind.

@@ -396,7 +396,8 @@ async fn sweeps_after_the_retention() {
     assert_eq!(ground.sessions.sweep().await.unwrap(), 0);
     ground.clock.advance(MINUTE);
     assert_eq!(ground.sessions.sweep().await.unwrap(), 1100);
-    assert_eq!(ground.told(), ["swept"]);
+    // A hundred at a time, so that others can write.
+    assert_eq!(ground.told(), ["swept"; 11]);
 }
 
 #[tokio::test]
