@@ -39,6 +39,9 @@ fn sources(folder: &Path) -> Vec<(String, PathBuf)> {
                 let is_test = path.join("main.rs").exists();
                 folders.push((path, if is_test { Some(stem) } else { test.clone() }));
             } else if path.extension().is_some_and(|ending| ending == "rs") {
+                // What is split into a folder goes by the folder's name too.
+                let folder = folder.file_name().unwrap().to_str().unwrap();
+                found.push((folder.to_owned(), path.clone()));
                 found.push((test.clone().unwrap_or(stem), path));
             }
         }

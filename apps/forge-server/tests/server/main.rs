@@ -25,4 +25,5 @@ mod shared_limits;
 mod shutdown;
 mod sign_in;
 mod step_up;
+mod streams;
 mod support;

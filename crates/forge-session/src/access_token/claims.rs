@@ -1,0 +1,105 @@
+//! What a token says: its header, its claims, and which of them are admitted.
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Header};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::TokenError;
+use crate::scopes::Scopes;
+use crate::session::SessionId;
+
+/// How far the clocks of issuer and verifier may be apart, in seconds.
+const LEEWAY: i64 = 30;
+
+/// The media type of an access token, without `application/` (RFC 9068, section 2.1).
+pub(super) const TYPE: &str = "at+jwt";
+
+/// The claims of RFC 9068, section 2.2, with the session and its kind. All but `scope` are
+/// required, and each has one value: a token with several audiences is not one of ours.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Claims {
+    pub(super) iss: String,
+    pub(super) aud: String,
+    pub(super) sub: String,
+    pub(super) client_id: String,
+    pub(super) iat: i64,
+    pub(super) nbf: i64,
+    pub(super) exp: i64,
+    pub(super) jti: String,
+    pub(super) sid: String,
+    pub(super) kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<String>,
+}
+
+/// What a token says whose signature is good.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    pub(crate) session: SessionId,
+    pub(crate) user: String,
+    pub(crate) client: String,
+    pub(crate) kind: String,
+    pub(crate) scopes: Option<Scopes>,
+    pub(super) not_before: i64,
+    pub(super) expires: i64,
+}
+
+impl TryFrom<Claims> for Verified {
+    type Error = TokenError;
+
+    fn try_from(claims: Claims) -> Result<Self, TokenError> {
+        let scopes = claims.scope.map(|scope| scope.parse());
+        Ok(Self {
+            session: claims.sid.parse().map_err(|_| TokenError::Claims)?,
+            user: claims.sub,
+            client: claims.client_id,
+            kind: claims.kind,
+            scopes: scopes.transpose().map_err(|_| TokenError::Claims)?,
+            not_before: claims.nbf.max(claims.iat),
+            expires: claims.exp,
+        })
+    }
+}
+
+impl Verified {
+    pub(super) fn check_times(&self, now: Timestamp) -> Result<(), TokenError> {
+        let now = now.as_secs();
+        if now >= self.expires.saturating_add(LEEWAY) {
+            return Err(TokenError::Expired);
+        }
+        if self.not_before > now.saturating_add(LEEWAY) {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
+/// Admits exactly the members that tokens of this crate have: whoever sends another, such as
+/// `crit`, `jku`, `jwk`, `x5u` or `b64`, wants it to be interpreted (RFC 8725, section 3.10).
+pub(super) fn check_header(header: Header) -> Result<(Algorithm, String), TokenError> {
+    let mut rest = header.clone();
+    (rest.typ, rest.kid) = (None, None);
+    let mut bare = Header::new(header.alg);
+    bare.typ = None;
+    if rest != bare {
+        return Err(TokenError::Header);
+    }
+    let typ = header.typ.unwrap_or_default();
+    let full = format!("application/{TYPE}");
+    if !typ.eq_ignore_ascii_case(TYPE) && !typ.eq_ignore_ascii_case(&full) {
+        return Err(TokenError::Type);
+    }
+    Ok((header.alg, header.kid.ok_or(TokenError::Key)?))
+}
+
+pub(super) fn token_error(kind: &ErrorKind) -> TokenError {
+    match kind {
+        ErrorKind::InvalidSignature => TokenError::Signature,
+        ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
+        ErrorKind::InvalidIssuer => TokenError::Issuer,
+        ErrorKind::InvalidAudience => TokenError::Audience,
+        ErrorKind::Json(_) | ErrorKind::MissingRequiredClaim(_) => TokenError::Claims,
+        _ => TokenError::Malformed,
+    }
+}
