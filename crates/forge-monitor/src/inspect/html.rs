@@ -91,6 +91,12 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     if kinds.any(Kinds::COLON) {
         urls(text, findings);
     }
+    if kinds.any(Kinds::OTHER)
+        && let Some(at) = find(text, b"!entity")
+        && (has(text, b"system") || has(text, b"public"))
+    {
+        findings.add(&MARKUP, text, at);
+    }
     // `+ADw-script+AD4-`, with the plus as a space or not.
     if has(text, b"adw-") && has(text, b"ad4-") && kinds.any(Kinds::PLUS.or(Kinds::SPACE)) {
         let at = find(text, b"adw-").unwrap_or(0);
@@ -326,7 +332,8 @@ fn tag_name(rest: &[u8]) -> (&[u8], usize) {
     let name = rest.get(..end).unwrap_or_default();
     if rest.get(end) == Some(&b':') {
         let (local, local_end) = local_name(rest.get(end + 1..).unwrap_or_default());
-        if !local.is_empty() {
+        let glued = local_end == local.len();
+        if !local.is_empty() && (glued || local == b"script") {
             return (local, end + 1 + local_end);
         }
     }
@@ -419,6 +426,31 @@ fn tag(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
         return;
     }
     let equals = attributes.contains(&b'=');
+    // A namespace makes of any element what its vocabulary has: scripts, includes, links.
+    if equals
+        && ["xmlns", "xsi:", "xlink:", "xi:"]
+            .iter()
+            .any(|name| has(attributes, name.as_bytes()))
+    {
+        findings.add(&ACTIVE_ATTRIBUTE, text, at);
+        return;
+    }
+    // `Option<Layer>`: a type of many languages.
+    let generic = attributes.first() == Some(&b'>')
+        && at
+            .checked_sub(1)
+            .and_then(|at| text.get(at))
+            .is_some_and(|byte| is_word(*byte));
+    if generic
+        && active
+        && !matches!(
+            name,
+            b"iframe" | b"svg" | b"math" | b"embed" | b"applet" | b"marquee"
+        )
+    {
+        findings.add(&TAG, text, at);
+        return;
+    }
     if (active && ends) || (loading && ends && (equals || attributes.first() == Some(&b'/'))) {
         findings.add(&ACTIVE_TAG, text, at);
     } else if known && ends {
@@ -490,7 +522,7 @@ fn style_runs(text: &[u8]) -> bool {
 }
 
 /// Without `/*…*/`, backslashes, white space in the middle and control characters.
-fn without_comments(text: &[u8]) -> Vec<u8> {
+pub(super) fn without_comments(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
@@ -585,7 +617,11 @@ fn attributes(text: &[u8], kinds: Kinds, findings: &mut Findings) {
         findings.add(&STYLE, text, 0);
     }
     // `"><`: even where the tag behind is not known.
-    if let Some((at, _)) = find_any(text, &["\"><", "'><", "\"/><", "'/><", "\"> <", "'> <"]) {
+    let first_tag = text.iter().position(|byte| *byte == b'<');
+    if kinds.any(Kinds::ANGLE)
+        && let Some((at, _)) = find_any(text, &["\"><", "'><", "\"/><", "'/><", "\"> <", "'> <"])
+        && first_tag.is_some_and(|tag| tag > at)
+    {
         findings.add(&BREAKOUT, text, at);
     }
 }

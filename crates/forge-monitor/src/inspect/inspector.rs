@@ -423,9 +423,10 @@ impl Pass {
         let kinds = Kinds::of(value);
         if kinds.only(HARMLESS) {
             // Letters and digits alone: a name by itself may tell still.
-            if !kinds.any(Kinds::UPPER) && tells_by_itself(value) {
+            if tells_by_itself(value, kinds) {
                 let mut findings = Findings::default();
-                every(value, kinds, place, Oddities::default(), &mut findings);
+                let lower = value.to_ascii_lowercase();
+                every(&lower, kinds, place, Oddities::default(), &mut findings);
                 self.keep(findings, place, name);
             }
             return;
@@ -438,9 +439,11 @@ impl Pass {
 }
 
 /// Whether a value without signs is worth a look: it may be the name of a command or a table.
-fn tells_by_itself(value: &[u8]) -> bool {
-    (4..=24).contains(&value.len())
-        && (value.starts_with(b"__") || value.contains(&b'_') || shell::is_command(value))
+fn tells_by_itself(value: &[u8], kinds: Kinds) -> bool {
+    // Colons make addresses of scripts and conversions of SQL.
+    kinds.any(Kinds::COLON) && value.windows(2).any(|pair| pair == b"::")
+        || (4..=24).contains(&value.len())
+            && (value.starts_with(b"__") || sql::is_system_name(value) || shell::is_command(value))
 }
 
 /// Headers whose values are for software and have quotation marks, semicolons and equals signs by

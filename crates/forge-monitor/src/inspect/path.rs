@@ -157,10 +157,14 @@ fn climb(text: &[u8], kinds: Kinds, place: Place, oddities: Oddities, findings: 
         }
         if let Some(at) = first {
             // A relative reference that a careless client joined to a path: `/a/../b.css`.
+            let start = text.trim_ascii_start();
+            let begins =
+                start.starts_with(b"..") || start.starts_with(b"/") || start.starts_with(b"\\");
             let lenient = match place {
                 Place::Path => climbs < 4 && !oddities.overlong,
                 Place::Referer => climbs < 3,
-                _ => false,
+                // `[guide](../guide.md)`, `see ../x`: a reference in a text.
+                _ => climbs < 3 && (!begins || text.contains(&b' ')) && !oddities.overlong,
             };
             let rule = if lenient { &CLIMB_IN_PATH } else { &CLIMB };
             findings.add(rule, text, at);
@@ -423,6 +427,7 @@ fn files(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
     } else {
         text
     };
+    let sentence = is_sentence(text, kinds);
     for found in NAMES.find_overlapping_iter(text) {
         let at = found.start();
         let Some(name) = FILES.get(found.pattern().as_usize()) else {
@@ -487,7 +492,7 @@ fn files(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
                             | "boot.ini"
                     )
             }
-            _ => !ordinary || rooted || (whole && !text.starts_with(b"var")),
+            _ => !sentence && (!ordinary || rooted || (whole && !text.starts_with(b"var"))),
         };
         if matches!(*name, "web-inf/" | "meta-inf/") && place == Place::Path && !sure {
             continue;
@@ -544,12 +549,17 @@ fn files(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
                 _ => folder || end && place == Place::Path,
             };
             if sure {
-                findings.add(&HIDDEN_FOLDER, text, at);
+                let rule = if sentence {
+                    &SENSITIVE_NAME
+                } else {
+                    &HIDDEN_FOLDER
+                };
+                findings.add(rule, text, at);
                 return;
             }
         }
     }
-    if place != Place::Path {
+    if place != Place::Path && !sentence {
         if let Some((at, _)) = find_any(
             text,
             &[
@@ -576,6 +586,19 @@ fn files(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
             findings.add(&SENSITIVE, text, 0);
         }
     }
+}
+
+/// Whether the text is words with a path among them, rather than a path, or a command with one.
+fn is_sentence(text: &[u8], kinds: Kinds) -> bool {
+    let signs = Kinds::SEMICOLON
+        .or(Kinds::PIPE)
+        .or(Kinds::AMPERSAND)
+        .or(Kinds::DOLLAR)
+        .or(Kinds::ANGLE)
+        .or(Kinds::LINE);
+    !kinds.any(signs)
+        && !has(text, b"../")
+        && text.iter().filter(|byte| **byte == b' ').count() >= 3
 }
 
 fn one_slash(text: &[u8]) -> Vec<u8> {
@@ -625,7 +648,10 @@ fn addresses(text: &[u8], place: Place, findings: &mut Findings) {
                 findings.add(&WRAPPER, text, start);
             }
             b"file" | b"local_file" | b"netdoc"
-                if slashes && place != Place::Referer && !(place == Place::UserAgent) =>
+                if slashes
+                    && rest.len() > 2
+                    && place != Place::Referer
+                    && !(place == Place::UserAgent) =>
             {
                 findings.add(&WRAPPER, text, start);
             }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 
 use super::bytes::{self, Kinds, find, find_any, has, is_word};
+use super::html::without_comments;
 use super::rule::{Family, Findings, Rule};
 
 const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
@@ -80,6 +81,10 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     }
     if kinds.any(Kinds::DOT) {
         page(text, findings);
+        // `document/**/.cookie`
+        if kinds.any(Kinds::OTHER) && has(text, b"/*") {
+            page(&without_comments(text), findings);
+        }
     }
     if kinds.any(Kinds::BRACKET) {
         members(text, findings);
@@ -198,6 +203,15 @@ fn calls(text: &[u8], findings: &mut Findings) {
             findings.add(&CALL_BEHIND_STRING, text, start);
             return;
         }
+        // `atob()`, `setInterval(code, 1)`, `new Function()`: nothing but the call.
+        let whole = (ahead.is_empty() || trim_end(ahead) == b"new")
+            && bytes::trim(text).ends_with(b")")
+            && !matches!(name, b"print" | b"open" | b"fetch" | b"import")
+            && (name != b"function" || trim_end(ahead) == b"new");
+        if whole {
+            findings.add(&CALL_BEHIND_STRING, text, start);
+            return;
+        }
         if telling && !rough {
             let sure = matches!(
                 name,
@@ -280,8 +294,10 @@ fn page(text: &[u8], findings: &mut Findings) {
         } else {
             &PAGE
         };
-        // `document.location` as a whole is a name; with something around it, it is script.
-        if text.len() > 24
+        let whole = found.len() == text.len();
+        // `document.body` in a text is a name; with something around it, it is script.
+        if whole
+            || !text.contains(&b' ')
             || has(text, b"=")
             || has(text, b"(")
             || has(text, b"cookie")
@@ -326,7 +342,16 @@ fn members(text: &[u8], findings: &mut Findings) {
         {
             rest = comment.get(end + 2..).unwrap_or_default();
         }
+        // `(document)["cookie"]`
+        let rest = bytes::trim(rest.strip_prefix(b")").unwrap_or(rest));
+        let spaced = text
+            .get(at + object.len())
+            .is_some_and(u8::is_ascii_whitespace);
         let inner = rest.strip_prefix(b"[").map(bytes::trim);
+        // In Markdown: the string [`Display`] gives.
+        if spaced && inner.is_some_and(|inner| inner.starts_with(b"`")) {
+            continue;
+        }
         if inner.is_some_and(|inner| {
             matches!(
                 inner.first(),

@@ -4,6 +4,7 @@
 //! an option, a path, a redirection, or nothing at all behind a separator.
 
 mod commands;
+mod windows;
 
 use std::sync::LazyLock;
 
@@ -39,6 +40,11 @@ static EXPRESSION: Rule = rule(
 );
 static DIRECT: Rule = rule("shell.command", 10, "A command with its arguments.");
 static DIRECT_NAME: Rule = rule("shell.command_name", 5, "The name of a command by itself.");
+static DIRECT_WORDS: Rule = rule(
+    "shell.command_words",
+    3,
+    "The name of a command, and words behind it.",
+);
 static FULL_PATH: Rule = rule(
     "shell.program_path",
     10,
@@ -56,6 +62,12 @@ static HIDDEN: Rule = rule(
 );
 static POWERSHELL: Rule = rule("shell.powershell", 10, "A command of PowerShell.");
 static WINDOWS: Rule = rule("shell.windows", 10, "A command of Windows' command line.");
+
+static WINDOWS_WORDS_ONLY: Rule = rule(
+    "shell.windows_words",
+    4,
+    "Words that begin a statement of Windows' command line.",
+);
 
 /// What a shell gives a meaning to.
 const SIGNS: Kinds = Kinds::SEMICOLON
@@ -91,7 +103,9 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Fi
     }
     if !kinds.any(SIGNS) {
         // `whoami` as the whole value.
-        if matches!(commands::look_up(text), Command::Sure) && text.len() > 3 {
+        if commands::is_telling(text) {
+            findings.add(&DIRECT, text, 0);
+        } else if matches!(commands::look_up(text), Command::Sure) && text.len() > 3 {
             findings.add(&DIRECT_NAME, text, 0);
         }
         return;
@@ -111,7 +125,7 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Fi
     hidden(text, kinds, findings);
     first(text, kinds, findings);
     separated(text, kinds, place, findings);
-    windows(text, kinds, findings);
+    command_line(text, kinds, findings);
 }
 
 /// Whether the text is the name of a command that is nothing else.
@@ -165,6 +179,7 @@ fn separated(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
     }
     let mut at = 0;
     let mut seen = 0;
+    let mut maybe = 0;
     while let Some(&byte) = text.get(at) {
         let next = text.get(at + 1).copied();
         let separator = match byte {
@@ -190,7 +205,13 @@ fn separated(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
         if seen > 64 {
             return;
         }
-        behind(text, at, at + skip, separator, place, findings);
+        if behind(text, at, at + skip, separator, place, findings) {
+            maybe += 1;
+        }
+        // One word may be prose; several commands in a row are a script.
+        if maybe == 2 {
+            findings.add(&BEHIND_SEPARATOR, text, at);
+        }
         at += skip;
     }
 }
@@ -361,7 +382,7 @@ impl Shape {
                 shape.ends = !spaced && argument.len() < 3;
                 shape.quoted = spaced;
             }
-            Some(b'<' | b'>') => shape.redirects = true,
+            Some(b'<' | b'>') => shape.redirects = redirects(argument),
             Some(b'(') => shape.call = true,
             Some(_) if !spaced => {}
             Some(b'-') => {
@@ -403,18 +424,28 @@ impl Shape {
                     || word.starts_with(b"https:")
                     || word.starts_with(b"ftp:")
                     || word.starts_with(b"c:");
-                shape.path |= word.contains(&b'/') && !shape.address
-                    || word.ends_with(b".txt")
-                    || word.ends_with(b".php")
-                    || word.ends_with(b".sh")
-                    || word.ends_with(b".conf")
-                    || word.ends_with(b".exe")
-                    || word.contains(&b'\\');
+                // `a/b` is a pair of words as often as a path.
+                shape.path |= [
+                    &b".txt"[..],
+                    b".php",
+                    b".sh",
+                    b".conf",
+                    b".exe",
+                    b".py",
+                    b".pl",
+                    b".log",
+                ]
+                .iter()
+                .any(|end| word.ends_with(end))
+                    || word.contains(&b'\\')
+                    || word.iter().filter(|byte| **byte == b'/').count() > 2;
                 // An option further on: `ping a.b -c 1`, `net user x /add`
                 shape.option = behind.starts_with(b"-")
                     && behind.get(1).is_some_and(u8::is_ascii_alphanumeric)
                     || find(
-                        argument.get(..argument.len().min(120)).unwrap_or_default(),
+                        argument
+                            .get(..argument.len().min(word_end + 24))
+                            .unwrap_or_default(),
                         b" -",
                     )
                     .is_some_and(|at| {
@@ -422,7 +453,7 @@ impl Shape {
                             && argument.get(at + 3).is_none_or(u8::is_ascii_whitespace)
                     });
                 shape.words = true;
-                shape.redirects = behind.starts_with(b">") || behind.starts_with(b"<");
+                shape.redirects = redirects(behind);
             }
         }
         shape
@@ -434,6 +465,44 @@ impl Shape {
     }
 }
 
+/// What the word is, with the next one where that tells: `net user`.
+fn kind_of(text: &[u8], word: &Word) -> Command {
+    let rest = text.get(word.end..).unwrap_or_default().trim_ascii_start();
+    let accounts = [
+        "user",
+        "localgroup",
+        "group",
+        "view",
+        "share",
+        "use",
+        "accounts",
+    ];
+    let administers = matches!(&word.name[..], b"net" | b"net1")
+        && accounts.iter().any(|name| {
+            rest.starts_with(name.as_bytes())
+                && !rest.get(name.len()).is_some_and(|byte| is_word(*byte))
+        });
+    if administers {
+        Command::Sure
+    } else {
+        commands::look_up(&word.name)
+    }
+}
+
+/// `> file`, `>& 1`, `< file`; not the angles around an address or a tag.
+fn redirects(text: &[u8]) -> bool {
+    let closed = text.starts_with(b"<") && !text.starts_with(b"<<") && text.contains(&b'>');
+    let named =
+        text.starts_with(b"<http") || has(text.get(..text.len().min(64)).unwrap_or_default(), b"@");
+    let target = text
+        .iter()
+        .find(|byte| !matches!(byte, b'<' | b'>' | b' ' | b'(' | b'\'' | b'"'));
+    let file = target
+        .is_some_and(|byte| is_word(*byte) || matches!(byte, b'/' | b'&' | b'.' | b'$' | b'~'));
+    matches!(text.first(), Some(b'<' | b'>')) && !closed && !named && file
+}
+
+/// Whether it found a word that may be a command, and may be prose.
 fn behind(
     text: &[u8],
     at: usize,
@@ -441,23 +510,23 @@ fn behind(
     separator: Separator,
     place: Place,
     findings: &mut Findings,
-) {
+) -> bool {
     let word = command(text, start);
     let space = text.get(start).is_some_and(u8::is_ascii_whitespace);
     let before = text.get(..at).unwrap_or_default();
     let before = before.trim_ascii();
     let shape = Shape::of(text, word.end);
-    let kind = commands::look_up(&word.name);
-    let wildcard = word.path && word.name.iter().any(|byte| matches!(byte, b'?' | b'*'));
+    let kind = kind_of(text, &word);
+    let wildcard = word.path && word.name.contains(&b'?');
     let program = word.path && (kind != Command::None || wildcard);
     let rule = match (separator, kind) {
         (Separator::Backtick | Separator::Substitution, _) => {
             substitution(text, at, start, separator, &word, kind, shape, findings);
-            return;
+            return false;
         }
         _ if program && !matches!(place, Place::Path) && kind != Command::None => &BEHIND_SEPARATOR,
         _ if wildcard => &HIDDEN,
-        (_, Command::None) => return,
+        (_, Command::None) => return false,
         // Line breaks stand in texts, and ampersands between names.
         (Separator::Line, Command::Sure) if shape.tells() || shape.ends || word.quoted => {
             &BEHIND_SEPARATOR
@@ -465,7 +534,7 @@ fn behind(
         (Separator::Line, Command::Sure) => &MAYBE_BEHIND_SEPARATOR,
         (Separator::Line, Command::Maybe | Command::Word) if shape.tells() => &BEHIND_SEPARATOR,
         (Separator::Line, Command::Maybe) if shape.ends && before.is_empty() => &BEHIND_SEPARATOR,
-        (Separator::Line, _) => return,
+        (Separator::Line, _) => return false,
         (Separator::Ampersand, Command::Sure)
             if shape.tells() || shape.quoted || (shape.ends && !space) || shape.number =>
         {
@@ -482,10 +551,17 @@ fn behind(
         {
             &BEHIND_SEPARATOR
         }
-        (Separator::Ampersand, Command::Maybe) if shape.number => &MAYBE_BEHIND_SEPARATOR,
-        (Separator::Ampersand, _) => return,
+        (Separator::Ampersand, Command::Maybe) if shape.number => {
+            if space || before.contains(&b' ') {
+                &MAYBE_BEHIND_SEPARATOR
+            } else {
+                &BEHIND_SEPARATOR
+            }
+        }
+        (Separator::Ampersand, _) => return false,
         (_, Command::Sure) => {
-            let prose = shape.words && space && !shape.tells() && !shape.number;
+            let own_name = word.name.contains(&b'-') || word.quoted;
+            let prose = shape.words && space && !shape.tells() && !shape.number && !own_name;
             if prose && separator == Separator::Semicolon {
                 &MAYBE_BEHIND_SEPARATOR
             } else {
@@ -526,7 +602,7 @@ fn behind(
             }
         }
         (_, Command::Word) if shape.ends && before.is_empty() && !space => &MAYBE_BEHIND_SEPARATOR,
-        _ => return,
+        _ => return false,
     };
     // In a `User-Agent` and a path, semicolons separate other things.
     if matches!(place, Place::Path)
@@ -534,9 +610,10 @@ fn behind(
         && !shape.tells()
         && !matches!(kind, Command::Sure)
     {
-        return;
+        return false;
     }
     findings.add(rule, text, at);
+    kind == Command::Maybe && rule.id == MAYBE_BEHIND_SEPARATOR.id
 }
 
 #[expect(clippy::too_many_arguments, reason = "what `behind` has found out")]
@@ -558,15 +635,15 @@ fn substitution(
         if kind == Command::None && !word.path {
             return;
         }
-        // In Markdown, code stands between backticks, with words around.
-        let around = text.get(..at).unwrap_or_default().trim_ascii();
-        let after = rest.get(end + 1..).unwrap_or_default().trim_ascii();
-        let alone = around.iter().filter(|byte| **byte == b' ').count() == 0
-            && after.iter().filter(|byte| **byte == b' ').count() == 0;
-        let prose = !alone;
-        let rule = if prose { &EXPRESSION } else { &SUBSTITUTION };
+        // In Markdown, code stands between backticks, with words or nothing around.
+        let before = at.checked_sub(1).and_then(|at| text.get(at));
+        let after = rest.get(end + 1);
+        let apart = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+        let alone = !apart(before) && !apart(after);
+        let command = word.path || matches!(kind, Command::Sure | Command::Maybe);
         if kind != Command::None {
-            findings.add(rule, text, at);
+            let sure = alone && command;
+            findings.add(if sure { &SUBSTITUTION } else { &EXPRESSION }, text, at);
         }
         return;
     }
@@ -585,7 +662,7 @@ fn substitution(
 fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     let start = text
         .iter()
-        .position(|byte| !matches!(byte, b'\'' | b'"' | b' ' | b'(' | b')'))
+        .position(|byte| !matches!(byte, b'\'' | b'"' | b' '))
         .unwrap_or(0);
     if text
         .get(start)
@@ -593,7 +670,10 @@ fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     {
         return;
     }
+    let leading = self::word(text, start).end;
     let word = command(text, start);
+    // `time x`, `nohup x`
+    let wrapped = leading != word.end;
     let kind = commands::look_up(&word.name);
     let wildcard = word.path && word.name.contains(&b'?') && kinds.any(Kinds::QUESTION);
     if kind == Command::None && !wildcard {
@@ -611,8 +691,17 @@ fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
             && whole.starts_with(b"/")
             && (shape.tells() || shape.ends)
             && whole.iter().filter(|byte| **byte == b'?').count() >= 3;
-        if folder || glob {
-            findings.add(if glob { &HIDDEN } else { &FULL_PATH }, text, start);
+        // `/bin/kill gives up, and so on`: a sentence about it.
+        let words = text.iter().filter(|byte| **byte == b' ').count();
+        let sentence = words >= 3 && shape.words && !shape.tells();
+        if glob {
+            findings.add(&HIDDEN, text, start);
+        } else if folder {
+            findings.add(
+                if sentence { &DIRECT_NAME } else { &FULL_PATH },
+                text,
+                start,
+            );
         }
         return;
     }
@@ -634,7 +723,8 @@ fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     }
     match kind {
         Command::Sure => {
-            if shape.option || shape.path || shape.redirects || shape.variable || shape.address {
+            let telling = shape.tells() || wrapped && (shape.ends || shape.words);
+            if telling || shape.ends && commands::is_telling(&word.name) {
                 findings.add(&DIRECT, text, start);
             } else if shape.ends {
                 let chained = text
@@ -649,9 +739,14 @@ fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
                     text,
                     start,
                 );
-            } else if shape.words || shape.quoted {
-                findings.add(&DIRECT_NAME, text, start);
+            } else if shape.words && text.iter().filter(|byte| **byte == b' ').count() <= 2
+                || shape.quoted
+            {
+                findings.add(&DIRECT_WORDS, text, start);
             }
+        }
+        Command::Maybe if wrapped && shape.ends && leading > start + 3 => {
+            findings.add(&DIRECT, text, start);
         }
         Command::Maybe | Command::Word => {
             let rooted = {
@@ -723,7 +818,8 @@ fn hidden(text: &[u8], kinds: Kinds, findings: &mut Findings) {
                 .iter()
                 .rposition(|byte| *byte == b'/')
                 .map_or(name, |at| name.get(at + 1..).unwrap_or_default());
-            if rest.get(length) == Some(&b',') && commands::look_up(name) != Command::None {
+            let known = matches!(commands::look_up(name), Command::Sure | Command::Maybe);
+            if rest.get(length) == Some(&b',') && known {
                 let after = rest.get(length + 1..).unwrap_or_default();
                 let telling = after.starts_with(b"-")
                     || after.starts_with(b"/")
@@ -767,9 +863,6 @@ const WINDOWS_WORDS: &[&str] = &[
     "mshta http",
     "mshta vbscript",
     "wmic process",
-    "net user ",
-    "net localgroup",
-    "net1 user",
     "schtasks /",
     "reg add hk",
     "reg query hk",
@@ -792,7 +885,7 @@ const WINDOWS_WORDS: &[&str] = &[
 static WINDOWS_NAMES: LazyLock<AhoCorasick> =
     LazyLock::new(|| bytes::automaton(WINDOWS_WORDS.iter().chain(commands::CMDLETS)));
 
-fn windows(text: &[u8], kinds: Kinds, findings: &mut Findings) {
+fn command_line(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     for found in WINDOWS_NAMES.find_iter(text).take(16) {
         let at = found.start();
         let before = at.checked_sub(1).and_then(|at| text.get(at));
@@ -801,21 +894,18 @@ fn windows(text: &[u8], kinds: Kinds, findings: &mut Findings) {
         let part = before
             .is_some_and(|byte| is_word(*byte) || cmdlet && matches!(byte, b'-' | b'/'))
             || cmdlet && behind.is_some_and(|byte| is_word(*byte) || matches!(byte, b'-' | b'/'));
+        // `powershell -enc`, but not `PowerShell - a shell`.
+        let dash = text.get(found.end() - 1) == Some(&b'-');
+        let part = part || dash && !behind.is_some_and(u8::is_ascii_alphanumeric);
         // The whole value is a name; with something around it, it is a command.
         if !part && found.len() < text.len() {
             findings.add(if cmdlet { &POWERSHELL } else { &WINDOWS }, text, at);
             break;
         }
     }
-    if kinds.any(Kinds::PERCENT.or(Kinds::PAREN))
-        && let Some(at) = bytes::find_word(text, b"for")
+    if kinds.any(Kinds::SPACE)
+        && let Some((at, sure)) = windows::statement(text)
     {
-        let rest = text.get(at..).unwrap_or_default();
-        let loops = ["for %", "for /f", "for /l", "for /r", "for /d"]
-            .iter()
-            .any(|start| rest.starts_with(start.as_bytes()));
-        if loops && has(rest, b" in ") {
-            findings.add(&WINDOWS, text, at);
-        }
+        findings.add(if sure { &WINDOWS } else { &WINDOWS_WORDS_ONLY }, text, at);
     }
 }

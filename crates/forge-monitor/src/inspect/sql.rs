@@ -138,6 +138,17 @@ static CONDITIONAL_COMMENT: Rule = rule(
     "A comment whose content MySQL runs.",
 );
 static CASE: Rule = rule("sql.case", 10, "`case when` or `if` over constants.");
+static CAST: Rule = rule("sql.cast", 10, "A value is converted to a type of SQL.");
+static NOT_STRING: Rule = rule(
+    "sql.negated_string",
+    10,
+    "A string is ended, and a negation follows.",
+);
+static ALIAS: Rule = rule(
+    "sql.alias",
+    10,
+    "A value is given a name, and `from` follows.",
+);
 static ASSIGN: Rule = rule(
     "sql.variable",
     10,
@@ -148,6 +159,66 @@ static OPERATOR: Rule = rule(
     10,
     "An operator of a document database where a value or a name belongs.",
 );
+
+/// Variables of servers that tell an attacker something.
+const SERVER_VARIABLES: &[&[u8]] = &[
+    b"basedir",
+    b"character_set_database",
+    b"datadir",
+    b"dbts",
+    b"error",
+    b"global",
+    b"global.version",
+    b"hostname",
+    b"identity",
+    b"innodb_version",
+    b"language",
+    b"lc_time_names",
+    b"license",
+    b"plugin_dir",
+    b"port",
+    b"protocol_version",
+    b"rowcount",
+    b"secure_file_priv",
+    b"server_id",
+    b"servername",
+    b"servicename",
+    b"session",
+    b"spid",
+    b"sql_mode",
+    b"tmpdir",
+    b"trancount",
+    b"version",
+    b"version_comment",
+    b"version_compile_machine",
+    b"version_compile_os",
+];
+
+/// Types that a value is converted to with `::`.
+const TYPES: &[&[u8]] = &[
+    b"bigint",
+    b"bool",
+    b"boolean",
+    b"bytea",
+    b"char",
+    b"date",
+    b"decimal",
+    b"double",
+    b"float",
+    b"int",
+    b"integer",
+    b"json",
+    b"numeric",
+    b"oid",
+    b"real",
+    b"regclass",
+    b"smallint",
+    b"text",
+    b"timestamp",
+    b"uuid",
+    b"varchar",
+    b"xml",
+];
 
 /// What has to be in a value for it to be read as SQL, besides letters and spaces.
 const SIGNS: Kinds = Kinds::SINGLE
@@ -163,7 +234,19 @@ const SIGNS: Kinds = Kinds::SINGLE
     .or(Kinds::AT)
     .or(Kinds::AMPERSAND)
     .or(Kinds::SLASH)
+    .or(Kinds::COLON)
     .or(Kinds::SPACE);
+
+/// Whether the text, in any case, is the name of a table or schema of a database's own.
+pub(super) fn is_system_name(text: &[u8]) -> bool {
+    let mut lower = [0; 24];
+    let Some(lower) = lower.get_mut(..text.len()) else {
+        return false;
+    };
+    lower.copy_from_slice(text);
+    lower.make_ascii_lowercase();
+    words::look_up(lower) == Word::System
+}
 
 /// Looks at `text`, in lower case.
 pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
@@ -171,8 +254,14 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Fi
         document_operators(text, findings);
     }
     // A name by itself may be a table of the database's own.
-    if !kinds.any(SIGNS) && !text.contains(&b'_') {
-        return;
+    if !kinds.any(SIGNS) {
+        if is_system_name(text) {
+            findings.add(&SYSTEM, text, 0);
+        }
+        // `mysql.db`, `pg_catalog.x`
+        if !kinds.any(Kinds::DOT) {
+            return;
+        }
     }
     // Paths have numbers, words and signs side by side; quotes and parentheses they have not.
     let telling = Kinds::SINGLE
@@ -184,9 +273,28 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Fi
         return;
     }
     read_in(text, Context::Bare, findings);
-    for (kind, quote) in [(Kinds::SINGLE, b'\''), (Kinds::DOUBLE, b'"')] {
-        if kinds.any(kind) {
+    for (kind, quote) in [
+        (Kinds::SINGLE, b'\''),
+        (Kinds::DOUBLE, b'"'),
+        (Kinds::BACKTICK, b'`'),
+    ] {
+        if kinds.any(kind) && (quote != b'`' || ends_identifier(text)) {
             read_in(text, Context::Quoted(quote), findings);
+        }
+    }
+}
+
+/// Whether the first backtick ends a name, as `` 1`=`1 `` does. In Markdown it begins code: a space
+/// stands before it, and none behind.
+fn ends_identifier(text: &[u8]) -> bool {
+    let Some(at) = text.iter().position(|byte| *byte == b'`') else {
+        return false;
+    };
+    let before = text.get(..at).unwrap_or_default();
+    match before.last() {
+        None => text.get(at + 1).is_some_and(u8::is_ascii_whitespace),
+        Some(last) => {
+            (last.is_ascii_alphanumeric() || matches!(last, b'%' | b')')) && !before.contains(&b' ')
         }
     }
 }
@@ -273,18 +381,57 @@ impl Statement<'_> {
             Kind::Word(Word::Function) if calls && !after_dot => self.function(at, findings),
             Kind::Word(Word::Common) if calls && !after_dot => self.common(at, findings),
             Kind::Word(Word::If | Word::Plain | Word::Exists)
-                if calls && self.constants(at + 2) =>
+                if calls && self.calls_constants(at) =>
             {
                 self.add(&CASE, at, findings);
             }
             Kind::Word(Word::Case)
                 if next(1) == Some(Word::When)
                     && (self.constants(self.operand(at + 2))
-                        || self.word(self.tokens.len() - 1).is_some()) =>
+                        || self.has_word(at + 3, Word::Then)) =>
             {
                 self.add(&CASE, at, findings);
             }
+            // `if(2=`, `(7=8)*8`
+            Kind::Word(Word::If)
+                if calls
+                    && self.kind(at + 2) == Some(Kind::Number)
+                    && self.kind(at + 3) == Some(Kind::Compare)
+                    && self.kind(at + 4).is_none() =>
+            {
+                self.add(&CASE, at, findings);
+            }
+            Kind::OpenParen if self.constants(at + 1) => {
+                let end = self.constant(at + 1).map_or(at, |behind| behind + 1);
+                let behind = self.closed(self.operand(end) + 1);
+                let product = self.kind(behind) == Some(Kind::Arithmetic)
+                    && self.kind(behind + 1) == Some(Kind::Number);
+                if product && !self.is_quoted() {
+                    self.add(&CONSTANT_COMPARISON, at, findings);
+                }
+            }
+            Kind::Cast => self.cast(at, findings),
             Kind::Word(Word::System) => self.system(at, findings),
+            Kind::Word(Word::Object)
+                if calls
+                    && !after_dot
+                    && self.text_of(at) == b"database"
+                    && matches!(self.kind(at + 2), None | Some(Kind::CloseParen)) =>
+            {
+                self.add(&FUNCTIONS, at, findings);
+            }
+            Kind::Word(Word::Plain)
+                if self.text_of(at) == b"mysql"
+                    && self.kind(at + 1) == Some(Kind::Dot)
+                    && matches!(self.text_of(at + 2), b"db" | b"user" | b"proc" | b"func") =>
+            {
+                let rule = if self.tokens.len() == 3 || self.has_word(0, Word::From) {
+                    &SYSTEM
+                } else {
+                    &STATEMENT_WORDS
+                };
+                self.add(rule, at, findings);
+            }
             Kind::Word(Word::Waitfor) if next(1) == Some(Word::Delay) => {
                 if matches!(
                     self.kind(at + 2),
@@ -320,13 +467,38 @@ impl Statement<'_> {
             Kind::Semicolon => self.stacked(at, findings),
             Kind::Variable => {
                 let text = self.text_of(at);
-                let server = text.starts_with(b"@@") && text.len() > 4;
+                let server = text
+                    .strip_prefix(b"@@")
+                    .is_some_and(|name| SERVER_VARIABLES.contains(&name));
                 if server || self.kind(at + 1) == Some(Kind::Assign) {
                     self.add(&ASSIGN, at, findings);
                 }
             }
             _ => {}
         }
+    }
+
+    /// Whether the word comes at or behind `at`.
+    fn has_word(&self, at: usize, word: Word) -> bool {
+        (at..self.tokens.len()).any(|token| self.word(token) == Some(word))
+    }
+
+    /// `password::int`, `f(x)::text`
+    fn cast(&self, at: usize, findings: &mut Findings) {
+        let typed = TYPES.contains(&self.text_of(at + 1));
+        let whole = at == 1 && self.tokens.len() == 3;
+        let called = at > 0 && self.kind(at - 1) == Some(Kind::CloseParen);
+        if typed && (whole && self.word(0).is_some() || called) {
+            self.add(&CAST, at, findings);
+        }
+    }
+
+    /// Whether the string that the value ends is a word or nothing: in prose, words stand before a
+    /// quotation mark.
+    fn ends_short_string(&self) -> bool {
+        let end = self.tokens.first().map_or(0, |token| token.end);
+        let before = self.text.get(..end).unwrap_or_default();
+        !before.trim_ascii().contains(&b' ')
     }
 
     /// `dbms_pipe.receive_message`: the package is what is known, the function stands behind a dot.
@@ -400,6 +572,17 @@ impl Statement<'_> {
         self.is_constant(right)
     }
 
+    /// `f(1=1`, without a space before the parenthesis.
+    fn calls_constants(&self, at: usize) -> bool {
+        let end = self.tokens.get(at).map(|token| token.end);
+        let open = self.tokens.get(at + 1).map(|token| token.at);
+        let glued = end == open || self.word(at) == Some(Word::If);
+        glued
+            && self.is_constant(at + 2)
+            && self.compares(at + 3)
+            && self.is_constant(self.operand(at + 4))
+    }
+
     fn ends(&self, at: usize) -> bool {
         matches!(self.kind(at), None | Some(Kind::Comment | Kind::Semicolon))
     }
@@ -442,6 +625,14 @@ impl Statement<'_> {
         if at == 0 {
             return;
         }
+        let paren = |at: usize, kind: Kind| self.kind(at) == Some(kind);
+        if like
+            && paren(0, Kind::CloseParen)
+            && paren(at - 1, Kind::CloseParen)
+            && paren(at + 1, Kind::OpenParen)
+        {
+            self.add(&STRING_WORD, at, findings);
+        }
         let behind_value = self.is_behind_value(at);
         // `1' or …`, `1) and …`
         let ends_string = self.is_quoted() && behind_value;
@@ -478,7 +669,7 @@ impl Statement<'_> {
                 }
             }
             Some(Kind::Text | Kind::Open) if ends_string => {
-                let glued = self.context == Context::Quoted(b'\'') || !self.is_prose(at);
+                let glued = self.ends_short_string() && !self.is_prose(at);
                 if self.compares(start + 1) || (glued && self.ends(self.closed(start + 1))) {
                     self.add(&CONDITION_IN_STRING, at, findings);
                 }
@@ -509,7 +700,8 @@ impl Statement<'_> {
     /// `"this" or "that"`.
     fn is_prose(&self, at: usize) -> bool {
         let ended = self.tokens.first().map_or(0, |token| token.end);
-        ended > 1 && self.tokens.get(at).is_some_and(|token| token.at > ended)
+        let single = self.context == Context::Quoted(b'\'');
+        !single && ended > 1 && self.tokens.get(at).is_some_and(|token| token.at > ended)
     }
 
     fn union(&self, at: usize, findings: &mut Findings) {
@@ -583,10 +775,18 @@ impl Statement<'_> {
         let Some(from) = from else {
             // `select 1,2,3`, `select sleep(5)`, `select@@version`
             let numbers = first == Some(Kind::Number) && self.kind(list + 1) == Some(Kind::Comma);
-            let call = matches!(
-                first,
-                Some(Kind::Word(Word::Function | Word::Danger | Word::Common))
-            ) && expression;
+            let grouped = self.has_word(list, Word::Group)
+                && self.has_word(list, Word::By)
+                && self.has_word(list, Word::Having)
+                && (list..self.tokens.len()).any(|token| self.kind(token) == Some(Kind::Compare));
+            let danger =
+                first == Some(Kind::Word(Word::Danger)) && self.text_of(list).contains(&b'_');
+            let call = grouped
+                || danger
+                || matches!(
+                    first,
+                    Some(Kind::Word(Word::Function | Word::Danger | Word::Common))
+                ) && expression;
             if numbers
                 || call
                 || first == Some(Kind::Variable)
@@ -736,7 +936,10 @@ impl Statement<'_> {
         });
         let constant = self.is_constant(argument) && self.kind(argument) != Some(Kind::Open);
         let empty = self.kind(argument) == Some(Kind::CloseParen);
-        let rule = if joined || nested || chained {
+        // Only SQL has names like these, and only an attack leaves a call open.
+        let own = self.text_of(at).contains(&b'_');
+        let open = self.tokens.len() == at + 2;
+        let rule = if joined || nested || chained || open && at < 2 || own && constant {
             &FUNCTIONS
         } else if constant || empty || self.kind(argument).is_none() {
             &FUNCTION
@@ -775,18 +978,26 @@ impl Statement<'_> {
                 self.kind(at - 1),
                 Some(Kind::DoublePipe | Kind::Arithmetic | Kind::Compare)
             );
-        if select || chained || nested || behind {
+        let name = self.text_of(at);
+        let open = self.tokens.len() == at + 2
+            && (matches!(name, b"user" | b"version") || self.has_select_before(at));
+        if select || chained || nested || behind || open {
             self.add(&FUNCTIONS, at, findings);
         } else {
             self.add(&COMMON_FUNCTION, at, findings);
         }
     }
 
+    fn has_select_before(&self, at: usize) -> bool {
+        (0..at).any(|token| self.word(token) == Some(Word::Select))
+    }
+
     fn system(&self, at: usize, findings: &mut Findings) {
         let name = self.text_of(at);
         let dotted = self.kind(at + 1) == Some(Kind::Dot)
             || (at > 0 && matches!(self.kind(at - 1), Some(Kind::Dot)));
-        let sure = dotted
+        let short = self.tokens.len() <= 4 || self.has_word(0, Word::From);
+        let sure = dotted && short
             || at > 0 && self.word(at - 1) == Some(Word::From)
             || self.tokens.len() == 1
             || name.contains(&b'$');
@@ -835,7 +1046,20 @@ impl Statement<'_> {
                         Some(Kind::Comment | Kind::Semicolon | Kind::OpenParen | Kind::Arithmetic)
                     );
                 let replaces = next == Some(Word::Or) && self.word(at + 3) == Some(Word::Object);
-                (ends || replaces, true)
+                let alters = self.word(at) == Some(Word::Alter)
+                    && name(at + 2)
+                    && matches!(
+                        self.text_of(behind),
+                        b"change"
+                            | b"add"
+                            | b"modify"
+                            | b"drop"
+                            | b"rename"
+                            | b"alter"
+                            | b"character"
+                            | b"engine"
+                    );
+                (ends || replaces || alters, true)
             }
             Some(Word::Exec) => {
                 let sure = match self.kind(at + 1) {
@@ -954,15 +1178,26 @@ impl Statement<'_> {
                             .tokens
                             .get(start)
                             .map_or(0, |token| token.end - token.at);
-                        let rule = if operator == Kind::Compare
-                            || operator == Kind::DoublePipe
-                            || own <= 2
-                        {
+                        let closed = self.kind(start) == Some(Kind::Text);
+                        let joins = operator == Kind::DoublePipe && self.ends_short_string();
+                        let taken_up = own <= 2 && self.ends_short_string();
+                        let compared = operator == Kind::Compare
+                            && closed
+                            && self.tokens.first().is_some_and(|token| token.end > 1);
+                        let rule = if taken_up || joins || compared {
                             &STRING_EXPRESSION
                         } else {
                             &STRING_OPERATOR
                         };
                         self.add(rule, at, findings);
+                    }
+                    Some(Kind::Number)
+                        if !glued
+                            && self.compares(self.closed(start + 1))
+                            && self.tokens.last().map(|token| token.kind)
+                                == Some(Kind::Comment) =>
+                    {
+                        self.add(&STRING_EXPRESSION, at, findings);
                     }
                     Some(Kind::Number) if glued => {
                         let behind = self.closed(start + 1);
@@ -986,6 +1221,13 @@ impl Statement<'_> {
                         self.add(&STRING_EXPRESSION, at, findings);
                     }
                     _ => {}
+                }
+            }
+            Some(Kind::Bang) if self.is_quoted() && self.ends_short_string() => {
+                let operand = self.kind(at + 1);
+                let rest = self.text.len() - self.tokens.get(at).map_or(0, |token| token.end);
+                if operand.is_some() && at + 2 == self.tokens.len() && rest <= 4 {
+                    self.add(&NOT_STRING, at, findings);
                 }
             }
             Some(Kind::Comma) if self.is_quoted() => {
@@ -1031,13 +1273,20 @@ impl Statement<'_> {
             }
             Word::Limit if number && self.is_quoted() => self.add(&ORDER, at, findings),
             Word::Like | Word::Between | Word::In | Word::Is if self.is_quoted() => {
-                let glued = matches!(
-                    operand,
-                    Some(Kind::Text | Kind::Open | Kind::Number)
-                        | Some(Kind::Word(Word::Constant | Word::Select | Word::Danger))
-                );
-                let listed = next == Some(Kind::OpenParen) || self.text_of(at + 1) == b"boolean";
-                if glued || word == Word::In && listed {
+                let sure = match word {
+                    Word::Is => matches!(
+                        self.word(self.operand(at + 1)),
+                        Some(Word::Constant | Word::Select)
+                    ),
+                    Word::In => next == Some(Kind::OpenParen) || self.text_of(at + 1) == b"boolean",
+                    _ => matches!(
+                        operand,
+                        Some(Kind::Text | Kind::Open | Kind::Number)
+                            | Some(Kind::Word(Word::Constant | Word::Select | Word::Danger))
+                    ),
+                };
+                let cut = next.is_none() && self.context == Context::Quoted(b'`');
+                if sure && self.ends_short_string() || cut {
                     self.add(&STRING_WORD, at, findings);
                 }
             }
@@ -1058,8 +1307,18 @@ impl Statement<'_> {
             Word::Select if self.is_quoted() => {
                 let glued = self.tokens.get(at).map(|token| token.at)
                     == self.tokens.get(at - 1).map(|token| token.end);
-                if glued {
+                if glued && self.ends_short_string() {
                     self.add(&STRING_WORD, at, findings);
+                }
+            }
+            // `1 as "x" from`
+            Word::As
+                if matches!(next, Some(Kind::Text | Kind::Word(_)))
+                    && self.word(at + 2) == Some(Word::From)
+                    || matches!(next, Some(Kind::Open)) && self.open_says_from(at + 1) =>
+            {
+                if self.ends_short_string() {
+                    self.add(&ALIAS, at, findings);
                 }
             }
             Word::Procedure if next == Some(Kind::Word(Word::Danger)) => {
@@ -1067,6 +1326,12 @@ impl Statement<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Whether a string that does not end has `from` in it: `as" from`.
+    fn open_says_from(&self, at: usize) -> bool {
+        let inner = self.text_of(at).get(1..).unwrap_or_default();
+        inner.trim_ascii().starts_with(b"from")
     }
 
     /// A comment right behind the value that ends a string, or behind a number.

@@ -55,17 +55,16 @@ pub(super) fn look_up(name: &[u8]) -> Command {
         | b"ansible-vault" | b"docker" | b"kubectl" | b"podman" | b"git" | b"svn" | b"aria2c"
         | b"axel" | b"httpie" | b"sendmail" | b"mailx" | b"mutt" | b"dig" | b"perf" | b"stdbuf"
         | b"unlzma" | b"lzcat" | b"zless" | b"zmore" | b"zdiff" | b"lzmore" | b"hping3" | b"ss"
-        | b"nc" | b"sh" | b"rm" | b"ls" | b"mv" | b"cp" | b"ln" | b"vi" | b"openvt" | b"rbash"
-        | b"ash" | b"mysql" | b"mongo" | b"mongodump" | b"redis-cli" | b"ffmpeg"
-        | b"convert.exe" | b"msiexec" | b"nbtstat" | b"dnscat" | b"tftp" | b"arping"
-        | b"tracepath" | b"tracert" | b"reg.exe" | b"net.exe" | b"cmd.exe" | b"osascript"
-        | b"screencapture" | b"launchctl" | b"dscl" | b"pbpaste" | b"xterm" | b"rcat"
-        | b"unexpand" | b"setfacl" | b"getfacl" | b"sysctl" | b"rlwrap" | b"valgrind" | b"wall"
-        | b"lsb_release" | b"timedatectl" | b"hostnamectl" | b"loginctl" | b"nproc" | b"apk"
-        | b"cargo" | b"rustc" | b"javac" | b"phpinfo" | b"cksum" | b"md5sum" | b"sha1sum"
-        | b"sha256sum" | b"uuencode" | b"xmodmap" | b"ptx" | b"rev" | b"tac" | b"nl" | b"od" => {
-            Command::Sure
-        }
+        | b"nc" | b"winget" | b"regedit" | b"procdump" | b"sh" | b"rm" | b"ls" | b"mv" | b"cp"
+        | b"ln" | b"vi" | b"openvt" | b"rbash" | b"ash" | b"mysql" | b"mongo" | b"mongodump"
+        | b"redis-cli" | b"ffmpeg" | b"convert.exe" | b"msiexec" | b"nbtstat" | b"dnscat"
+        | b"tftp" | b"arping" | b"tracepath" | b"tracert" | b"reg.exe" | b"net.exe"
+        | b"cmd.exe" | b"osascript" | b"screencapture" | b"launchctl" | b"dscl" | b"pbpaste"
+        | b"xterm" | b"rcat" | b"unexpand" | b"setfacl" | b"getfacl" | b"sysctl" | b"rlwrap"
+        | b"valgrind" | b"wall" | b"lsb_release" | b"timedatectl" | b"hostnamectl"
+        | b"loginctl" | b"nproc" | b"apk" | b"cargo" | b"rustc" | b"javac" | b"phpinfo"
+        | b"cksum" | b"md5sum" | b"sha1sum" | b"sha256sum" | b"uuencode" | b"xmodmap" | b"ptx"
+        | b"rev" | b"tac" | b"nl" | b"od" => Command::Sure,
         // Names and abbreviations of other things as well.
         b"cat" | b"id" | b"ping" | b"ping6" | b"cd" | b"ftp" | b"env" | b"cmd" | b"dir"
         | b"del" | b"gh" | b"java" | b"make" | b"cmake" | b"man" | b"df" | b"du" | b"ip"
@@ -121,6 +120,21 @@ fn without_version(name: &[u8]) -> &[u8] {
         }
     }
     name
+}
+
+/// Whether the name alone shows what is meant: a command that only looks around.
+pub(super) fn is_telling(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"whoami"
+            | b"ifconfig"
+            | b"ipconfig"
+            | b"netstat"
+            | b"systeminfo"
+            | b"tasklist"
+            | b"printenv"
+            | b"uname"
+    )
 }
 
 /// Whether a command runs the one that follows it.

@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Comment,
     /// `:=`
     Assign,
+    /// `::`
+    Cast,
     Other,
 }
 
@@ -67,6 +69,8 @@ pub(super) fn read(text: &[u8], context: Context) -> Tokens {
     let mut reader = Reader {
         text,
         at: 0,
+        // A value in backticks is read with backticks as its quotes.
+        backtick_quotes: context == Context::Quoted(b'`'),
         inner_comment: false,
     };
     let mut list = Vec::with_capacity(32);
@@ -94,6 +98,7 @@ pub(super) fn read(text: &[u8], context: Context) -> Tokens {
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
+    backtick_quotes: bool,
     inner_comment: bool,
 }
 
@@ -125,6 +130,7 @@ impl Reader<'_> {
                 b'-' if self.peek(1) == Some(b'-') => self.line_comment(),
                 b'#' => self.line_comment(),
                 quote @ (b'\'' | b'"') => self.string(quote),
+                b'`' if self.backtick_quotes => self.string(b'`'),
                 b'`' => self.identifier(b'`'),
                 b'[' => self.identifier(b']'),
                 b'0'..=b'9' => self.number(),
@@ -149,6 +155,10 @@ impl Reader<'_> {
                 b':' if self.peek(1) == Some(b'=') => {
                     self.at += 2;
                     Kind::Assign
+                }
+                b':' if self.peek(1) == Some(b':') => {
+                    self.at += 2;
+                    Kind::Cast
                 }
                 b'|' if self.peek(1) == Some(b'|') => {
                     self.at += 2;
@@ -273,6 +283,11 @@ impl Reader<'_> {
         // `1or`, `1union` are a number and a word; `1st`, `2pac` and `7zip` are words.
         let rest = self.text.get(self.at..).unwrap_or_default();
         let letters = rest.iter().take_while(|byte| is_word(**byte)).count();
+        // `10.to_i` is a number and what is called on it.
+        if letters > 0 && self.at > start && self.text.get(self.at - 1) == Some(&b'.') {
+            self.at -= 1;
+            return Kind::Number;
+        }
         if letters > 0 {
             let word = rest.get(..letters).unwrap_or_default();
             if !matches!(
@@ -287,13 +302,18 @@ impl Reader<'_> {
     }
 
     fn compare(&mut self) -> Kind {
+        let start = self.at;
         while self
             .peek(0)
             .is_some_and(|b| matches!(b, b'=' | b'<' | b'>' | b'!'))
         {
             self.at += 1;
         }
-        Kind::Compare
+        // An arrow of another language.
+        match self.text.get(start..self.at) {
+            Some(b"=>") => Kind::Other,
+            _ => Kind::Compare,
+        }
     }
 
     fn word(&mut self) -> Kind {

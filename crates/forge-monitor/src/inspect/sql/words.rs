@@ -108,7 +108,7 @@ fn keyword(word: &[u8]) -> Option<Word> {
         b"not" => Word::Not,
         b"table" | b"database" | b"schema" | b"view" | b"function" | b"trigger" | b"index"
         | b"role" | b"login" | b"temporary" | b"tables" | b"column" => Word::Object,
-        b"or" | b"xor" | b"div" | b"mod" => Word::Or,
+        b"or" | b"xor" => Word::Or,
         b"order" => Word::Order,
         b"outfile" | b"dumpfile" => Word::Outfile,
         b"procedure" => Word::Procedure,
@@ -143,7 +143,7 @@ fn function(word: &[u8]) -> Option<Word> {
         | b"openquery" | b"opendatasource" | b"utl_http" | b"utl_inaddr" | b"utl_file"
         | b"utl_smtp" | b"dbms_ldap" | b"dbms_java" | b"dbms_xmlgen" | b"dbms_utility"
         | b"dbms_scheduler" | b"httpuritype" | b"lo_import" | b"lo_export"
-        | b"pg_read_file" | b"pg_ls_dir" | b"pg_read_binary_file" | b"load_extension"
+        | b"pg_read_file" | b"pg_ls_dir" | b"pg_read_binary_file" | b"load_extension" | b"lo_get" | b"lo_create"
         | b"sys_eval" | b"sys_exec" | b"master_pos_wait" | b"query_to_xml"
         | b"database_to_xml" | b"table_to_xml"
         // They fail on purpose, and tell something by it.
@@ -171,7 +171,7 @@ fn function(word: &[u8]) -> Option<Word> {
         | b"version_comment" | b"procedure_analyse" | b"row" | b"sqlite_source_id"
         | b"typeof" | b"object_id" | b"object_name" | b"col_name" | b"utc_timestamp"
         | b"cast" | b"convert" | b"crc32" | b"is_used_lock" | b"release_lock" | b"rand"
-        | b"json_extract" | b"polygon" | b"linestring" | b"multipoint" | b"pow" => Word::Function,
+        | b"find_in_set" | b"unistr" | b"json_extract" | b"polygon" | b"linestring" | b"multipoint" | b"pow" => Word::Function,
         b"abs" | b"ascii" | b"avg" | b"ceil" | b"ceiling" | b"char" | b"concat" | b"count"
         | b"curdate" | b"date" | b"decode" | b"encode" | b"exp" | b"floor" | b"format" | b"hex"
         | b"insert" | b"lcase" | b"least" | b"left" | b"length" | b"len" | b"locate" | b"lower"
@@ -237,6 +237,7 @@ fn other(word: &[u8]) -> Word {
         | b"rdb$types"
         | b"rdb$collations"
         | b"rdb$functions"
+        | b"msdb"
         | b"rdb$database"
         | b"rdb$relations"
         | b"rdb$relation_fields"
