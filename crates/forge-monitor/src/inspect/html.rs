@@ -1,79 +1,101 @@
 //! Cross-site scripting: reads a value as HTML in each place where a page could show it: between
 //! tags, in an attribute with either quote or none, and in a script.
 
+mod names;
+
 use super::bytes::{self, Kinds, find, find_any, has, is_word};
+
 use super::rule::{Family, Findings, Rule};
+
 use super::script;
+use names::{ACTIVE, EVENTS, LOADING, SHOWING};
 
 const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
     Rule::new(id, Family::CrossSiteScripting, score, explanation)
 }
 
 static SCRIPT_TAG: Rule = rule("xss.script_tag", 10, "A `script` element.");
+
 static ACTIVE_TAG: Rule = rule(
     "xss.active_tag",
     10,
     "An element that loads, runs or takes over something.",
 );
+
 static TAG_WITH_ATTRIBUTE: Rule = rule(
     "xss.tag_with_attribute",
     5,
     "An element of HTML with an attribute.",
 );
+
 static TAG: Rule = rule("xss.tag", 3, "An element of HTML.");
+
 static HANDLER: Rule = rule(
     "xss.event_handler",
     10,
     "An event handler as an attribute of an element.",
 );
+
 static HANDLER_BEHIND_QUOTE: Rule = rule(
     "xss.attribute_breakout",
     10,
     "An attribute's value is ended, and an event handler follows.",
 );
+
 static BARE_HANDLER: Rule = rule(
     "xss.bare_handler",
     5,
     "What would be an event handler in an attribute without quotes.",
 );
+
 static SCRIPT_URL: Rule = rule("xss.script_url", 10, "An address that is a script.");
+
 static SCRIPT_URL_IDLE: Rule = rule(
     "xss.script_url_idle",
     3,
     "An address that is a script and does nothing.",
 );
+
 static DATA_URL: Rule = rule("xss.data_url", 10, "A `data:` address that holds a page.");
+
 static STYLE: Rule = rule(
     "xss.style",
     10,
     "A style that runs script or loads something.",
 );
+
 static MARKUP: Rule = rule(
     "xss.markup_declaration",
     10,
     "A declaration, an entity, a processing instruction or a section of markup.",
 );
+
 static SERVER_INCLUDE: Rule = rule(
     "xss.server_side_include",
     10,
     "A directive that a server would run: `<!--#exec …`.",
 );
+
 static HTML_COMMENT: Rule = rule("xss.comment", 5, "A comment of HTML.");
+
 static END_TAG: Rule = rule(
     "xss.end_tag",
     10,
     "The end of an element that a page's own script, style or text is in.",
 );
+
 static OTHER_CHARSET: Rule = rule(
     "xss.other_charset",
     10,
     "Markup in UTF-7 or in the upper half of US-ASCII.",
 );
+
 static BREAKOUT: Rule = rule(
     "xss.quote_and_angle",
     5,
     "A quote and `>` end an attribute and its element.",
 );
+
 static ACTIVE_ATTRIBUTE: Rule = rule(
     "xss.active_attribute",
     10,
@@ -115,158 +137,6 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     }
     script::inspect(text, kinds, findings);
 }
-
-/// Elements that do something by themselves.
-const ACTIVE: &[&[u8]] = &[
-    b"iframe",
-    b"object",
-    b"embed",
-    b"applet",
-    b"meta",
-    b"link",
-    b"base",
-    b"svg",
-    b"math",
-    b"style",
-    b"frame",
-    b"frameset",
-    b"bgsound",
-    b"layer",
-    b"ilayer",
-    b"isindex",
-    b"xml",
-    b"xss",
-    b"portal",
-    b"animate",
-    b"animatetransform",
-    b"animatemotion",
-    b"set",
-    b"foreignobject",
-    b"marquee",
-    b"vmlframe",
-    b"import",
-    b"noscript",
-    b"template",
-    b"image",
-    b"keygen",
-    b"listener",
-    b"handler",
-    b"xmp",
-    b"plaintext",
-    b"comment",
-    b"dialog",
-    b"slot",
-    b"event-source",
-    b"discard",
-];
-/// Elements that show something and, with an attribute, may run it.
-const SHOWING: &[&[u8]] = &[
-    b"img",
-    b"body",
-    b"html",
-    b"head",
-    b"form",
-    b"input",
-    b"button",
-    b"textarea",
-    b"select",
-    b"video",
-    b"audio",
-    b"source",
-    b"track",
-    b"table",
-    b"td",
-    b"th",
-    b"tr",
-    b"div",
-    b"span",
-    b"p",
-    b"a",
-    b"b",
-    b"i",
-    b"u",
-    b"s",
-    b"br",
-    b"hr",
-    b"h1",
-    b"h2",
-    b"h3",
-    b"h4",
-    b"h5",
-    b"h6",
-    b"ul",
-    b"ol",
-    b"li",
-    b"dl",
-    b"dt",
-    b"dd",
-    b"pre",
-    b"code",
-    b"em",
-    b"strong",
-    b"center",
-    b"font",
-    b"details",
-    b"summary",
-    b"area",
-    b"map",
-    b"option",
-    b"label",
-    b"title",
-    b"q",
-    b"blockquote",
-    b"tbody",
-    b"thead",
-    b"canvas",
-    b"picture",
-    b"nobr",
-    b"bdo",
-    b"sub",
-    b"sup",
-    b"small",
-    b"big",
-    b"strike",
-    b"tt",
-    b"fieldset",
-    b"legend",
-    b"main",
-    b"section",
-    b"article",
-    b"header",
-    b"footer",
-    b"nav",
-    b"aside",
-    b"abbr",
-    b"cite",
-    b"del",
-    b"ins",
-    b"kbd",
-    b"mark",
-    b"meter",
-    b"progress",
-    b"time",
-    b"var",
-    b"wbr",
-    b"param",
-    b"caption",
-    b"col",
-    b"figure",
-    b"address",
-];
-/// Of these, the ones that load something, or take input, whatever their attributes.
-const LOADING: &[&[u8]] = &[
-    b"img",
-    b"body",
-    b"html",
-    b"form",
-    b"input",
-    b"button",
-    b"textarea",
-    b"video",
-    b"audio",
-    b"source",
-    b"select",
-];
 
 /// Tags, between which the value may stand.
 fn tags(text: &[u8], findings: &mut Findings) {
@@ -641,118 +511,6 @@ fn is_handler(text: &[u8], at: usize) -> bool {
         .count();
     name >= 3 && assigned(rest, name)
 }
-
-/// The beginnings of the names of events.
-const EVENTS: &[&str] = &[
-    "abort",
-    "activate",
-    "afterprint",
-    "afterscriptexecute",
-    "afterupdate",
-    "animation",
-    "auxclick",
-    "beforeactivate",
-    "beforecopy",
-    "beforecut",
-    "beforeinput",
-    "beforepaste",
-    "beforeprint",
-    "beforescriptexecute",
-    "beforetoggle",
-    "beforeunload",
-    "begin",
-    "blur",
-    "bounce",
-    "cancel",
-    "canplay",
-    "cellchange",
-    "change",
-    "click",
-    "close",
-    "contextmenu",
-    "controlselect",
-    "copy",
-    "cuechange",
-    "cut",
-    "dataavailable",
-    "datasetc",
-    "dblclick",
-    "deactivate",
-    "drag",
-    "drop",
-    "durationchange",
-    "emptied",
-    "end",
-    "ended",
-    "error",
-    "filterchange",
-    "finish",
-    "focus",
-    "formdata",
-    "fullscreen",
-    "gotpointercapture",
-    "hashchange",
-    "help",
-    "input",
-    "invalid",
-    "key",
-    "layoutcomplete",
-    "load",
-    "losecapture",
-    "lostpointer",
-    "media",
-    "message",
-    "mouse",
-    "move",
-    "offline",
-    "online",
-    "outofsync",
-    "page",
-    "paste",
-    "pause",
-    "play",
-    "pointer",
-    "popstate",
-    "progress",
-    "propertychange",
-    "ratechange",
-    "readystatechange",
-    "repeat",
-    "reset",
-    "resize",
-    "resume",
-    "reverse",
-    "rowenter",
-    "rowexit",
-    "rows",
-    "scroll",
-    "search",
-    "seek",
-    "select",
-    "show",
-    "slotchange",
-    "stalled",
-    "start",
-    "stop",
-    "storage",
-    "submit",
-    "suspend",
-    "syncrestored",
-    "timeerror",
-    "timeupdate",
-    "toggle",
-    "touch",
-    "transition",
-    "unhandledrejection",
-    "unload",
-    "urlflip",
-    "volumechange",
-    "waiting",
-    "webkit",
-    "wheel",
-    "zoom",
-    "securitypolicyviolation",
-];
 
 /// The name of an event, and then `=`.
 fn is_event(text: &[u8], at: usize) -> bool {

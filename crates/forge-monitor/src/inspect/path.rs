@@ -1,53 +1,66 @@
 //! Path traversal, files that are nobody's business, and addresses a server is made to fetch.
 
+mod names;
+
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
 use super::bytes::{self, Kinds, find, find_any, has, is_word};
+
 use super::normalise::Oddities;
+
 use super::rule::{Family, Findings, Place, Rule};
+use names::{FILES, FOLDERS, ORDINARY};
 
 const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
     Rule::new(id, Family::PathTraversal, score, explanation)
 }
 
 static CLIMB: Rule = rule("path.traversal", 10, "`../` climbs out of a folder.");
+
 static CLIMB_IN_PATH: Rule = rule(
     "path.traversal_in_path",
     6,
     "`../` in a path, which well-behaved clients resolve themselves.",
 );
+
 static CLIMB_HIDDEN: Rule = rule(
     "path.traversal_hidden",
     10,
     "Dots and slashes in a form that hides `../`.",
 );
+
 static SENSITIVE: Rule = rule(
     "path.sensitive_file",
     10,
     "A file that holds secrets or settings of a system.",
 );
+
 static SENSITIVE_NAME: Rule = rule(
     "path.sensitive_name",
     5,
     "The name of a file that holds secrets or settings.",
 );
+
 static HIDDEN_FOLDER: Rule = rule(
     "path.hidden_folder",
     10,
     "A folder of a version control system or of keys.",
 );
+
 static WRAPPER: Rule = rule(
     "path.stream_wrapper",
     10,
     "An address that reads files or runs code: `php://`, `file://` and their kind.",
 );
+
 static NUL: Rule = rule(
     "path.nul_byte",
     10,
     "A NUL byte, which ends a name for some programs.",
 );
+
 static PLACEHOLDER: Rule = rule(
     "path.placeholder",
     10,
@@ -63,16 +76,19 @@ static METADATA: Rule = forgery(
     10,
     "An address of a cloud's metadata service.",
 );
+
 static SCHEME: Rule = forgery(
     "ssrf.scheme",
     10,
     "A scheme that reaches services other than the web.",
 );
+
 static INNER: Rule = forgery(
     "ssrf.inner_address",
     6,
     "An address of the server itself, or in a form that hides it.",
 );
+
 static REMOTE_FILE: Rule = forgery(
     "rfi.remote_file",
     7,
@@ -190,229 +206,6 @@ fn climb(text: &[u8], kinds: Kinds, place: Place, oddities: Oddities, findings: 
         findings.add(&CLIMB_HIDDEN, text, 0);
     }
 }
-
-/// Whole paths and parts of paths, with `/` for every slash.
-const FILES: &[&str] = &[
-    "etc/passwd",
-    "etc/shadow",
-    "etc/group",
-    "etc/hosts",
-    "etc/issue",
-    "etc/sudoers",
-    "etc/fstab",
-    "etc/motd",
-    "etc/crontab",
-    "etc/inetd.conf",
-    "etc/ssh/",
-    "etc/apache",
-    "etc/nginx",
-    "etc/httpd",
-    "etc/mysql",
-    "etc/php",
-    "etc/my.cnf",
-    "etc/profile",
-    "etc/security/",
-    "etc/master.passwd",
-    "etc/resolv.conf",
-    "etc/subuid",
-    "etc/subgid",
-    "etc/gshadow",
-    "etc/network/",
-    "etc/init.d",
-    "etc/cron.",
-    "etc/samba",
-    "etc/ssl/private",
-    "etc/os-release",
-    "etc/redhat-release",
-    "etc/environment",
-    "etc/hostname",
-    "etc/lsb-release",
-    "etc/vsftpd",
-    "etc/proftpd",
-    "etc/pam.d",
-    "etc/rc.d",
-    "etc/snmp",
-    "etc/kubernetes/",
-    "proc/self/",
-    "proc/version",
-    "proc/cmdline",
-    "proc/net/",
-    "proc/cpuinfo",
-    "proc/1/",
-    "proc/mounts",
-    "proc/sched_debug",
-    "proc/meminfo",
-    "sys/class",
-    "sys/kernel",
-    "sys/devices",
-    "sys/firmware",
-    "var/log/",
-    "var/run/secrets",
-    "var/mail/",
-    "var/spool/",
-    "var/www/html/",
-    "var/lib/mysql",
-    "usr/local/apache",
-    "usr/local/etc/",
-    "usr/local/apps/apache",
-    "usr/local/php",
-    "opt/lampp/",
-    "usr/pkg/etc/",
-    "root/.",
-    "boot.ini",
-    "winnt/",
-    "windows/system32",
-    "windows/win.ini",
-    "win.ini",
-    "windows/repair",
-    "windows/php.ini",
-    "system32/",
-    "system.ini",
-    "config/sam",
-    "inetpub/",
-    "autoexec.bat",
-    "ntuser.dat",
-    "windows/system.ini",
-    "sam._",
-    "web-inf/",
-    "meta-inf/",
-    "web.config",
-    "global.asa",
-    "machine.config",
-    "applicationhost.config",
-    "wp-config",
-    ".htaccess",
-    ".htpasswd",
-    ".htdigest",
-    ".bash_history",
-    ".bashrc",
-    ".bash_profile",
-    ".mysql_history",
-    ".psql_history",
-    ".zsh_history",
-    ".sh_history",
-    "id_rsa",
-    "id_dsa",
-    "id_ecdsa",
-    "id_ed25519",
-    "authorized_keys",
-    "known_hosts",
-    ".netrc",
-    ".pgpass",
-    ".npmrc",
-    ".pypirc",
-    ".dockercfg",
-    "docker/config.json",
-    ".kube/config",
-    ".aws/credentials",
-    ".aws/config",
-    ".git-credentials",
-    "httpd.conf",
-    "apache2.conf",
-    "nginx.conf",
-    "php.ini",
-    "my.cnf",
-    "my.ini",
-    "sshd_config",
-    "lighttpd.conf",
-    "access_log",
-    "error_log",
-    "access.log",
-    "error.log",
-    "localsettings.php",
-    "configuration.php~",
-    "config.inc.php",
-    "settings.local.php",
-    "parameters.yml",
-    "database.yml",
-    "secrets.yml",
-    "credentials.json",
-    "serviceaccount/token",
-    ".wwwacl",
-    ".www_acl",
-    "phpinfo.php~",
-    "application.properties",
-    "bootstrap.yml",
-    "admin.php~",
-    "index.php~",
-    ".ds_store",
-    "desktop.ini",
-    "/dev/tcp/",
-    "/dev/udp/",
-    "windows/system",
-];
-
-/// Of these, the ones that stand in ordinary paths or prose too, unless a slash is before them.
-const ORDINARY: &[&str] = &[
-    "win.ini",
-    "web.config",
-    "php.ini",
-    "access.log",
-    "error.log",
-    "access_log",
-    "error_log",
-    "boot.ini",
-    "httpd.conf",
-    "apache2.conf",
-    "nginx.conf",
-    "my.cnf",
-    "my.ini",
-    "id_rsa",
-    "known_hosts",
-    "authorized_keys",
-    "wp-config",
-    ".htaccess",
-    ".bashrc",
-    ".npmrc",
-    "application.properties",
-    "parameters.yml",
-    "database.yml",
-    "secrets.yml",
-    "credentials.json",
-    "bootstrap.yml",
-    "sshd_config",
-    "lighttpd.conf",
-    "system.ini",
-    "desktop.ini",
-    ".netrc",
-    ".bash_profile",
-    ".pypirc",
-    ".pgpass",
-    ".bash_history",
-    "system32/",
-    "config.inc.php",
-    "meta-inf/",
-    "var/log/",
-    "docker/config.json",
-    ".kube/config",
-    "var/mail/",
-    "var/spool/",
-    "etc/hosts",
-    "id_ed25519",
-    "etc/nginx",
-    "etc/apache",
-    "etc/mysql",
-    "etc/php",
-    "etc/profile",
-    "etc/ssh/",
-    "etc/os-release",
-    "etc/environment",
-    "etc/crontab",
-    "etc/cron.",
-    "etc/fstab",
-    "etc/hostname",
-    "etc/group",
-    "etc/network/",
-    "etc/security/",
-    "inetpub/",
-    ".ds_store",
-];
-
-/// Folders, as a segment of a path.
-const FOLDERS: &[&str] = &[
-    ".git", ".svn", ".hg", ".bzr", ".ssh", ".aws", ".gnupg", ".kube", ".docker", ".idea",
-    ".vscode", ".env", "cvs",
-];
 
 /// All of them, found in one pass.
 static NAMES: LazyLock<AhoCorasick> =

@@ -4,15 +4,20 @@
 //! an option, a path, a redirection, or nothing at all behind a separator.
 
 mod commands;
+
 mod windows;
+mod word;
 
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
 use super::bytes::{self, Kinds, find, find_any, has, is_word};
+
 use super::rule::{Family, Findings, Place, Rule};
+
 use commands::Command;
+use word::{Shape, Word, command, kind_of};
 
 const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
     Rule::new(id, Family::CommandInjection, score, explanation)
@@ -23,44 +28,55 @@ static BEHIND_SEPARATOR: Rule = rule(
     10,
     "A separator of a shell, and a command behind it.",
 );
+
 static MAYBE_BEHIND_SEPARATOR: Rule = rule(
     "shell.word_behind_separator",
     5,
     "A separator of a shell, and behind it a word that is a command too.",
 );
+
 static SUBSTITUTION: Rule = rule(
     "shell.substitution",
     10,
     "A command whose output takes its place: `$(…)` or backticks.",
 );
+
 static EXPRESSION: Rule = rule(
     "shell.expression",
     5,
     "An expression of a shell: `$(…)`, `${…}`, `<(…)`.",
 );
+
 static DIRECT: Rule = rule("shell.command", 10, "A command with its arguments.");
+
 static DIRECT_NAME: Rule = rule("shell.command_name", 5, "The name of a command by itself.");
+
 static DIRECT_WORDS: Rule = rule(
     "shell.command_words",
     3,
     "The name of a command, and words behind it.",
 );
+
 static FULL_PATH: Rule = rule(
     "shell.program_path",
     10,
     "The whole path of a program, to be run.",
 );
+
 static SHELLSHOCK: Rule = rule(
     "shell.shellshock",
     10,
     "A definition of a function, as Shellshock has it.",
 );
+
 static HIDDEN: Rule = rule(
     "shell.hidden_words",
     10,
     "Variables, braces or wildcards that hide words of a command.",
 );
+
 static POWERSHELL: Rule = rule("shell.powershell", 10, "A command of PowerShell.");
+
 static WINDOWS: Rule = rule("shell.windows", 10, "A command of Windows' command line.");
 
 static WINDOWS_WORDS_ONLY: Rule = rule(
@@ -180,6 +196,7 @@ fn separated(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
     let mut at = 0;
     let mut seen = 0;
     let mut maybe = 0;
+    let mut in_backticks = false;
     while let Some(&byte) = text.get(at) {
         let next = text.get(at + 1).copied();
         let separator = match byte {
@@ -201,6 +218,14 @@ fn separated(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
             Separator::Pipe if next == Some(b'|') || next == Some(b'&') => 2,
             _ => 1,
         };
+        if separator == Separator::Backtick {
+            in_backticks = !in_backticks;
+            // The second one of a pair ends a command; words behind it are a text's.
+            if !in_backticks && next.is_none_or(|byte| byte.is_ascii_whitespace()) {
+                at += 1;
+                continue;
+            }
+        }
         seen += 1;
         if seen > 64 {
             return;
@@ -225,281 +250,6 @@ enum Separator {
     Line,
     Backtick,
     Substitution,
-}
-
-/// A word as a shell reads it, and where it ends.
-struct Word {
-    name: Vec<u8>,
-    end: usize,
-    /// Whether something had to be taken out.
-    quoted: bool,
-    /// Whether it was given with its folder.
-    path: bool,
-}
-
-/// The command that begins at `start`: without quotes, backslashes, empty variables, folders, and the
-/// words that run others.
-fn command(text: &[u8], start: usize) -> Word {
-    let mut at = start;
-    for _ in 0..4 {
-        let word = word(text, at);
-        // `sudo x`, `time x`, `env a=b x`
-        let wraps = commands::wraps(&word.name)
-            || (word.name.contains(&b'=') && !word.name.starts_with(b"="));
-        let goes_on = text.get(word.end).is_some_and(u8::is_ascii_whitespace);
-        if !wraps || !goes_on {
-            return word;
-        }
-        at = word.end;
-        if matches!(commands::look_up(&peek(text, at)), Command::None)
-            && !commands::wraps(&peek(text, at))
-        {
-            return word;
-        }
-    }
-    word(text, at)
-}
-
-fn peek(text: &[u8], at: usize) -> Vec<u8> {
-    word(text, at).name
-}
-
-fn word(text: &[u8], start: usize) -> Word {
-    let mut at = start;
-    while text
-        .get(at)
-        .is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'(' | b'{' | b'!' | b'@'))
-    {
-        at += 1;
-    }
-    let mut name = Vec::with_capacity(16);
-    let mut quoted = false;
-    let mut path = false;
-    while name.len() < 48
-        && let Some(&byte) = text.get(at)
-    {
-        let rest = text.get(at..).unwrap_or_default();
-        match byte {
-            b'\'' | b'"' | b'\\' | b'^' => {
-                // `c:\dir`, `\`: a folder, not an escape.
-                quoted = true;
-                at += 1;
-            }
-            b'$' => {
-                if rest.starts_with(b"${ifs") || rest.starts_with(b"$ifs") {
-                    break;
-                }
-                // `$@`, `$*`, `$1`, `$u`, `${u}`, `$(…)` of nothing: empty inside a word.
-                let skipped = empty_variable(rest);
-                if skipped == 0 {
-                    break;
-                }
-                quoted = true;
-                at += skipped;
-            }
-            b'/' => {
-                name.clear();
-                path = true;
-                at += 1;
-            }
-            b'?' | b'*' if path => {
-                name.push(byte);
-                at += 1;
-            }
-            b'[' if rest.get(2) == Some(&b']') => {
-                quoted = true;
-                name.extend(rest.get(1));
-                at += 3;
-            }
-            _ if is_word(byte) || matches!(byte, b'.' | b'-' | b'+' | b'=') => {
-                name.push(byte);
-                at += 1;
-            }
-            _ => break,
-        }
-    }
-    Word {
-        name,
-        end: at,
-        quoted,
-        path,
-    }
-}
-
-/// The length of a variable that is empty in every shell: `$@`, `$*`, `$!`, `$1`, `${x}`, `$x` glued
-/// to a word.
-fn empty_variable(rest: &[u8]) -> usize {
-    match rest {
-        [b'$', b'@' | b'*' | b'!' | b'0'..=b'9', ..] => 2,
-        [b'$', b'{', inner @ ..] => match inner.iter().take(24).position(|byte| *byte == b'}') {
-            Some(end) => end + 3,
-            None => 0,
-        },
-        _ => 0,
-    }
-}
-
-/// What follows the name of a command.
-#[derive(Clone, Copy, Debug, Default)]
-struct Shape {
-    ends: bool,
-    option: bool,
-    path: bool,
-    quoted: bool,
-    number: bool,
-    assigns: bool,
-    redirects: bool,
-    variable: bool,
-    /// Nothing but a word or words.
-    words: bool,
-    address: bool,
-    call: bool,
-}
-
-impl Shape {
-    fn of(text: &[u8], end: usize) -> Self {
-        let rest = text.get(end..).unwrap_or_default();
-        let mut shape = Self::default();
-        let spaced = rest
-            .first()
-            .is_some_and(|byte| byte.is_ascii_whitespace() || *byte == b'+')
-            || rest.starts_with(b"${ifs")
-            || rest.starts_with(b"$ifs")
-            || rest.starts_with(b"%");
-        if rest.starts_with(b"${ifs") || rest.starts_with(b"$ifs") {
-            shape.variable = true;
-            return shape;
-        }
-        let argument = rest
-            .iter()
-            .position(|byte| !byte.is_ascii_whitespace() && *byte != b'+')
-            .and_then(|at| rest.get(at..))
-            .unwrap_or_default();
-        match argument.first() {
-            None => shape.ends = true,
-            Some(b';' | b'|' | b'&' | b'`' | b')' | b'}' | b'#') => shape.ends = true,
-            Some(b'"' | b'\'') if argument.len() < 3 || !spaced => {
-                shape.ends = !spaced && argument.len() < 3;
-                shape.quoted = spaced;
-            }
-            Some(b'<' | b'>') => shape.redirects = redirects(argument),
-            Some(b'(') => shape.call = true,
-            Some(_) if !spaced => {}
-            Some(b'-') => {
-                shape.option = argument
-                    .get(1)
-                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
-            }
-            Some(b'/' | b'~') => {
-                // `/?` and `/c` are options on Windows.
-                shape.path = argument
-                    .get(1)
-                    .is_some_and(|byte| !byte.is_ascii_whitespace());
-            }
-            Some(b'.') => {
-                shape.path = argument.starts_with(b"./")
-                    || argument.starts_with(b"../")
-                    || argument.len() == 1;
-            }
-            Some(b'"' | b'\'') => shape.quoted = true,
-            Some(b'$' | b'%' | b'*') => shape.variable = true,
-            Some(_) => {
-                let word_end = argument
-                    .iter()
-                    .position(|byte| {
-                        byte.is_ascii_whitespace()
-                            || matches!(byte, b';' | b'|' | b'&' | b'`' | b')')
-                    })
-                    .unwrap_or(argument.len());
-                let word = argument.get(..word_end).unwrap_or_default();
-                let behind = argument
-                    .get(word_end..)
-                    .unwrap_or_default()
-                    .trim_ascii_start();
-                shape.number = word
-                    .iter()
-                    .all(|byte| byte.is_ascii_digit() || *byte == b'.');
-                shape.assigns = word.contains(&b'=');
-                shape.address = word.starts_with(b"http:")
-                    || word.starts_with(b"https:")
-                    || word.starts_with(b"ftp:")
-                    || word.starts_with(b"c:");
-                // `a/b` is a pair of words as often as a path.
-                shape.path |= [
-                    &b".txt"[..],
-                    b".php",
-                    b".sh",
-                    b".conf",
-                    b".exe",
-                    b".py",
-                    b".pl",
-                    b".log",
-                ]
-                .iter()
-                .any(|end| word.ends_with(end))
-                    || word.contains(&b'\\')
-                    || word.iter().filter(|byte| **byte == b'/').count() > 2;
-                // An option further on: `ping a.b -c 1`, `net user x /add`
-                shape.option = behind.starts_with(b"-")
-                    && behind.get(1).is_some_and(u8::is_ascii_alphanumeric)
-                    || find(
-                        argument
-                            .get(..argument.len().min(word_end + 24))
-                            .unwrap_or_default(),
-                        b" -",
-                    )
-                    .is_some_and(|at| {
-                        argument.get(at + 2).is_some_and(u8::is_ascii_alphabetic)
-                            && argument.get(at + 3).is_none_or(u8::is_ascii_whitespace)
-                    });
-                shape.words = true;
-                shape.redirects = redirects(behind);
-            }
-        }
-        shape
-    }
-
-    /// Whether it is what a command has and a sentence has not.
-    fn tells(self) -> bool {
-        self.option || self.path || self.redirects || self.variable || self.address
-    }
-}
-
-/// What the word is, with the next one where that tells: `net user`.
-fn kind_of(text: &[u8], word: &Word) -> Command {
-    let rest = text.get(word.end..).unwrap_or_default().trim_ascii_start();
-    let accounts = [
-        "user",
-        "localgroup",
-        "group",
-        "view",
-        "share",
-        "use",
-        "accounts",
-    ];
-    let administers = matches!(&word.name[..], b"net" | b"net1")
-        && accounts.iter().any(|name| {
-            rest.starts_with(name.as_bytes())
-                && !rest.get(name.len()).is_some_and(|byte| is_word(*byte))
-        });
-    if administers {
-        Command::Sure
-    } else {
-        commands::look_up(&word.name)
-    }
-}
-
-/// `> file`, `>& 1`, `< file`; not the angles around an address or a tag.
-fn redirects(text: &[u8]) -> bool {
-    let closed = text.starts_with(b"<") && !text.starts_with(b"<<") && text.contains(&b'>');
-    let named =
-        text.starts_with(b"<http") || has(text.get(..text.len().min(64)).unwrap_or_default(), b"@");
-    let target = text
-        .iter()
-        .find(|byte| !matches!(byte, b'<' | b'>' | b' ' | b'(' | b'\'' | b'"'));
-    let file = target
-        .is_some_and(|byte| is_word(*byte) || matches!(byte, b'/' | b'&' | b'.' | b'$' | b'~'));
-    matches!(text.first(), Some(b'<' | b'>')) && !closed && !named && file
 }
 
 /// Whether it found a word that may be a command, and may be prose.
@@ -670,7 +420,7 @@ fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     {
         return;
     }
-    let leading = self::word(text, start).end;
+    let leading = word::word(text, start).end;
     let word = command(text, start);
     // `time x`, `nohup x`
     let wrapped = leading != word.end;
