@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_audit::{
-    AuditLog, CheckpointFile, CheckpointKey, CheckpointLine, Event, Filter, Kind, OnCheckpoint,
-    Outcome, Retention, Severity, SignedNote, SqliteAuditStore,
+    AuditLog, AuditStore, CheckpointFile, CheckpointKey, CheckpointLine, Event, Filter, Kind,
+    OnCheckpoint, Outcome, Retention, Severity, SignedNote, Space, SqliteAuditStore,
 };
 use forge_monitor::{BoxError, Health, HealthStatus, SignalKind};
 use secrecy::ExposeSecret;
@@ -22,6 +22,8 @@ use crate::clock::Clock;
 use crate::config::{AuditConfig, Config, audit_secret};
 use crate::database::OpenFile;
 use crate::error::StartError;
+use crate::forge::make_file;
+use crate::shared_audit;
 use crate::wiring::{Cause, Wiring};
 
 /// A checkpoint is signed after so many events, and when there are new ones after so long.
@@ -43,8 +45,8 @@ const PAGES: u32 = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Audit {
     pub(crate) log: AuditLog,
-    store: Arc<SqliteAuditStore>,
-    file: OpenFile,
+    /// The file that it lies in; none where it lies in the shared database.
+    own: Option<(Arc<SqliteAuditStore>, OpenFile)>,
     retention: Retention,
     low_water: u64,
     ballast: u64,
@@ -65,7 +67,18 @@ impl Audit {
     /// # Errors
     /// The database or the key cannot be used.
     pub(crate) async fn open(config: &Config, clock: &Clock) -> Result<Self, StartError> {
+        let host = config.public_url.host_str().unwrap_or("localhost");
+        if let Some(shared) = config.database.as_ref().filter(|shared| shared.audit) {
+            let name =
+                shared_audit::origin(host, &config.data).map_err(StartError::part("audit log"));
+            let name = name?;
+            let store = shared_audit::open(shared, &name).await?;
+            let log = open_log(store, &name, config, clock).await;
+            let log = log.map_err(StartError::DatabaseUrl)?;
+            return Ok(Self::with(config, log, None));
+        }
         let path = config.data.join("audit.db");
+        make_file(&path)?;
         match Self::open_at(&path, config, clock).await {
             Ok(opened) => Ok(opened),
             Err(source) => Err(StartError::Database { path, source }),
@@ -77,38 +90,44 @@ impl Audit {
         let store = SqliteAuditStore::builder(path).segment(settings.segment);
         let store = Arc::new(store.open().await?);
         store.migrate().await?;
-        let signer = checkpoint_key(config)?;
-        tracing::info!(key = %signer.verifier(), "audit checkpoints are signed");
-        let elsewhere = settings.checkpoint_file.clone();
-        let elsewhere = elsewhere.unwrap_or_else(|| config.data.join("audit.checkpoints"));
-        // Lines of the log leave the machine wherever logs do.
-        let told = (CheckpointLine, CheckpointFile::new(elsewhere));
-        let sent = CheckpointPost::new(settings.checkpoint_url.clone())?;
-        let log = AuditLog::builder(Arc::clone(&store) as _)
-            .clock(clock.clone())
-            .on_record(forge_audit::RecordMetrics)
-            .coalesce(BURST, BURST_WINDOW)
-            .checkpoints(signer, CHECKPOINT_EVENTS, CHECKPOINT_EVERY, (told, sent))
-            .open()
-            .await?;
+        let host = config.public_url.host_str().unwrap_or("localhost");
+        let name = format!("{host}/audit");
+        let log = open_log(Arc::clone(&store) as _, &name, config, clock).await?;
         if settings.ballast > 0
             && let Err(error) = store.take_ballast(settings.ballast)
         {
             tracing::warn!(%error, "there is no room for the ballast of the audit log");
         }
-        Ok(Self {
+        let own = (store, OpenFile::at(path).await?);
+        Ok(Self::with(config, log, Some(own)))
+    }
+
+    fn with(
+        config: &Config,
+        log: AuditLog,
+        own: Option<(Arc<SqliteAuditStore>, OpenFile)>,
+    ) -> Self {
+        let settings = &config.audit;
+        Self {
             log,
-            store,
-            file: OpenFile::at(path).await?,
+            own,
             retention: retention(settings),
             low_water: settings.low_water,
             ballast: settings.ballast,
-        })
+        }
+    }
+
+    /// What is free and used on the disk of its file.
+    fn space(&self) -> Option<Space> {
+        let (store, _) = self.own.as_ref()?;
+        store.space().ok()
     }
 
     /// What a probe is told.
     pub(crate) async fn health(&self) -> Health {
-        if self.file.check().await.is_err() {
+        if let Some((_, file)) = &self.own
+            && file.check().await.is_err()
+        {
             return Health::down("the audit log cannot be written");
         }
         match self.room() {
@@ -119,7 +138,7 @@ impl Audit {
     }
 
     fn room(&self) -> Room {
-        let free = self.store.space().map_or(u64::MAX, |space| space.free);
+        let free = self.space().map_or(u64::MAX, |space| space.free);
         match (self.log.is_healthy(), free < self.low_water) {
             (false, _) => Room::None,
             (true, true) => Room::Low,
@@ -143,8 +162,9 @@ impl Audit {
             Ok(0) => return,
             Ok(events) => {
                 tracing::info!(events, "audit events whose time was over were dropped");
+                let Some((store, _)) = &self.own else { return };
                 loop {
-                    match self.store.vacuum(PAGES).await {
+                    match store.vacuum(PAGES).await {
                         Ok(0) => return,
                         Ok(_) => tokio::task::yield_now().await,
                         Err(error) => break error.into(),
@@ -177,7 +197,7 @@ impl Audit {
     }
 
     fn tell(&self, room: Room, wiring: &Wiring) {
-        let space = self.store.space().ok();
+        let space = self.space();
         let (free, used) = (space.map(|s| s.free), space.map(|s| s.used));
         let (severity, outcome, status) = match room {
             Room::Enough => (Severity::Low, Outcome::Success, HealthStatus::Up),
@@ -209,19 +229,45 @@ impl Audit {
         if !matches!(can, Ok(Some(_))) {
             return;
         }
-        if self.store.space().is_ok_and(|space| space.free < TO_PRUNE) {
+        let Some((store, _)) = &self.own else {
+            return self.prune_once().await;
+        };
+        if store.space().is_ok_and(|space| space.free < TO_PRUNE) {
             tracing::warn!("the ballast of the audit log is spent");
-            if let Err(error) = self.store.drop_ballast() {
+            if let Err(error) = store.drop_ballast() {
                 tracing::error!(%error, "the ballast of the audit log could not be deleted");
             }
         }
         self.prune_once().await;
         if self.ballast > 0
-            && let Err(error) = self.store.take_ballast(self.ballast)
+            && let Err(error) = store.take_ballast(self.ballast)
         {
             tracing::warn!(%error, "there is no room for the ballast of the audit log");
         }
     }
+}
+
+/// The log `name` in that store, signed for.
+async fn open_log(
+    store: Arc<dyn AuditStore>,
+    name: &str,
+    config: &Config,
+    clock: &Clock,
+) -> Result<AuditLog, BoxError> {
+    let settings = &config.audit;
+    let signer = checkpoint_key(config, name)?;
+    tracing::info!(key = %signer.verifier(), "audit checkpoints are signed");
+    let elsewhere = settings.checkpoint_file.clone();
+    let elsewhere = elsewhere.unwrap_or_else(|| config.data.join("audit.checkpoints"));
+    // Lines of the log leave the machine wherever logs do.
+    let told = (CheckpointLine, CheckpointFile::new(elsewhere));
+    let sent = CheckpointPost::new(settings.checkpoint_url.clone())?;
+    let log = AuditLog::builder(store)
+        .clock(clock.clone())
+        .on_record(forge_audit::RecordMetrics)
+        .coalesce(BURST, BURST_WINDOW)
+        .checkpoints(signer, CHECKPOINT_EVENTS, CHECKPOINT_EVERY, (told, sent));
+    Ok(log.open().await?)
 }
 
 /// How long events are kept, as the configuration says.
@@ -240,7 +286,7 @@ fn retention(settings: &AuditConfig) -> Retention {
 
 /// The key that signs checkpoints: the one that is set, or one in the data folder, made at the first
 /// start.
-fn checkpoint_key(config: &Config) -> Result<CheckpointKey, BoxError> {
+fn checkpoint_key(config: &Config, name: &str) -> Result<CheckpointKey, BoxError> {
     let secret = match &config.audit.key {
         Some(set) => audit_secret(set.expose_secret()),
         None => {
@@ -252,8 +298,7 @@ fn checkpoint_key(config: &Config) -> Result<CheckpointKey, BoxError> {
         }
     };
     let secret = Zeroizing::new(secret.ok_or("audit.key is not 64 hexadecimal digits")?);
-    let host = config.public_url.host_str().unwrap_or("localhost");
-    Ok(CheckpointKey::new(format!("{host}/audit"), &secret)?)
+    Ok(CheckpointKey::new(name, &secret)?)
 }
 
 fn make_key(path: &Path) -> Result<(), BoxError> {

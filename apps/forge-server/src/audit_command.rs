@@ -15,6 +15,7 @@ use forge_audit::{
 use forge_monitor::BoxError;
 
 use crate::config::audit_time;
+use crate::shared_audit::SharedLog;
 
 /// Pages given back to the file system at a time.
 const PAGES: u32 = 4096;
@@ -22,6 +23,8 @@ const PAGES: u32 = 4096;
 /// `forge audit`
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
+    /// Verifies a log in the database that nodes share; lists them where none is named.
+    Shared(SharedLog),
     /// Recomputes an audit database or an archive and names the first position that does not fit.
     /// It changes and makes nothing, and the server may be running.
     Verify {
@@ -155,6 +158,7 @@ impl AuditCommand {
     /// What keeps it from being done, or the first position that does not verify.
     pub async fn run(self, out: &mut (dyn Write + Send)) -> Result<(), BoxError> {
         match self {
+            Self::Shared(log) => writeln!(out, "{}", log.run().await?)?,
             Self::Verify {
                 file,
                 key,
@@ -336,7 +340,7 @@ fn is_database(file: &Path) -> std::io::Result<bool> {
     Ok(!start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) && !start.starts_with(b"{\"forge_audit_"))
 }
 
-fn report(verified: &Verified, has_key: bool) -> String {
+pub(crate) fn report(verified: &Verified, has_key: bool) -> String {
     let Verified {
         head,
         pruned,

@@ -77,6 +77,7 @@ pub struct Config {
 pub struct DatabaseConfig {
     pub url: SecretString,
     pub connections: u32,
+    pub audit: bool,
 }
 
 /// `github.*`
@@ -329,9 +330,19 @@ impl DatabaseConfig {
             crate::database::postgres::check_url(text).map(|()| text.to_owned())
         });
         let connections = reader.one("database.connections", parse::number(4..=1000));
+        let audit = reader.one("database.audit", |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false".to_owned()),
+        });
+        if audit == Some(true) && url.is_none() {
+            let fix = "set database.url, or leave the log in its file";
+            reader.refuse("database.audit", "is set without a database", fix);
+        }
         Some(Self {
             url: url?.into(),
             connections: u32::try_from(connections?).ok()?,
+            audit: audit?,
         })
     }
 }

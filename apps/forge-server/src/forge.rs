@@ -62,9 +62,7 @@ impl Forge {
     pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let config = Arc::new(config);
         make_folder(&config.data)?;
-        for file in [stores::own_file(&config), "audit.db"] {
-            make_file(&config.data.join(file))?;
-        }
+        make_file(&config.data.join(stores::own_file(&config)))?;
         let audit = Audit::open(&config, &clock).await?;
         let wiring = Wiring::new(audit.log.clone(), &clock);
 
@@ -229,7 +227,7 @@ pub(crate) fn make_folder(data: &Path) -> Result<(), StartError> {
 
 /// Makes a database's file, for this user alone, where it is missing. SQLite gives the files beside
 /// it the same mode.
-fn make_file(path: &Path) -> Result<(), StartError> {
+pub(crate) fn make_file(path: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::OpenOptionsExt;
     let made = std::fs::OpenOptions::new()
         .append(true)

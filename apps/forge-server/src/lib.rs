@@ -37,6 +37,7 @@ pub mod reload;
 mod request_id;
 mod routes;
 mod server;
+mod shared_audit;
 mod shutdown;
 mod sign_in;
 mod signing_keys;

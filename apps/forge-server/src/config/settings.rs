@@ -92,6 +92,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Connections of this node to it, at most; one more hears what other nodes revoke.",
     ),
     plain(
+        "database.audit",
+        "true or false",
+        Default::Text("false"),
+        "Whether this node's audit log lies there too, beside those of the other nodes, over four more connections. Otherwise it is a file in the data folder.",
+    ),
+    plain(
         "hosts",
         "host[:port], …",
         Default::None,

@@ -82,7 +82,7 @@ fn is_here(options: &PgConnectOptions) -> bool {
 }
 
 /// Connects, within bounds of time.
-pub(super) async fn open(url: &SecretString, connections: u32) -> Result<PgPool, BoxError> {
+pub(crate) async fn open(url: &SecretString, connections: u32) -> Result<PgPool, BoxError> {
     let options = options(url)?;
     if !is_here(&options)
         && !matches!(

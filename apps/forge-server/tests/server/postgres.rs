@@ -10,7 +10,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use test_support::Postgres;
 
-use crate::support::{Browser, Node, Trial, agent, postgres, seconds, text};
+use crate::support::{Browser, Node, ROOMY, Trial, agent, postgres, seconds, text};
 
 /// Tests of the other files, with a PostgreSQL database.
 macro_rules! on_postgres {
@@ -245,6 +245,47 @@ tests! {
         assert_eq!(tokens.len(), 1);
         assert_eq!(trial.github().requests(Endpoint::Token), asked + 1);
         node.end().await;
+    }
+
+    async fn the_audit_logs_of_the_nodes_lie_side_by_side() {
+        let settings = ROOMY.into_iter().chain([("database.audit", "true")]);
+        let trial = Trial::start_with(settings).await;
+        let node = trial.another_node().await;
+        let admin = trial.sign_in(OCTO_ADMIN).await;
+        let there = node.browser(&admin);
+        there.get("/api/admin/users").await.expect(200);
+        let events = trial.audit(&admin).await;
+        assert!(events.iter().any(|event| event["action"] == "auth.sign_in"));
+        assert!(!trial.data().join("audit.db").exists());
+        for app in [&trial.app, &node.app] {
+            app.audit.flush().await.unwrap();
+            app.audit.verify().await.unwrap();
+        }
+        let pool = sqlx_pool().await;
+        let merged = "SELECT action, min(origin) FROM audit_merged \
+                      WHERE action IN ('auth.sign_in', 'admin.users.read') GROUP BY 1";
+        let merged: Vec<(String, String)> = sqlx::query_as(merged).fetch_all(&pool).await.unwrap();
+        assert_eq!(merged.len(), 2, "{merged:?}");
+        assert_ne!(merged[0].1, merged[1].1);
+        node.end().await;
+        trial.stop().ended().await;
+
+        // Whoever has the configuration verifies each.
+        let url = postgres::url().unwrap();
+        let shared = |arguments: &[&str]| {
+            let mut command = clean();
+            command.args(["audit", "shared"]).args(arguments);
+            run(command.env("FORGE_DATABASE_URL", &url))
+        };
+        let list = shared(&[]).unwrap();
+        let names: Vec<_> = list.lines().map(|line| line.split("  ").next().unwrap()).collect();
+        assert_eq!(names.len(), 2, "{list}");
+        for name in names {
+            let said = shared(&[name]).unwrap();
+            assert!(said.contains("events, unbroken up to"), "{said}");
+        }
+        assert!(shared(&["another"]).is_err());
+        assert_eq!(shared(&[]).unwrap(), list);
     }
 
     async fn the_keys_change_while_the_server_runs() {
@@ -488,6 +529,14 @@ fn forge_key_at(url: &str, file: &std::path::Path, arguments: &[&str]) -> Result
 }
 
 fn forge(file: &std::path::Path, arguments: &[&str]) -> Command {
+    let mut command = clean();
+    command.arg("key").args(arguments);
+    command.arg("--keyring").arg(file);
+    command
+}
+
+/// The binary, with an environment that says nothing to it.
+fn clean() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
@@ -495,11 +544,6 @@ fn forge(file: &std::path::Path, arguments: &[&str]) -> Command {
             command.env_remove(&*name);
         }
     }
-    command
-        .arg("key")
-        .args(arguments)
-        .arg("--keyring")
-        .arg(file);
     command
 }
 
