@@ -1,22 +1,24 @@
 //! Alerts: what a person should know, grouped so that a storm stays a few lines.
 
-use std::collections::HashMap;
+mod groups;
+mod silence;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::error::BoxError;
 
-/// How many fingerprints are grouped at once.
-const MAX_GROUPS: usize = 4096;
+pub(crate) use groups::{AlertGroups, GroupLimits, Raised};
+pub use silence::{Inhibition, Silence};
 
 /// How grave an alert is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Severity {
@@ -41,7 +43,7 @@ impl Severity {
 }
 
 /// What alerts are grouped by: the scenario and whom it concerns, `scenario/kind value`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(Arc<str>);
 
@@ -65,12 +67,39 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// Whether what an alert tells of goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AlertState {
+    /// It goes on, or has just happened.
+    Firing,
+    /// It is over.
+    Resolved,
+}
+
+impl AlertState {
+    /// `firing` or `resolved`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
 /// One notice to a person, for one or more occurrences of the same thing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Alert {
+    /// The notice's id, the same however often its delivery is tried.
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    pub id: Uuid,
     /// What it is grouped by.
     pub fingerprint: Fingerprint,
+    /// Whether it goes on.
+    pub state: AlertState,
     /// The scenario that raised it.
     pub scenario: Arc<str>,
     /// Whom it concerns, control characters escaped.
@@ -81,9 +110,9 @@ pub struct Alert {
     pub summary: String,
     /// The first occurrence this notice stands for.
     pub first: Timestamp,
-    /// The last occurrence this notice stands for.
+    /// The last occurrence this notice stands for; of one that is resolved, its end.
     pub last: Timestamp,
-    /// How many occurrences this notice stands for.
+    /// How many occurrences this notice stands for; of one that is resolved, those not told yet.
     pub count: u64,
 }
 
@@ -100,7 +129,9 @@ impl Alert {
         let scenario = scenario.into();
         let scope = scope.escape_debug().to_string();
         Self {
+            id: Uuid::now_v7(),
             fingerprint: Fingerprint::new(&scenario, &scope),
+            state: AlertState::Firing,
             scenario,
             scope,
             severity,
@@ -110,6 +141,35 @@ impl Alert {
             count: 1,
         }
     }
+
+    /// The one line a person reads first: `[warning] failed_authentications: network 192.0.2.1`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let state = match self.state {
+            AlertState::Firing => self.severity.as_str(),
+            AlertState::Resolved => "resolved",
+        };
+        let title = format!("[{state}] {}: {}", self.scenario, self.scope);
+        plain(&title)
+    }
+}
+
+pub(crate) fn as_text<S: serde::Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+pub(crate) fn from_text<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Uuid, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|_| serde::de::Error::custom("an id is no UUID"))
+}
+
+/// Without control characters. The fields of an alert are public: one made elsewhere may not be
+/// escaped yet, and escaping twice must not double a backslash.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), "\u{fffd}")
 }
 
 /// What a sink's `send` returns.
@@ -118,10 +178,51 @@ pub type AlertFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + S
 /// Where alerts go. Implemented for async closures that take an `Arc<Alert>`.
 ///
 /// Each sink is called from a task of its own, one alert at a time, so that a slow sink delays no
-/// other; it is given ten seconds for each.
+/// other; it is given ten seconds for each. What it does not take is tried again, under the same
+/// id, so a sink may see an alert twice.
 pub trait AlertSink: Send + Sync + 'static {
     /// Delivers one alert.
     fn send(&self, alert: Arc<Alert>) -> AlertFuture<'_>;
+
+    /// Whether this alert is for this sink. Default: every one is.
+    fn takes(&self, alert: &Alert) -> bool {
+        let _ = alert;
+        true
+    }
+}
+
+/// A sink for alerts of at least some severity.
+#[derive(Clone, Copy, Debug)]
+pub struct AtLeast<S> {
+    severity: Severity,
+    sink: S,
+}
+
+impl<S: AlertSink> AtLeast<S> {
+    /// `sink`, for alerts that are at least so grave.
+    pub fn new(severity: Severity, sink: S) -> Self {
+        Self { severity, sink }
+    }
+}
+
+impl<S: AlertSink> AlertSink for AtLeast<S> {
+    fn send(&self, alert: Arc<Alert>) -> AlertFuture<'_> {
+        self.sink.send(alert)
+    }
+
+    fn takes(&self, alert: &Alert) -> bool {
+        alert.severity >= self.severity && self.sink.takes(alert)
+    }
+}
+
+impl<S: AlertSink + ?Sized> AlertSink for Arc<S> {
+    fn send(&self, alert: Arc<Alert>) -> AlertFuture<'_> {
+        (**self).send(alert)
+    }
+
+    fn takes(&self, alert: &Alert) -> bool {
+        (**self).takes(alert)
+    }
 }
 
 impl<F, Fut> AlertSink for F
@@ -149,12 +250,10 @@ impl AlertSink for LogSink {
 
 impl LogSink {
     fn line(alert: &Alert) -> String {
-        // The fields are public: an alert made elsewhere may not be escaped yet. Escaping twice
-        // must not double a backslash, so only control characters are replaced here.
-        let plain = |text: &str| text.replace(|c: char| c.is_control(), "\u{fffd}");
         format!(
-            "{} alert: {}: {} ({}), count {}",
+            "{} alert {}: {}: {} ({}), count {}",
             alert.severity.as_str(),
+            alert.state.as_str(),
             alert.scenario,
             plain(&alert.summary),
             plain(&alert.scope),
@@ -163,169 +262,37 @@ impl LogSink {
     }
 }
 
-/// Decides which occurrences become a notice at once, and which wait for the end of the cool-down.
-#[derive(Debug)]
-pub(crate) struct AlertGroups {
-    cool_down: Duration,
-    groups: HashMap<Fingerprint, Group>,
-}
-
-#[derive(Debug)]
-struct Group {
-    quiet_until: Duration,
-    waiting: Option<Alert>,
-}
-
-impl AlertGroups {
-    pub(crate) fn new(cool_down: Duration) -> Self {
-        Self {
-            cool_down,
-            groups: HashMap::new(),
-        }
-    }
-
-    /// Takes one occurrence at the monotonic time `now`. The first of its fingerprint is a notice;
-    /// those within the cool-down are collected into one that [`due`](Self::due) hands out.
-    pub(crate) fn raise(&mut self, alert: Alert, now: Duration) -> Option<Alert> {
-        if let Some(group) = self.groups.get_mut(&alert.fingerprint) {
-            let waiting = match group.waiting.take() {
-                Some(earlier) => Alert {
-                    first: earlier.first.min(alert.first),
-                    last: earlier.last.max(alert.last),
-                    count: earlier.count.saturating_add(alert.count),
-                    severity: earlier.severity.max(alert.severity),
-                    ..alert
-                },
-                None => alert,
-            };
-            if now < group.quiet_until {
-                group.waiting = Some(waiting);
-                return None;
-            }
-            group.quiet_until = now.saturating_add(self.cool_down);
-            return Some(waiting);
-        }
-        if self.groups.len() >= MAX_GROUPS {
-            self.groups
-                .retain(|_, group| now < group.quiet_until || group.waiting.is_some());
-        }
-        // With every place taken the notice goes out ungrouped: too many rather than none.
-        if self.groups.len() < MAX_GROUPS {
-            let quiet_until = now.saturating_add(self.cool_down);
-            self.groups.insert(
-                alert.fingerprint.clone(),
-                Group {
-                    quiet_until,
-                    waiting: None,
-                },
-            );
-        }
-        Some(alert)
-    }
-
-    /// The notices whose cool-down has ended at `now`, each of which begins a new one. A group with
-    /// nothing waiting is forgotten.
-    pub(crate) fn due(&mut self, now: Duration) -> Vec<Alert> {
-        let mut due = Vec::new();
-        let cool_down = self.cool_down;
-        self.groups.retain(|_, group| {
-            if now < group.quiet_until {
-                return true;
-            }
-            group.quiet_until = now.saturating_add(cool_down);
-            let waiting = group.waiting.take();
-            let renewed = waiting.is_some();
-            due.extend(waiting);
-            renewed
-        });
-        due
-    }
-
-    /// All notices that wait, for a shutdown.
-    pub(crate) fn drain(&mut self) -> Vec<Alert> {
-        self.groups
-            .drain()
-            .filter_map(|(_, group)| group.waiting)
-            .collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn alert(scope: &str, at: i64) -> Alert {
-        let at = Timestamp::from_micros(at);
-        Alert::new(
-            "failed_authentications",
-            scope,
-            Severity::Warning,
-            "too many",
-            at,
-        )
-    }
-
-    fn secs(secs: u64) -> Duration {
-        Duration::from_secs(secs)
-    }
-
-    #[test]
-    fn a_storm_gives_one_notice_at_once_and_one_after_the_cool_down() {
-        let mut groups = AlertGroups::new(secs(60));
-        let sent = (0..100_000)
-            .filter_map(|n| groups.raise(alert("a", n), secs(1)))
-            .count();
-        assert_eq!(sent, 1);
-        assert!(groups.due(secs(60)).is_empty());
-        let due = groups.due(secs(61));
-        assert_eq!(due.len(), 1);
-        assert_eq!(due[0].count, 99_999);
-        assert_eq!(due[0].first.as_micros(), 1);
-        assert_eq!(due[0].last.as_micros(), 99_999);
-        assert!(groups.due(secs(120)).is_empty());
-        assert!(groups.groups.contains_key(&due[0].fingerprint));
-        assert!(groups.due(secs(121)).is_empty());
-        assert!(groups.groups.is_empty());
-    }
-
-    #[test]
-    fn another_scope_is_another_notice() {
-        let mut groups = AlertGroups::new(secs(60));
-        assert!(groups.raise(alert("a", 0), secs(0)).is_some());
-        assert!(groups.raise(alert("b", 0), secs(0)).is_some());
-        assert!(groups.raise(alert("a", 0), secs(59)).is_none());
-        let after = groups.raise(alert("a", 0), secs(60)).unwrap();
-        assert_eq!(after.count, 2);
-    }
-
-    #[test]
-    fn more_fingerprints_than_places_are_still_notices() {
-        let mut groups = AlertGroups::new(secs(60));
-        for n in 0..MAX_GROUPS + 10 {
-            assert!(groups.raise(alert(&n.to_string(), 0), secs(0)).is_some());
-        }
-        assert_eq!(groups.groups.len(), MAX_GROUPS);
-        assert!(groups.raise(alert("later", 0), secs(60)).is_some());
-        assert_eq!(groups.groups.len(), 1);
-    }
-
-    #[test]
-    fn a_shutdown_hands_out_what_waits() {
-        let mut groups = AlertGroups::new(secs(60));
-        groups.raise(alert("a", 0), secs(0));
-        assert!(groups.drain().is_empty());
-        groups.raise(alert("a", 0), secs(0));
-        groups.raise(alert("a", 1), secs(1));
-        assert_eq!(groups.drain().len(), 1);
-    }
-
     #[test]
     fn a_client_cannot_forge_a_log_line() {
-        let mut alert = alert("user x\nERROR all is lost\u{1b}[2J", 0);
+        let at = Timestamp::from_micros(0);
+        let scope = "user x\nERROR all is lost\u{1b}[2J";
+        let mut alert = Alert::new("x", scope, Severity::Warning, "too many", at);
         assert!(!LogSink::line(&alert).contains('\n'));
         assert!(LogSink::line(&alert).contains("x\\nERROR"));
         alert.scope = "raw\nline".to_owned();
         alert.summary = "raw\u{1b}".to_owned();
         assert!(!LogSink::line(&alert).contains(|c: char| c.is_control()));
+        assert!(!alert.title().contains(|c: char| c.is_control()));
+    }
+
+    #[test]
+    fn an_alert_reads_back_as_it_was_written() {
+        let at = Timestamp::from_micros(7);
+        let alert = Alert::new("x", "user \"7\"", Severity::Critical, "too many", at);
+        let json = serde_json::to_string(&alert).unwrap();
+        assert_eq!(serde_json::from_str::<Alert>(&json).unwrap(), alert);
+    }
+
+    #[test]
+    fn a_sink_may_be_for_grave_alerts_alone() {
+        let sink = AtLeast::new(Severity::Warning, LogSink);
+        let at = Timestamp::from_micros(0);
+        let alert = |severity| Alert::new("x", "y", severity, "z", at);
+        assert!(!sink.takes(&alert(Severity::Info)));
+        assert!(sink.takes(&alert(Severity::Critical)));
     }
 }

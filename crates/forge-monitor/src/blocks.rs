@@ -1,8 +1,10 @@
-//! The active blocks: looked up without a lock, changed by one writer.
+//! The active decisions of one kind: looked up without a lock, changed by one writer.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -10,162 +12,253 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::decision::{Decision, Target};
+use crate::table::AsIs;
 
-/// The active blocks of a monitor. A look-up reads an immutable map; a change replaces it.
+/// How many parts the set is in: a change copies one of them.
+const SHARDS: usize = 64;
+
+/// The active decisions of one kind. A look-up reads an immutable map; a change replaces it.
 ///
-/// One target has at most one block.
-#[derive(Debug, Default)]
+/// One target has at most one of them.
 pub(crate) struct BlockSet {
-    current: ArcSwap<Blocks>,
+    shards: Box<[ArcSwap<Shard>]>,
+    secret: RandomState,
+    len: AtomicUsize,
+    /// The prefix lengths that were ever in use, as bits: a look-up tries each once.
+    v4_lengths: AtomicU64,
+    v6_lengths: [AtomicU64; 3],
 }
 
-#[derive(Clone, Debug, Default)]
-struct Blocks {
-    by_target: HashMap<Target, Arc<Decision>>,
-    /// The prefix lengths in use, longest first, so that a look-up tries each once.
-    v4_lengths: Vec<u8>,
-    v6_lengths: Vec<u8>,
-    soonest: Option<Timestamp>,
+type Shard = HashMap<u64, Vec<Arc<Decision>>, std::hash::BuildHasherDefault<AsIs>>;
+
+impl Default for BlockSet {
+    fn default() -> Self {
+        Self {
+            shards: std::iter::repeat_with(ArcSwap::default)
+                .take(SHARDS)
+                .collect(),
+            secret: RandomState::new(),
+            len: AtomicUsize::new(0),
+            v4_lengths: AtomicU64::new(0),
+            v6_lengths: Default::default(),
+        }
+    }
 }
 
 impl BlockSet {
-    /// The block that holds for the address at `now`.
+    /// The decision that holds for the address at `now`.
     pub(crate) fn of_address(
         &self,
         address: IpAddr,
         now: impl Fn() -> Timestamp,
     ) -> Option<Arc<Decision>> {
-        let address = address.to_canonical();
-        let blocks = self.current.load();
-        let lengths = match address {
-            IpAddr::V4(_) => &blocks.v4_lengths,
-            IpAddr::V6(_) => &blocks.v6_lengths,
-        };
-        lengths
-            .iter()
-            .filter_map(|&length| {
-                let network = IpNet::new(address, length).ok()?.trunc();
-                blocks.by_target.get(&Target::Network(network))
-            })
-            // The clock is read for a hit only.
-            .find(|found| found.is_active(now()))
-            .cloned()
+        if self.len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let lengths = self.v4_lengths.load(Ordering::Acquire);
+                longest_first(lengths).find_map(|length| {
+                    let network = masked_v4(u32::from(v4), length);
+                    self.at(self.hash_v4(network, length), |target| match target {
+                        Target::Network(IpNet::V4(net)) => {
+                            net.prefix_len() == length && u32::from(net.network()) == network
+                        }
+                        _ => false,
+                    })
+                    .filter(|found| found.is_active(now()))
+                })
+            }
+            IpAddr::V6(v6) => (0..3).rev().find_map(|word| {
+                let lengths = self.v6_lengths[word].load(Ordering::Acquire);
+                longest_first(lengths).find_map(|bit| {
+                    let length = bit + 64 * word as u8;
+                    let network = masked_v6(u128::from(v6), length);
+                    self.at(self.hash_v6(network, length), |target| match target {
+                        Target::Network(IpNet::V6(net)) => {
+                            net.prefix_len() == length && u128::from(net.network()) == network
+                        }
+                        _ => false,
+                    })
+                    .filter(|found| found.is_active(now()))
+                })
+            }),
+        }
     }
 
-    /// The block that holds for the user at `now`.
-    pub(crate) fn of_user(&self, user: &str, now: Timestamp) -> Option<Arc<Decision>> {
-        self.of_target(&Target::User(user.into()), now)
+    /// The decision that holds for the user at `now`.
+    pub(crate) fn of_user(&self, user: &str, now: impl Fn() -> Timestamp) -> Option<Arc<Decision>> {
+        if self.len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let is_it = |target: &Target| matches!(target, Target::User(id) if &**id == user);
+        self.at(self.hash_user(user), is_it)
+            .filter(|found| found.is_active(now()))
     }
 
-    /// The block of exactly this target that holds at `now`.
+    /// The decision about exactly this target that holds at `now`.
     pub(crate) fn of_target(&self, target: &Target, now: Timestamp) -> Option<Arc<Decision>> {
-        let blocks = self.current.load();
-        let found = blocks.by_target.get(target)?;
-        found.is_active(now).then(|| Arc::clone(found))
+        self.at(self.hash(target), |held| held == target)
+            .filter(|found| found.is_active(now))
     }
 
-    /// All blocks that hold at `now`, oldest first.
+    /// All decisions that hold at `now`, oldest first.
     pub(crate) fn list(&self, now: Timestamp) -> Vec<Arc<Decision>> {
-        let blocks = self.current.load();
-        let mut list: Vec<_> = blocks
-            .by_target
-            .values()
-            .filter(|decision| decision.is_active(now))
-            .cloned()
-            .collect();
+        let mut list = self.all();
+        list.retain(|decision| decision.is_active(now));
         list.sort_by_key(|decision| (decision.since, decision.id));
         list
     }
 
-    /// How many blocks hold at `now`.
+    /// How many hold at `now`.
     pub(crate) fn count(&self, now: Timestamp) -> usize {
-        let blocks = self.current.load();
-        let held = blocks.by_target.values();
-        held.filter(|decision| decision.is_active(now)).count()
+        let active = |decision: &&Arc<Decision>| decision.is_active(now);
+        self.all().iter().filter(active).count()
     }
 
-    /// How many blocks are held, those included whose end has not been noticed yet.
+    /// How many are held, those included whose end has not been noticed yet.
     pub(crate) fn len(&self) -> usize {
-        self.current.load().by_target.len()
+        self.len.load(Ordering::Acquire)
     }
 
-    /// Adds blocks; of two for the same target the one that ends later stays.
+    /// Adds decisions; of two about the same target the one that ends later stays.
     pub(crate) fn insert(&self, decisions: impl IntoIterator<Item = Arc<Decision>>) {
-        self.change(|by_target| {
-            for decision in decisions {
-                match by_target.get(&decision.target) {
-                    Some(held) if held.until >= decision.until => {}
-                    _ => {
-                        by_target.insert(decision.target.clone(), decision);
-                    }
+        for decision in decisions {
+            // Before it can be found, so that whoever looks for it looks at its length.
+            match &decision.target {
+                Target::Network(IpNet::V4(net)) => {
+                    let bit = 1 << net.prefix_len();
+                    self.v4_lengths.fetch_or(bit, Ordering::AcqRel);
                 }
+                Target::Network(IpNet::V6(net)) => {
+                    let (word, bit) = (net.prefix_len() / 64, net.prefix_len() % 64);
+                    self.v6_lengths[usize::from(word)].fetch_or(1 << bit, Ordering::AcqRel);
+                }
+                _ => {}
             }
-        });
+            let hash = self.hash(&decision.target);
+            self.change(hash, |held| {
+                let same = held.iter_mut().find(|held| held.target == decision.target);
+                match same {
+                    Some(held) if held.until >= decision.until => {}
+                    Some(held) => *held = decision,
+                    None => held.push(decision),
+                }
+            });
+        }
     }
 
-    /// Takes the block with this id out.
+    /// Takes the decision with this id out.
     pub(crate) fn remove(&self, id: Uuid) -> Option<Arc<Decision>> {
-        let found = self
-            .current
-            .load()
-            .by_target
-            .values()
-            .find(|decision| decision.id == id)
-            .cloned()?;
-        self.change(|by_target| {
-            by_target.remove(&found.target);
+        let found = self.all().into_iter().find(|decision| decision.id == id)?;
+        self.change(self.hash(&found.target), |held| {
+            held.retain(|decision| decision.id != id);
         });
         Some(found)
     }
 
     /// Takes out those that have ended at `now`.
     pub(crate) fn expire(&self, now: Timestamp) -> Vec<Arc<Decision>> {
-        if self
-            .current
-            .load()
-            .soonest
-            .is_none_or(|soonest| now < soonest)
-        {
+        if self.len() == 0 {
             return Vec::new();
         }
-        let mut ended = Vec::new();
-        self.change(|by_target| {
-            by_target.retain(|_, decision| {
-                let active = decision.is_active(now);
-                if !active {
-                    ended.push(Arc::clone(decision));
-                }
-                active
+        let mut ended = self.all();
+        ended.retain(|decision| !decision.is_active(now));
+        for decision in &ended {
+            self.change(self.hash(&decision.target), |held| {
+                held.retain(|held| held.id != decision.id);
             });
-        });
+        }
         ended.sort_by_key(|decision| (decision.until, decision.id));
         ended
     }
 
-    /// Replaces the map. Only the detector's task writes, so no change is lost between load and
-    /// store.
-    fn change(&self, change: impl FnOnce(&mut HashMap<Target, Arc<Decision>>)) {
-        let mut by_target = self.current.load().by_target.clone();
-        change(&mut by_target);
-        let mut next = Blocks::default();
-        for (target, decision) in &by_target {
-            next.soonest = Some(
-                next.soonest
-                    .map_or(decision.until, |soonest| soonest.min(decision.until)),
-            );
-            let (lengths, length) = match target {
-                Target::Network(IpNet::V4(net)) => (&mut next.v4_lengths, net.prefix_len()),
-                Target::Network(IpNet::V6(net)) => (&mut next.v6_lengths, net.prefix_len()),
-                Target::User(_) => continue,
-            };
-            if !lengths.contains(&length) {
-                lengths.push(length);
-            }
+    fn all(&self) -> Vec<Arc<Decision>> {
+        let mut all = Vec::with_capacity(self.len());
+        for shard in &self.shards {
+            all.extend(shard.load().values().flatten().cloned());
         }
-        next.v4_lengths.sort_unstable_by(|a, b| b.cmp(a));
-        next.v6_lengths.sort_unstable_by(|a, b| b.cmp(a));
-        next.by_target = by_target;
-        self.current.store(Arc::new(next));
+        all
+    }
+
+    fn at(&self, hash: u64, is_it: impl Fn(&Target) -> bool) -> Option<Arc<Decision>> {
+        let shard = self.shards[hash as usize % SHARDS].load();
+        let found = shard.get(&hash)?.iter();
+        let mut found = found.filter(|decision| is_it(&decision.target));
+        found.next().cloned()
+    }
+
+    /// Replaces one part. Only the detector's task writes, so no change is lost between load and
+    /// store.
+    fn change(&self, hash: u64, change: impl FnOnce(&mut Vec<Arc<Decision>>)) {
+        let shard = &self.shards[hash as usize % SHARDS];
+        let mut next: Shard = (**shard.load()).clone();
+        let held = next.entry(hash).or_default();
+        let before = held.len();
+        change(held);
+        let after = held.len();
+        if held.is_empty() {
+            next.remove(&hash);
+        }
+        shard.store(Arc::new(next));
+        if after > before {
+            self.len.fetch_add(after - before, Ordering::AcqRel);
+        } else {
+            self.len.fetch_sub(before - after, Ordering::AcqRel);
+        }
+    }
+
+    fn hash(&self, target: &Target) -> u64 {
+        match target {
+            Target::Network(IpNet::V4(net)) => {
+                self.hash_v4(u32::from(net.network()), net.prefix_len())
+            }
+            Target::Network(IpNet::V6(net)) => {
+                self.hash_v6(u128::from(net.network()), net.prefix_len())
+            }
+            Target::User(user) => self.hash_user(user),
+            Target::Component(name) => self.secret.hash_one((1u8, &**name)),
+        }
+    }
+
+    fn hash_v4(&self, network: u32, length: u8) -> u64 {
+        self.secret
+            .hash_one(u64::from(network) | (u64::from(length) << 32))
+    }
+
+    fn hash_v6(&self, network: u128, length: u8) -> u64 {
+        self.secret.hash_one((network, length))
+    }
+
+    fn hash_user(&self, user: &str) -> u64 {
+        self.secret.hash_one(user)
+    }
+}
+
+/// The places of the bits that are set, highest first.
+fn longest_first(mut bits: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let bit = bits.checked_ilog2()?;
+        bits &= !(1 << bit);
+        Some(bit as u8)
+    })
+}
+
+fn masked_v4(address: u32, length: u8) -> u32 {
+    let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+    address & mask
+}
+
+fn masked_v6(address: u128, length: u8) -> u128 {
+    let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+    address & mask
+}
+
+impl std::fmt::Debug for BlockSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockSet")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -213,8 +306,8 @@ mod tests {
     fn a_block_that_has_ended_is_not_found_even_before_it_is_taken_out() {
         let set = BlockSet::default();
         set.insert([block(Target::User("7".into()), 10)]);
-        assert!(set.of_user("7", at(9)).is_some());
-        assert!(set.of_user("7", at(10)).is_none());
+        assert!(set.of_user("7", || at(9)).is_some());
+        assert!(set.of_user("7", || at(10)).is_none());
         assert!(set.list(at(10)).is_empty());
         assert_eq!(set.len(), 1);
         assert!(set.expire(at(9)).is_empty());
@@ -251,5 +344,27 @@ mod tests {
         assert!(set.remove(Uuid::nil()).is_none());
         assert_eq!(set.remove(decision.id), Some(decision));
         assert!(set.of_address(address("192.0.2.1"), || at(1)).is_none());
+    }
+
+    #[test]
+    fn finds_a_network_of_every_length() {
+        for length in 0..=128u8 {
+            let set = BlockSet::default();
+            let net = ipnet::Ipv6Net::new_assert("2001:db8:1:2:3:4:5:6".parse().unwrap(), length);
+            set.insert([block(Target::Network(IpNet::V6(net.trunc())), 10)]);
+            let found = |text: &str| set.of_address(address(text), || at(1)).is_some();
+            assert!(found("2001:db8:1:2:3:4:5:6"), "{length}");
+            assert_eq!(found("2001:db8:1:2:3:4:5:7"), length < 128, "{length}");
+            assert_eq!(found("a001:db8:1:2:3:4:5:6"), length == 0, "{length}");
+        }
+        for length in 0..=32u8 {
+            let set = BlockSet::default();
+            let net = ipnet::Ipv4Net::new_assert([192, 0, 2, 1].into(), length);
+            set.insert([block(Target::Network(IpNet::V4(net.trunc())), 10)]);
+            let found = |text: &str| set.of_address(address(text), || at(1)).is_some();
+            assert!(found("192.0.2.1"), "{length}");
+            assert_eq!(found("192.0.2.0"), length < 32, "{length}");
+            assert_eq!(found("64.0.2.1"), length == 0, "{length}");
+        }
     }
 }

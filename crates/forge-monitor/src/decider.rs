@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use crate::blocks::BlockSet;
 use crate::clock::Timestamp;
-use crate::decision::{Decision, Target, escalated};
+use crate::decision::{Action, Decision, Target, escalated};
 use crate::never_block::NeverBlock;
 use crate::on_event::DropReason;
-use crate::scenario::Detector;
+use crate::scenario::{Detector, Hashed, Hasher, LaneKind, Observed, Scenario, Scope};
+use crate::seen::{Earlier, Seen};
 use crate::signal::Signal;
 
 /// How many repeat offenders are remembered.
@@ -21,41 +22,95 @@ const MAX_OFFENDERS: usize = 65_536;
 /// What bounds the decisions, beside the scenarios.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// The longest block that escalation leads to.
+    /// The longest time that escalation leads to.
     pub(crate) max_block: Duration,
-    /// For how long after its end a block makes the next one longer.
+    /// How much shorter a repeated decision may be, in percent.
+    pub(crate) jitter: u8,
+    /// For how long after its end a decision makes the next one longer.
     pub(crate) escalation_memory: Duration,
-    /// New blocks within any minute.
+    /// New decisions within any minute.
     pub(crate) blocks_per_minute: usize,
-    /// Blocks held at once.
+    /// Decisions of one kind held at once.
     pub(crate) max_blocks: usize,
+    /// How many addresses and users that were seen once are remembered.
+    pub(crate) strangers: usize,
+}
+
+/// The decisions that hold, by what they do.
+#[derive(Debug, Default)]
+pub(crate) struct Active {
+    pub(crate) blocks: BlockSet,
+    pub(crate) tightened: BlockSet,
+    pub(crate) sign_in: BlockSet,
+}
+
+impl Active {
+    /// Where decisions of that kind are held; nowhere those that are done once.
+    pub(crate) fn set(&self, action: Action) -> Option<&BlockSet> {
+        match action {
+            Action::Block => Some(&self.blocks),
+            Action::TightenLimit => Some(&self.tightened),
+            Action::RequireSignIn => Some(&self.sign_in),
+            Action::RevokeSessions => None,
+        }
+    }
+
+    pub(crate) fn sets(&self) -> [&BlockSet; 3] {
+        [&self.blocks, &self.tightened, &self.sign_in]
+    }
 }
 
 /// What came of a signal.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Decided and enforced.
-    Made(Arc<Decision>, usize),
-    /// Would have been decided.
-    Simulated(Arc<Decision>),
-    /// Due, but the target is blocked already.
+    /// A scenario is met: what was decided and is enforced, nothing where it only alerts.
+    Met(usize, Target, Vec<Arc<Decision>>),
+    /// Would have been met, and decided.
+    Simulated(usize, Target, Vec<Arc<Decision>>),
+    /// Met, but all that is due holds already.
     Suppressed,
-    /// Due, but one of the bounds is reached.
+    /// Met, but one of the bounds is reached.
     Dropped(usize, Target, DropReason),
+    /// What the scenario is about is over.
+    Over(usize, Target),
     /// The scenario panicked.
     Panicked(usize),
-    /// A count that was still in its window had to go.
+    /// State that still meant something had to go.
     Evicted,
 }
 
 pub(crate) struct Decider {
     detectors: Vec<Detector>,
+    hasher: Hasher,
+    seen: Seen,
+    /// What is remembered of a lane while one signal is looked at.
+    lanes: Vec<Lane>,
+    kinds: Vec<LaneKind>,
     never_block: NeverBlock,
-    blocks: Arc<BlockSet>,
+    active: Arc<Active>,
     limits: Limits,
-    offenders: HashMap<(Arc<str>, Target), Offence>,
-    /// When the blocks of the last minute were decided, on the monotonic clock.
+    offenders: HashMap<Offender, Offence>,
+    /// When the decisions of the last minute were made, on the monotonic clock.
     recent: VecDeque<Duration>,
+    /// The latest monotonic time in microseconds: signals of several threads may arrive slightly
+    /// out of order.
+    latest: u64,
+}
+
+type Offender = (Arc<str>, Action, Target);
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Lane {
+    /// No scenario of it was asked yet.
+    #[default]
+    Untouched,
+    Asked {
+        key: u64,
+        member: u64,
+        earlier: Option<Earlier>,
+    },
+    /// A decision began a new count.
+    Cleared,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,23 +121,40 @@ struct Offence {
 
 impl Decider {
     pub(crate) fn new(
-        detectors: Vec<Detector>,
+        scenarios: Vec<Scenario>,
         never_block: NeverBlock,
-        blocks: Arc<BlockSet>,
+        active: Arc<Active>,
         limits: Limits,
     ) -> Self {
+        let mut detectors: Vec<_> = scenarios.into_iter().map(Detector::new).collect();
+        let kinds = assign_lanes(&mut detectors);
         Self {
+            seen: Seen::new(if kinds.is_empty() {
+                0
+            } else {
+                limits.strangers
+            }),
+            lanes: vec![Lane::Untouched; kinds.len()],
+            kinds,
             detectors,
+            hasher: Hasher::default(),
             never_block,
-            blocks,
+            active,
             limits,
             offenders: HashMap::new(),
             recent: VecDeque::new(),
+            latest: 0,
         }
     }
 
-    pub(crate) fn detectors(&self) -> &[Detector] {
-        &self.detectors
+    pub(crate) fn scenario(&self, index: usize) -> &Scenario {
+        self.detectors[index].scenario()
+    }
+
+    /// The memory that what was seen takes, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let tables: usize = self.detectors.iter().map(Detector::bytes).sum();
+        self.seen.bytes() + tables
     }
 
     /// Takes up the decisions of an earlier run; how many of them hold again.
@@ -96,10 +168,51 @@ impl Decider {
             .into_iter()
             .filter(|decision| decision.is_active(now) && !self.is_never_blocked(&decision.target))
             .rev()
-            .take(self.limits.max_blocks)
-            .map(Arc::new);
-        self.blocks.insert(held);
-        self.blocks.len()
+            .take(self.limits.max_blocks);
+        for decision in held {
+            if let Some(set) = self.active.set(decision.action) {
+                set.insert([Arc::new(decision)]);
+            }
+        }
+        self.active.sets().iter().map(|set| set.len()).sum()
+    }
+
+    /// Takes up a decision that another process made; whether it is new here.
+    pub(crate) fn adopt(&mut self, decision: &Arc<Decision>, now: Timestamp) -> bool {
+        let Some(set) = self.active.set(decision.action) else {
+            return false;
+        };
+        let known = set
+            .of_target(&decision.target, now)
+            .is_some_and(|held| held.until >= decision.until);
+        if known
+            || !decision.is_active(now)
+            || self.is_never_blocked(&decision.target)
+            || set.len() >= self.limits.max_blocks
+        {
+            return false;
+        }
+        set.insert([Arc::clone(decision)]);
+        self.remember(decision, now);
+        true
+    }
+
+    /// Shows a signal of the past to the scenarios that tell the first from the later ones.
+    pub(crate) fn prime(&mut self, signal: &Signal, elapsed: Duration) {
+        let hashed = self.hasher.signal(signal);
+        let now = micros(elapsed);
+        for detector in &mut self.detectors {
+            let primed = catch_unwind(AssertUnwindSafe(|| {
+                if detector.scenario().is_about_firsts()
+                    && let Some(place) = detector.concerns(&signal.kind, &hashed)
+                {
+                    detector.observe(&signal.kind, place, None, now);
+                }
+            }));
+            if primed.is_err() {
+                detector.restart();
+            }
+        }
     }
 
     /// Shows the signal to every scenario, at the monotonic time `elapsed` and the UTC time `now`.
@@ -110,56 +223,63 @@ impl Decider {
         now: Timestamp,
         outcomes: &mut Vec<Outcome>,
     ) {
+        self.latest = self.latest.max(micros(elapsed));
+        let hashed = self.hasher.signal(signal);
+        let listed = Listed {
+            address: signal
+                .address
+                .is_some_and(|address| self.never_block.contains(address)),
+            user: signal
+                .user
+                .as_deref()
+                .is_some_and(|user| self.never_block.contains_user(user)),
+        };
+        self.lanes.fill(Lane::Untouched);
         for index in 0..self.detectors.len() {
             // Matchers are the caller's code. What a panic may leave behind is this scenario's own
             // state, and that is thrown away.
-            let observed = catch_unwind(AssertUnwindSafe(|| {
-                let detector = &mut self.detectors[index];
-                let target = detector.target(signal)?;
-                let listed = match &target {
-                    Target::Network(_) => signal
-                        .address
-                        .is_some_and(|address| self.never_block.contains(address)),
-                    Target::User(user) => self.never_block.contains_user(user),
-                };
-                if listed {
-                    return None;
-                }
-                let observed = detector.observe(&target, elapsed);
-                Some((target, observed))
+            let looked = catch_unwind(AssertUnwindSafe(|| {
+                self.look(index, signal, &hashed, listed, outcomes)
             }));
-            match observed {
+            match looked {
                 Ok(None) => {}
-                Ok(Some((target, observed))) => {
+                Ok(Some((key, observed))) => {
                     if observed.evicted {
                         outcomes.push(Outcome::Evicted);
                     }
-                    if observed.exceeded {
-                        outcomes.push(self.decide(index, target, elapsed, now));
+                    if observed.met
+                        && let Some(target) = self.detectors[index].scenario().by().target(signal)
+                    {
+                        outcomes.push(self.decide(index, key, target, elapsed, now));
                     }
                 }
                 Err(_) => {
-                    let scenario = self.detectors[index].scenario().clone();
-                    self.detectors[index] = Detector::new(scenario);
+                    self.detectors[index].restart();
                     outcomes.push(Outcome::Panicked(index));
                 }
             }
         }
+        for (number, lane) in self.lanes.iter().enumerate() {
+            if let Lane::Asked { key, member, .. } = lane {
+                self.seen.note(salted(*key, number), *member, self.latest);
+            }
+        }
     }
 
-    /// Takes out the blocks that have ended.
+    /// Takes out the decisions that have ended.
     pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<Arc<Decision>> {
-        self.blocks.expire(now)
+        let sets = self.active.sets();
+        sets.iter().flat_map(|set| set.expire(now)).collect()
     }
 
-    /// Takes out one block before its end. It was a mistake, so it does not count as an offence,
+    /// Takes out one decision before its end. It was a mistake, so it does not count as an offence,
     /// and what was counted against its target is forgotten.
     pub(crate) fn lift(&mut self, id: Uuid, now: Timestamp) -> Option<Arc<Decision>> {
-        let decision = self
-            .blocks
-            .remove(id)
+        let mut sets = self.active.sets().into_iter();
+        let decision = sets
+            .find_map(|set| set.remove(id))
             .filter(|decision| decision.is_active(now))?;
-        let offender = (Arc::clone(&decision.scenario), decision.target.clone());
+        let offender = offender(&decision);
         match decision.escalation.checked_sub(1) {
             Some(escalation) => {
                 let until = now;
@@ -170,49 +290,152 @@ impl Decider {
                 self.offenders.remove(&offender);
             }
         }
+        let key = self.hasher.target(&decision.target);
         for detector in &mut self.detectors {
-            detector.clear(&decision.target);
+            detector.clear(key);
+        }
+        for lane in 0..self.lanes.len() {
+            self.seen.forget(salted(key, lane));
         }
         Some(decision)
+    }
+
+    /// What the signal does to the state of one scenario, with its key.
+    fn look(
+        &mut self,
+        index: usize,
+        signal: &Signal,
+        hashed: &Hashed,
+        listed: Listed,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Option<(u64, Observed)> {
+        let detector = &mut self.detectors[index];
+        if detector.resets(&signal.kind)
+            && let Some(key) = hashed.key(detector.scenario().by())
+        {
+            detector.clear(key);
+            if let Some(lane) = detector.lane {
+                self.seen.forget(salted(key, lane));
+                self.lanes[lane] = Lane::Cleared;
+            }
+            if detector.scenario().has_end()
+                && let Some(target) = detector.scenario().by().target(signal)
+            {
+                outcomes.push(Outcome::Over(index, target));
+            }
+            return None;
+        }
+        let (key, member) = detector.concerns(&signal.kind, hashed)?;
+        let is_listed = match detector.scenario().by() {
+            Scope::Address => listed.address,
+            Scope::User => listed.user,
+            Scope::Component => false,
+        };
+        if is_listed {
+            return None;
+        }
+        let earlier = match detector.lane {
+            None => None,
+            Some(lane) => {
+                if let Lane::Untouched = self.lanes[lane] {
+                    let earlier = self.seen.earlier(salted(key, lane));
+                    self.lanes[lane] = Lane::Asked {
+                        key,
+                        member: self.kinds[lane].member(hashed),
+                        earlier,
+                    };
+                }
+                match self.lanes[lane] {
+                    Lane::Asked { earlier, .. } => earlier,
+                    _ => None,
+                }
+            }
+        };
+        let observed = detector.observe(&signal.kind, (key, member), earlier, self.latest);
+        Some((key, observed))
     }
 
     fn decide(
         &mut self,
         index: usize,
+        key: u64,
         target: Target,
         elapsed: Duration,
         now: Timestamp,
     ) -> Outcome {
         let scenario = self.detectors[index].scenario().clone();
-        let offence = self
-            .offenders
-            .get(&(scenario.shared_name(), target.clone()))
-            .filter(|offence| offence.until + self.limits.escalation_memory > now);
-        let escalation = offence.map_or(0, |offence| offence.escalation.saturating_add(1));
-        let length = escalated(scenario.block_length(), escalation, self.limits.max_block);
-        let decision = Decision::block(scenario.shared_name(), target.clone(), now, now + length)
-            .escalation(escalation);
-        if scenario.is_simulated() {
-            self.detectors[index].clear(&target);
-            return Outcome::Simulated(Arc::new(decision));
+        let mut due = Vec::with_capacity(scenario.actions().len());
+        for action in scenario.actions() {
+            let held = self.active.set(*action);
+            let holds = held.is_some_and(|set| set.of_target(&target, now).is_some());
+            if !holds || scenario.is_simulated() {
+                due.push(self.new_decision(&scenario, *action, &target, now));
+            }
         }
-        if self.blocks.of_target(&target, now).is_some() {
-            self.detectors[index].clear(&target);
+        if scenario.is_simulated() {
+            self.clear(index, key);
+            return Outcome::Simulated(index, target, due);
+        }
+        if scenario.actions().is_empty() {
+            self.clear(index, key);
+            return Outcome::Met(index, target, due);
+        }
+        if due.is_empty() {
+            self.clear(index, key);
             return Outcome::Suppressed;
         }
-        if let Some(reason) = self.exhausted(elapsed) {
+        if let Some(reason) = self.exhausted(elapsed, &due) {
             // The count stays, so that the next signal decides when there is room again.
             return Outcome::Dropped(index, target, reason);
         }
-        self.recent.push_back(elapsed);
-        self.detectors[index].clear(&target);
-        self.remember(&decision, now);
-        let decision = Arc::new(decision);
-        self.blocks.insert([Arc::clone(&decision)]);
-        Outcome::Made(decision, index)
+        self.clear(index, key);
+        for decision in &due {
+            self.recent.push_back(elapsed);
+            self.remember(decision, now);
+            if let Some(set) = self.active.set(decision.action) {
+                set.insert([Arc::clone(decision)]);
+            }
+        }
+        Outcome::Met(index, target, due)
     }
 
-    fn exhausted(&mut self, elapsed: Duration) -> Option<DropReason> {
+    fn new_decision(
+        &self,
+        scenario: &Scenario,
+        action: Action,
+        target: &Target,
+        now: Timestamp,
+    ) -> Arc<Decision> {
+        let name = scenario.shared_name();
+        let offence = self
+            .offenders
+            .get(&(Arc::clone(&name), action, target.clone()))
+            .filter(|offence| offence.until + self.limits.escalation_memory > now);
+        let escalation = offence.map_or(0, |offence| offence.escalation.saturating_add(1));
+        let Limits {
+            max_block, jitter, ..
+        } = self.limits;
+        let mut decision =
+            Decision::new(action, name, target.clone(), now, now).escalation(escalation);
+        // The low bits of a UUIDv7 are random.
+        let chance = decision.id.as_u128() as u32;
+        let length = escalated(scenario.holds_for(), escalation, max_block, jitter, chance);
+        if self.active.set(action).is_some() {
+            decision.until = now + length;
+        }
+        Arc::new(decision)
+    }
+
+    /// The count of a key begins anew.
+    fn clear(&mut self, index: usize, key: u64) {
+        self.detectors[index].clear(key);
+        if let Some(lane) = self.detectors[index].lane {
+            self.seen.forget(salted(key, lane));
+            self.lanes[lane] = Lane::Cleared;
+        }
+    }
+
+    fn exhausted(&mut self, elapsed: Duration, due: &[Arc<Decision>]) -> Option<DropReason> {
         const MINUTE: Duration = Duration::from_secs(60);
         while self
             .recent
@@ -221,9 +444,13 @@ impl Decider {
         {
             self.recent.pop_front();
         }
+        let is_full = |decision: &Arc<Decision>| {
+            let set = self.active.set(decision.action);
+            set.is_some_and(|set| set.len() >= self.limits.max_blocks)
+        };
         if self.recent.len() >= self.limits.blocks_per_minute {
             Some(DropReason::RateCap)
-        } else if self.blocks.len() >= self.limits.max_blocks {
+        } else if due.iter().any(is_full) {
             Some(DropReason::Full)
         } else {
             None
@@ -245,26 +472,64 @@ impl Decider {
                 self.offenders.remove(&offender);
             }
         }
-        let offender = (Arc::clone(&decision.scenario), decision.target.clone());
         let offence = Offence {
             escalation: decision.escalation,
             until: decision.until,
         };
-        self.offenders.insert(offender, offence);
+        self.offenders.insert(offender(decision), offence);
     }
 
     fn is_never_blocked(&self, target: &Target) -> bool {
         match target {
             Target::Network(network) => self.never_block.covers(network),
             Target::User(user) => self.never_block.contains_user(user),
+            Target::Component(_) => true,
         }
     }
+}
+
+/// Whether the signal names somebody on the never-block list.
+#[derive(Clone, Copy)]
+struct Listed {
+    address: bool,
+    user: bool,
+}
+
+/// Scenarios that count the same share a lane.
+fn assign_lanes(detectors: &mut [Detector]) -> Vec<LaneKind> {
+    let mut lanes: Vec<LaneKind> = Vec::new();
+    for detector in detectors {
+        detector.lane = match detector.lane_kind() {
+            None => None,
+            Some(kind) => {
+                let joined = lanes.iter_mut().position(|lane| lane.join(kind));
+                Some(joined.unwrap_or_else(|| {
+                    lanes.push(kind);
+                    lanes.len() - 1
+                }))
+            }
+        };
+    }
+    lanes
+}
+
+/// The key of a lane: another one for each.
+fn salted(key: u64, lane: usize) -> u64 {
+    key ^ (lane as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn offender(decision: &Decision) -> Offender {
+    let scenario = Arc::clone(&decision.scenario);
+    (scenario, decision.action, decision.target.clone())
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{Scenario, Scope};
     use crate::signal::{SignalClass, SignalKind};
     use proptest::prelude::*;
     use std::net::IpAddr;
@@ -274,24 +539,25 @@ mod tests {
 
     struct Bench {
         decider: Decider,
-        blocks: Arc<BlockSet>,
+        active: Arc<Active>,
         elapsed: Duration,
     }
 
     impl Bench {
         fn new(scenarios: Vec<Scenario>, never_block: NeverBlock) -> Self {
-            let blocks = Arc::new(BlockSet::default());
+            let active = Arc::new(Active::default());
             let limits = Limits {
                 max_block: MINUTE * 60,
+                jitter: 0,
                 escalation_memory: MINUTE * 600,
                 blocks_per_minute: 5,
                 max_blocks: 50,
+                strangers: 4096,
             };
-            let detectors = scenarios.into_iter().map(Detector::new).collect();
-            let decider = Decider::new(detectors, never_block, Arc::clone(&blocks), limits);
+            let decider = Decider::new(scenarios, never_block, Arc::clone(&active), limits);
             Self {
                 decider,
-                blocks,
+                active,
                 elapsed: Duration::ZERO,
             }
         }
@@ -319,7 +585,7 @@ mod tests {
 
         fn block(&mut self, address: &str, times: usize) -> Arc<Decision> {
             match self.fail(address, times) {
-                Some(Outcome::Made(decision, 0)) => decision,
+                Some(Outcome::Met(0, _, decisions)) => Arc::clone(&decisions[0]),
                 other => panic!("no block: {other:?}"),
             }
         }
@@ -348,7 +614,13 @@ mod tests {
         let decision = bench.block("192.0.2.1", 1);
         assert_eq!(decision.until, START + MINUTE * 15);
         assert_eq!(&*decision.scenario, "failed_authentications");
-        assert!(bench.blocks.of_target(&decision.target, START).is_some());
+        assert!(
+            bench
+                .active
+                .blocks
+                .of_target(&decision.target, START)
+                .is_some()
+        );
     }
 
     #[test]
@@ -358,7 +630,7 @@ mod tests {
         for _ in 0..10 {
             assert!(bench.show(refused()).is_empty());
         }
-        assert!(matches!(bench.show(refused())[..], [Outcome::Made(..)]));
+        assert!(matches!(bench.show(refused())[..], [Outcome::Met(..)]));
     }
 
     #[test]
@@ -396,7 +668,7 @@ mod tests {
             bench.fail("192.0.2.1", 6),
             Some(Outcome::Suppressed)
         ));
-        assert_eq!(bench.blocks.len(), 1);
+        assert_eq!(bench.active.blocks.len(), 1);
     }
 
     #[test]
@@ -410,7 +682,7 @@ mod tests {
         let Some(Outcome::Dropped(0, _, DropReason::RateCap)) = dropped else {
             panic!("{dropped:?}");
         };
-        assert_eq!(bench.blocks.len(), 5);
+        assert_eq!(bench.active.blocks.len(), 5);
         bench.elapsed += MINUTE / 2 - Duration::from_micros(1);
         assert!(matches!(
             bench.fail("192.0.2.6", 1),
@@ -434,10 +706,10 @@ mod tests {
         let mut bench = Bench::new(vec![scenario], NeverBlock::new());
         let outcome = bench.fail("192.0.2.1", 2);
         assert!(
-            matches!(outcome, Some(Outcome::Simulated(_))),
+            matches!(outcome, Some(Outcome::Simulated(..))),
             "{outcome:?}"
         );
-        assert_eq!(bench.blocks.len(), 0);
+        assert_eq!(bench.active.blocks.len(), 0);
         assert!(bench.fail("192.0.2.1", 1).is_none());
     }
 
@@ -454,8 +726,8 @@ mod tests {
             bench.show(failed(&format!("192.0.2.{n}")).user("7"));
             bench.show(failed(&format!("192.0.2.{n}")).user("admin"));
         }
-        assert!(bench.blocks.of_user("7", START).is_some());
-        assert!(bench.blocks.of_user("admin", START).is_none());
+        assert!(bench.active.blocks.of_user("7", || START).is_some());
+        assert!(bench.active.blocks.of_user("admin", || START).is_none());
     }
 
     #[test]
@@ -483,18 +755,19 @@ mod tests {
             assert!(*kind != SignalKind::AdminAct, "on purpose");
             *kind == SignalKind::AuthFailed
         })
-        .threshold(1)
+        .threshold(2)
         .build()
         .unwrap();
         let scenarios = vec![touchy, Scenario::failed_authentications()];
         let mut bench = Bench::new(scenarios, NeverBlock::new());
-        bench.fail("192.0.2.1", 1);
+        bench.fail("192.0.2.1", 2);
         let outcomes = bench.show(Signal::new(SignalKind::AdminAct));
         assert!(matches!(outcomes[..], [Outcome::Panicked(0)]));
+        // All that is left is when the address was seen last.
         assert!(bench.fail("192.0.2.1", 1).is_none());
         assert!(matches!(
             bench.fail("192.0.2.1", 1),
-            Some(Outcome::Made(_, 0))
+            Some(Outcome::Met(0, ..))
         ));
     }
 
@@ -516,12 +789,257 @@ mod tests {
         assert_eq!(held.remaining(now), Duration::ZERO);
         let stored: Vec<_> = stored.map(|decision| (**decision).clone()).into();
         assert_eq!(second.decider.restore(stored, now), 1);
-        let restored = second.blocks.of_target(&escalated.target, now).unwrap();
+        let restored = second
+            .active
+            .blocks
+            .of_target(&escalated.target, now)
+            .unwrap();
         assert_eq!(restored.remaining(now), MINUTE * 10);
         assert_eq!(restored.id, escalated.id);
         second.elapsed += MINUTE * 10;
         assert_eq!(second.block("192.0.2.1", 6).escalation, 2);
         assert_eq!(second.block("192.0.2.2", 6).escalation, 1);
+    }
+
+    fn built(scenario: Scenario) -> Bench {
+        Bench::new(vec![scenario], NeverBlock::new())
+    }
+
+    fn is_met(outcomes: &[Outcome]) -> bool {
+        outcomes.iter().any(|of| matches!(of, Outcome::Met(..)))
+    }
+
+    fn call(tool: &str) -> Signal {
+        let tool = tool.to_owned().into();
+        Signal::new(SignalKind::ToolCall { tool }).user("7")
+    }
+
+    #[test]
+    fn many_users_from_one_address_are_stuffed_credentials() {
+        let mut bench = built(Scenario::credential_stuffing());
+        let fail = |bench: &mut Bench, user: u32| {
+            is_met(&bench.show(failed("192.0.2.1").user(user.to_string())))
+        };
+        for _ in 0..10 {
+            assert!(!fail(&mut bench, 1), "one user, however often");
+        }
+        for user in 2..=4 {
+            assert!(!fail(&mut bench, user));
+        }
+        assert!(
+            !is_met(&bench.show(failed("192.0.2.1"))),
+            "nobody in particular"
+        );
+        assert!(!fail(&mut bench, 4));
+        assert!(fail(&mut bench, 5));
+        assert_eq!(bench.active.blocks.len(), 1);
+    }
+
+    #[test]
+    fn different_ones_count_only_within_the_window() {
+        let mut bench = built(Scenario::credential_stuffing());
+        for user in 0..20 {
+            let outcomes = bench.show(failed("192.0.2.1").user(user.to_string()));
+            assert!(!is_met(&outcomes), "{user}");
+            bench.elapsed += MINUTE * 10 / 4;
+        }
+    }
+
+    #[test]
+    fn one_user_from_many_addresses_is_an_alert_and_no_block() {
+        let mut bench = built(Scenario::password_spraying());
+        let mut met = 0;
+        for last in 0..10 {
+            let outcomes = bench.show(failed(&format!("192.0.2.{last}")).user("7"));
+            met += usize::from(is_met(&outcomes));
+        }
+        assert_eq!(met, 1);
+        assert_eq!(bench.active.blocks.len(), 0);
+    }
+
+    #[test]
+    fn a_bucket_runs_over_by_score_and_forgives_with_time() {
+        let mut bench = built(Scenario::suspicious_requests());
+        let suspicious = |bench: &mut Bench, score| {
+            let signal = Signal::new(SignalKind::SuspiciousRequest { score });
+            is_met(&bench.show(signal.address(IpAddr::from([192, 0, 2, 1]))))
+        };
+        for _ in 0..4 {
+            assert!(!suspicious(&mut bench, 5));
+        }
+        bench.elapsed += MINUTE;
+        assert!(!suspicious(&mut bench, 2), "two were forgiven");
+        assert!(suspicious(&mut bench, 1));
+        bench.elapsed += MINUTE * 60;
+        assert!(!suspicious(&mut bench, 20));
+        bench.elapsed += MINUTE * 10;
+        assert!(!suspicious(&mut bench, 20));
+    }
+
+    #[test]
+    fn reading_then_sending_is_met_in_that_order_and_time_alone() {
+        let mut bench = built(Scenario::tool_read_then_send());
+        let show = |bench: &mut Bench, tool| is_met(&bench.show(call(tool)));
+        assert!(!show(&mut bench, "send_mail"));
+        assert!(!show(&mut bench, "read_file"));
+        assert!(!show(&mut bench, "add_numbers"));
+        bench.elapsed += MINUTE * 2;
+        assert!(!show(&mut bench, "send_mail"), "too late");
+        assert!(!show(&mut bench, "read_file"));
+        bench.elapsed += MINUTE;
+        assert!(!show(&mut bench, "read_file"));
+        bench.elapsed += MINUTE;
+        assert!(show(&mut bench, "send_mail"), "the later reading counts");
+        assert!(!show(&mut bench, "send_mail"), "it begins anew");
+    }
+
+    #[test]
+    fn a_sequence_may_need_a_step_several_times_and_can_be_reset() {
+        let broken_in = Scenario::sequence("broken_in")
+            .then_times(3, SignalClass::AuthFailed)
+            .then(SignalClass::AuthOk)
+            .reset_on(SignalClass::AdminAct)
+            .build()
+            .unwrap();
+        let mut bench = built(broken_in);
+        let show = |bench: &mut Bench, kind: SignalKind| {
+            is_met(&bench.show(Signal::new(kind).address(IpAddr::from([192, 0, 2, 1]))))
+        };
+        for _ in 0..2 {
+            assert!(!show(&mut bench, SignalKind::AuthFailed));
+        }
+        assert!(!show(&mut bench, SignalKind::AuthOk));
+        assert!(!show(&mut bench, SignalKind::AuthFailed));
+        assert!(!show(&mut bench, SignalKind::AdminAct));
+        assert!(!show(&mut bench, SignalKind::AuthOk));
+        for _ in 0..3 {
+            assert!(!show(&mut bench, SignalKind::AuthFailed));
+        }
+        assert!(show(&mut bench, SignalKind::AuthOk));
+    }
+
+    #[test]
+    fn only_the_first_use_of_a_tool_is_news() {
+        let mut bench = built(Scenario::tool_first_use());
+        bench.decider.prime(&call("known"), Duration::ZERO);
+        assert!(!is_met(&bench.show(call("known"))));
+        assert!(is_met(&bench.show(call("new"))));
+        assert!(!is_met(&bench.show(call("new"))));
+        assert!(is_met(&bench.show(call("new").user("8"))));
+        bench.elapsed += MINUTE * 60 * 24 * 30;
+        assert!(is_met(&bench.show(call("new"))));
+    }
+
+    #[test]
+    fn a_component_that_is_down_is_met_and_over_when_it_is_up() {
+        let mut bench = built(Scenario::health_degradation());
+        let show = |bench: &mut Bench, status| {
+            let component = "database".into();
+            bench.show(Signal::new(SignalKind::HealthChanged { component, status }))
+        };
+        use crate::HealthStatus;
+        assert!(is_met(&show(&mut bench, HealthStatus::Down)));
+        let over = show(&mut bench, HealthStatus::Up);
+        let Outcome::Over(0, target) = &over[0] else {
+            panic!("{over:?}");
+        };
+        assert_eq!(target.to_string(), "component database");
+    }
+
+    #[test]
+    fn decides_what_the_scenario_says_and_holds_it_for_its_time() {
+        let scenario = Scenario::count("x", SignalClass::SessionAnomaly)
+            .scope(Scope::User)
+            .threshold(0)
+            .respond([
+                Action::RevokeSessions,
+                Action::RequireSignIn,
+                Action::TightenLimit,
+            ])
+            .build()
+            .unwrap();
+        let mut bench = built(scenario);
+        let anomaly = || Signal::new(SignalKind::SessionAnomaly).user("7");
+        let outcomes = bench.show(anomaly());
+        let [Outcome::Met(0, _, decisions)] = &outcomes[..] else {
+            panic!("{outcomes:?}");
+        };
+        let lengths: Vec<_> = decisions
+            .iter()
+            .map(|of| (of.action, of.remaining(START).as_secs()))
+            .collect();
+        let expected = [
+            (Action::RevokeSessions, 0),
+            (Action::RequireSignIn, 900),
+            (Action::TightenLimit, 900),
+        ];
+        assert_eq!(lengths, expected);
+        assert!(bench.active.blocks.of_user("7", || START).is_none());
+        assert!(bench.active.sign_in.of_user("7", || START).is_some());
+        // What is done once is done again.
+        let again = bench.show(anomaly());
+        let [Outcome::Met(0, _, decisions)] = &again[..] else {
+            panic!("{again:?}");
+        };
+        assert_eq!(decisions.len(), 1);
+    }
+
+    #[test]
+    fn who_is_adopted_from_another_process_is_blocked_here_too_unless_listed() {
+        let never = NeverBlock::new().network("192.0.2.3/32".parse::<ipnet::IpNet>().unwrap());
+        let mut bench = Bench::new(vec![Scenario::failed_authentications()], never);
+        let block = |last: u8| {
+            let target = Target::of_address(IpAddr::from([192, 0, 2, last]));
+            Arc::new(Decision::block(
+                "failed_authentications",
+                target,
+                START,
+                START + MINUTE,
+            ))
+        };
+        assert!(bench.decider.adopt(&block(1), START));
+        assert!(!bench.decider.adopt(&block(1), START));
+        assert!(!bench.decider.adopt(&block(3), START));
+        assert!(!bench.decider.adopt(&block(4), START + MINUTE));
+        bench.elapsed += MINUTE;
+        assert_eq!(bench.block("192.0.2.1", 6).escalation, 1);
+    }
+
+    #[test]
+    fn an_attacker_is_caught_in_a_flood_of_a_million_addresses_within_16_mib() {
+        let active = Arc::new(Active::default());
+        let limits = Limits {
+            max_block: MINUTE * 60,
+            jitter: 0,
+            escalation_memory: MINUTE * 600,
+            blocks_per_minute: 60,
+            max_blocks: 50,
+            strangers: 1 << 20,
+        };
+        let scenarios = Scenario::built_in();
+        let mut decider = Decider::new(scenarios, NeverBlock::new(), Arc::clone(&active), limits);
+        let attacker: IpAddr = [203, 0, 113, 9].into();
+        let mut outcomes = Vec::new();
+        let mut met = Vec::new();
+        // Six failures among a million strangers, each of which fails once, as another user.
+        for n in 0..1_000_000u32 {
+            let now = START + Duration::from_micros(u64::from(n) * 500);
+            let elapsed = Duration::from_micros(u64::from(n) * 500);
+            let from = |address| Signal::new(SignalKind::AuthFailed).address(address);
+            let stranger = IpAddr::from((0x0b00_0000 + n).to_be_bytes());
+            let user = (n % 1000).to_string();
+            decider.observe(&from(stranger).user(user), elapsed, now, &mut outcomes);
+            if n % 160_000 == 100_000 {
+                decider.observe(&from(attacker), elapsed, now, &mut outcomes);
+            }
+            met.extend(outcomes.drain(..).filter_map(|of| match of {
+                Outcome::Met(_, target @ Target::Network(_), _) => Some((n, target)),
+                _ => None,
+            }));
+        }
+        assert_eq!(met, [(900_000, Target::of_address(attacker))]);
+        let bytes = decider.bytes();
+        assert!(bytes <= 16 << 20, "{bytes}");
     }
 
     proptest! {
@@ -540,7 +1058,7 @@ mod tests {
             let scenarios = vec![first_failure_blocks(), Scenario::limit_refusals()];
             let mut bench = Bench::new(scenarios, never.clone());
             let clock = crate::ManualClock::new(START);
-            let guard = crate::Guard::new(Arc::clone(&bench.blocks), never, Arc::new(clock.clone()));
+            let guard = crate::Guard::new(Arc::clone(&bench.active), never, Arc::new(clock.clone()));
             let mut blocked = 0;
             for (which, failure, pause) in events {
                 bench.elapsed += Duration::from_secs(pause);

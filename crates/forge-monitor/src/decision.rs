@@ -19,6 +19,8 @@ pub enum Target {
     Network(IpNet),
     /// A user, by id.
     User(Arc<str>),
+    /// A component of the service, by name: alerts concern it, decisions never do.
+    Component(Arc<str>),
 }
 
 impl Target {
@@ -32,12 +34,13 @@ impl Target {
         })
     }
 
-    /// `network` or `user`.
+    /// `network`, `user` or `component`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Network(_) => "network",
             Self::User(_) => "user",
+            Self::Component(_) => "component",
         }
     }
 
@@ -48,7 +51,28 @@ impl Target {
         match self {
             Self::Network(IpNet::V4(net)) if net.prefix_len() == 32 => net.addr().to_string(),
             Self::Network(net) => net.to_string(),
-            Self::User(user) => user.to_string(),
+            Self::User(name) | Self::Component(name) => name.to_string(),
+        }
+    }
+
+    /// The same as text that [`parse`](Self::parse) reads back as it was: a network always with
+    /// its prefix length.
+    #[must_use]
+    pub fn stored(&self) -> String {
+        match self {
+            Self::Network(network) => network.to_string(),
+            other => other.value(),
+        }
+    }
+
+    /// The target of that kind and [`stored`](Self::stored) text.
+    #[must_use]
+    pub fn parse(kind: &str, stored: &str) -> Option<Self> {
+        match kind {
+            "network" => stored.parse().ok().map(Self::Network),
+            "user" => Some(Self::User(stored.into())),
+            "component" => Some(Self::Component(stored.into())),
+            _ => None,
         }
     }
 }
@@ -76,15 +100,39 @@ impl Serialize for Target {
 pub enum Action {
     /// It is refused.
     Block,
+    /// A user's sessions are ended, once, by a [`Responder`](crate::Responder).
+    RevokeSessions,
+    /// Its limits are smaller; see [`Guard::is_tightened`](crate::Guard::is_tightened).
+    TightenLimit,
+    /// A user has to sign in again: sessions that began before the decision are not accepted; see
+    /// [`Guard::must_sign_in`](crate::Guard::must_sign_in).
+    RequireSignIn,
 }
 
 impl Action {
-    /// The name in stores and events.
+    /// Every action.
+    pub const ALL: [Self; 4] = [
+        Self::Block,
+        Self::RevokeSessions,
+        Self::TightenLimit,
+        Self::RequireSignIn,
+    ];
+
+    /// The name in stores, events and configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Block => "block",
+            Self::RevokeSessions => "revoke_sessions",
+            Self::TightenLimit => "tighten_limit",
+            Self::RequireSignIn => "require_sign_in",
         }
+    }
+
+    /// The action of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == name)
     }
 }
 
@@ -105,8 +153,7 @@ pub struct Decision {
     pub since: Timestamp,
     /// When it ends.
     pub until: Timestamp,
-    /// How often the target was blocked by this scenario before and came back; each time doubles
-    /// the length.
+    /// How often the scenario decided this about the target before; each time doubles the length.
     pub escalation: u32,
 }
 
@@ -119,11 +166,23 @@ impl Decision {
         since: Timestamp,
         until: Timestamp,
     ) -> Self {
+        Self::new(Action::Block, scenario, target, since, until)
+    }
+
+    /// A decision with a new id and no escalation.
+    #[must_use]
+    pub fn new(
+        action: Action,
+        scenario: impl Into<Arc<str>>,
+        target: Target,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Self {
         Self {
             id: Uuid::now_v7(),
             scenario: scenario.into(),
             target,
-            action: Action::Block,
+            action,
             since,
             until,
             escalation: 0,
@@ -161,13 +220,77 @@ fn as_text<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
 
-/// The length of a block after `escalation` earlier ones: `base` doubled as often, at most `max`.
-pub(crate) fn escalated(base: Duration, escalation: u32, max: Duration) -> Duration {
+/// That a decision was lifted before its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lift {
+    /// When.
+    pub at: Timestamp,
+    /// By whom, as far as it is known; for people to read.
+    pub by: Arc<str>,
+    /// Whether the observers of a monitor know of it. Who lifts it in the store alone, beside a
+    /// running monitor, leaves it to that monitor to notice and to tell.
+    pub told: bool,
+}
+
+impl Lift {
+    /// A lift that no observer knows of yet.
+    #[must_use]
+    pub fn new(at: Timestamp, by: impl Into<Arc<str>>) -> Self {
+        Self {
+            at,
+            by: by.into(),
+            told: false,
+        }
+    }
+
+    /// Sets whether the observers know of it.
+    #[must_use]
+    pub fn told(mut self, told: bool) -> Self {
+        self.told = told;
+        self
+    }
+}
+
+/// A decision as a store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stored {
+    /// The decision.
+    pub decision: Decision,
+    /// Whether it was lifted.
+    pub lifted: Option<Lift>,
+}
+
+impl Stored {
+    /// A decision, and whether it was lifted.
+    #[must_use]
+    pub fn new(decision: Decision, lifted: Option<Lift>) -> Self {
+        Self { decision, lifted }
+    }
+}
+
+/// The length of a decision after `escalation` earlier ones: `base` doubled as often, at most `max`,
+/// and of a repeated one up to `jitter` percent less, by `chance`: who comes back is not to know to
+/// the second when the door opens.
+pub(crate) fn escalated(
+    base: Duration,
+    escalation: u32,
+    max: Duration,
+    jitter: u8,
+    chance: u32,
+) -> Duration {
     // A base above the cap was asked for by the scenario and stays what it is.
     let max = max.max(base);
-    2u32.checked_pow(escalation)
+    let length = 2u32
+        .checked_pow(escalation)
         .and_then(|factor| base.checked_mul(factor))
-        .map_or(max, |length| length.min(max))
+        .map_or(max, |length| length.min(max));
+    if escalation == 0 {
+        return length;
+    }
+    let part = f64::from(jitter.min(100)) / 100.0 * (f64::from(chance) / f64::from(u32::MAX));
+    length.mul_f64(1.0 - part)
 }
 
 #[cfg(test)]
@@ -187,10 +310,40 @@ mod tests {
     #[test]
     fn each_repetition_doubles_the_block_up_to_the_cap() {
         let (base, max) = (Duration::from_secs(60), Duration::from_secs(300));
-        let lengths: Vec<_> = (0..5).map(|n| escalated(base, n, max).as_secs()).collect();
+        let exact = |base, n, max| escalated(base, n, max, 0, u32::MAX);
+        let lengths: Vec<_> = (0..5).map(|n| exact(base, n, max).as_secs()).collect();
         assert_eq!(lengths, [60, 120, 240, 300, 300]);
-        assert_eq!(escalated(base, u32::MAX, max), max);
-        assert_eq!(escalated(max, 3, base), max);
+        assert_eq!(exact(base, u32::MAX, max), max);
+        assert_eq!(exact(max, 3, base), max);
+    }
+
+    #[test]
+    fn jitter_shortens_a_repeated_block_and_never_passes_the_cap() {
+        let (base, max) = (Duration::from_secs(100), Duration::from_secs(200));
+        let length = |n, chance| escalated(base, n, max, 10, chance).as_secs();
+        assert_eq!(length(0, u32::MAX), 100);
+        assert_eq!(length(1, 0), 200);
+        assert_eq!(length(1, u32::MAX / 2), 190);
+        assert_eq!(length(1, u32::MAX), 180);
+        assert_eq!(escalated(base, 1, max, 255, u32::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_target_reads_back_as_it_was_stored() {
+        for target in [
+            Target::of_address("192.0.2.1".parse().unwrap()),
+            Target::of_address("2001:db8::1".parse().unwrap()),
+            Target::User("7".into()),
+            Target::Component("database".into()),
+        ] {
+            let read = Target::parse(target.kind(), &target.stored());
+            assert_eq!(read, Some(target));
+        }
+        assert_eq!(Target::parse("network", "x"), None);
+        assert_eq!(Target::parse("city", "x"), None);
+        for action in Action::ALL {
+            assert_eq!(Action::parse(action.as_str()), Some(action));
+        }
     }
 
     #[test]

@@ -13,10 +13,30 @@ pub enum BuildError {
     /// A window or a block of no length.
     #[error("{0} must be longer than zero and at most 365 days")]
     Duration(&'static str),
-    /// Capacity times threshold would take too much memory.
-    #[error("the capacity must be at least 1, and capacity times (threshold + 1) at most {max}")]
+    /// A bucket that holds nothing.
+    #[error("a bucket must hold at least 1")]
+    Burst,
+    /// A sequence of nothing, or too long a one.
+    #[error("a sequence must have from 1 to {max} steps, repetitions included")]
+    Steps {
+        /// The largest number.
+        max: usize,
+    },
+    /// What is done does not fit whom it would be done to.
+    #[error("{action} does not fit a scenario that counts by {scope}")]
+    Action {
+        /// What would be done.
+        action: &'static str,
+        /// By what is counted.
+        scope: &'static str,
+    },
+    /// Something was set that this kind of scenario has no use for.
+    #[error("this kind of scenario has no {0}")]
+    Unfit(&'static str),
+    /// The state would take too much memory.
+    #[error("the capacity must be at least 1, and capacity times state at most {max} words")]
     Memory {
-        /// The largest product allowed.
+        /// The largest number of words.
         max: usize,
     },
 }
@@ -28,7 +48,10 @@ pub enum StartError {
     /// Two scenarios bear the same name.
     #[error("two scenarios bear the same name")]
     DuplicateScenario,
-    /// The decisions of the last run could not be read.
+    /// Two alert sinks bear the same name.
+    #[error("two alert sinks bear the same name")]
+    DuplicateSink,
+    /// The decisions or the silences of the last run could not be read.
     #[error("the stored decisions cannot be read")]
     Store(#[from] StoreError),
 }
@@ -51,18 +74,17 @@ pub enum StoreError {
     Migrate(#[source] BoxError),
 }
 
-/// Why a block was not lifted.
+/// Why a decision was not lifted, or a silence not made or ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiftError {
-    /// No active block has this id.
-    #[error("no active block has this id")]
+    /// Nothing that holds has this id.
+    #[error("nothing that holds has this id")]
     NotFound,
     /// The monitor has shut down.
     #[error("the monitor has shut down")]
     Stopped,
-    /// The block is lifted in this process, but the store still holds it: it would return with the
-    /// next start.
-    #[error("the block is lifted, but the store was not told")]
+    /// It is so in this process, but the store was not told: the next start would forget it.
+    #[error("it holds until the next start: the store was not told")]
     Store(#[source] StoreError),
 }

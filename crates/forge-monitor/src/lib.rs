@@ -16,7 +16,7 @@
 //! # async fn app() -> Result<(), forge_monitor::StartError> {
 //! let monitor = Monitor::builder()
 //!     .built_in_scenarios()
-//!     .alert_sink(LogSink)
+//!     .alert_sink("log", LogSink)
 //!     .start()
 //!     .await?;
 //!
@@ -65,9 +65,9 @@ mod alert;
 mod blocks;
 mod caught;
 mod clock;
-mod counter;
 mod decider;
 mod decision;
+mod delivery;
 mod error;
 mod guard;
 mod health;
@@ -77,15 +77,23 @@ mod metrics;
 mod monitor;
 mod never_block;
 mod on_event;
+mod pattern;
 mod refusal;
 mod responder;
 mod scenario;
+mod seen;
 mod signal;
 mod store;
+mod table;
+mod trends;
 
-pub use alert::{Alert, AlertFuture, AlertSink, Fingerprint, LogSink, Severity};
+pub use alert::{
+    Alert, AlertFuture, AlertSink, AlertState, AtLeast, Fingerprint, Inhibition, LogSink, Severity,
+    Silence,
+};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use decision::{Action, Decision, Target};
+pub use decision::{Action, Decision, Lift, Stored, Target};
+pub use delivery::{Delivery, OutboxStats, Settled};
 pub use error::{BoxError, BuildError, LiftError, StartError, StoreError};
 pub use guard::{
     ClientAddress, Guard, GuardLayer, Guarded, OnRefusal, PeerAddress, RefusalReason,
@@ -107,10 +115,14 @@ pub use metrics::RecordMetrics;
 pub use monitor::{Monitor, MonitorBuilder, MonitorStats};
 pub use never_block::NeverBlock;
 pub use on_event::{DropReason, MonitorEvent, OnMonitorEvent};
+pub use pattern::SignalPattern;
 pub use refusal::{Problem, Refusal, RefusalBody, Respond};
 pub use responder::{Responder, ResponderFuture};
-pub use scenario::{Scenario, ScenarioBuilder, Scope};
+pub use scenario::{Distinct, Scenario, ScenarioBuilder, Scope, Weight};
+#[cfg(feature = "toml")]
+pub use scenario::{ScenarioError, Scenarios};
 pub use signal::{MAX_USER_LEN, MatchSignal, Signal, SignalClass, SignalKind};
 #[cfg(feature = "sqlite")]
-pub use store::SqliteDecisionStore;
-pub use store::{DecisionStore, MemoryDecisionStore, StoreFuture};
+pub use store::SqliteMonitorStore;
+pub use store::{AlertStore, DecisionStore, MemoryMonitorStore, StoreFuture};
+pub use trends::LastHour;

@@ -3,6 +3,7 @@
 use http::request::Parts;
 
 use crate::guard::{OnRefusal, RefusalReason};
+use crate::monitor::MonitorStats;
 use crate::on_event::{DropReason, MonitorEvent, OnMonitorEvent};
 
 /// Counts events and refusals through the `metrics` facade: an observer for both
@@ -13,11 +14,21 @@ use crate::on_event::{DropReason, MonitorEvent, OnMonitorEvent};
 /// |---|---|---|
 /// | `forge_monitor_signals_total` | counter | `kind` |
 /// | `forge_monitor_signals_dropped_total` | counter | `kind` |
-/// | `forge_monitor_decisions_total` | counter | `scenario`; `outcome`: `made`, `simulated`, `rate_cap`, `full` |
+/// | `forge_monitor_detector_seconds` | histogram | from the emission of a signal until it is decided |
+/// | `forge_monitor_queue_depth` | gauge | signals that wait |
+/// | `forge_monitor_evictions_total` | counter | keys displaced while they were counted |
+/// | `forge_monitor_state_bytes` | gauge | memory of what was counted |
+/// | `forge_monitor_panics_total` | counter | of scenarios, observers, responders, sinks and stores |
+/// | `forge_monitor_decisions_total` | counter | `scenario`; `outcome`: `made`, `alert`, `simulated`, `rate_cap`, `full` |
 /// | `forge_monitor_decisions_ended_total` | counter | `how`: `expired`, `lifted` |
-/// | `forge_monitor_blocks` | gauge | |
+/// | `forge_monitor_blocks` | gauge | decisions that hold |
 /// | `forge_monitor_alerts_total` | counter | `scenario`, `severity` |
-/// | `forge_monitor_failures_total` | counter | `part`: `alert_sink`, `responder`, `store`, `scenario` |
+/// | `forge_monitor_alerts_suppressed_total` | counter | `why`: `silenced`, `inhibited` |
+/// | `forge_monitor_alert_deliveries_total` | counter | `sink`; `outcome`: `delivered`, `failed`, `dead` |
+/// | `forge_monitor_alert_delivery_seconds` | histogram | `sink`; from the raising of an alert |
+/// | `forge_monitor_outbox_depth` | gauge | deliveries that wait |
+/// | `forge_monitor_outbox_age_seconds` | gauge | for how long the oldest waits |
+/// | `forge_monitor_failures_total` | counter | `part`: `alert_store`, `alert_spill`, `responder`, `decision_store`, `scenario` |
 /// | `forge_monitor_guard_refusals_total` | counter | `reason`: `blocked`, `unknown_address` |
 /// | `forge_monitor_inspections_total` | counter | `outcome`: `clean`, `suspicious`, `refused` |
 /// | `forge_monitor_inspection_findings_total` | counter | `family` |
@@ -27,19 +38,22 @@ pub struct RecordMetrics;
 impl OnMonitorEvent for RecordMetrics {
     fn on_event(&self, event: &MonitorEvent) {
         match event {
-            MonitorEvent::SignalProcessed { class } => {
+            MonitorEvent::SignalProcessed { class, took } => {
                 metrics::counter!("forge_monitor_signals_total", "kind" => class.as_str())
                     .increment(1);
+                metrics::histogram!("forge_monitor_detector_seconds").record(*took);
             }
             MonitorEvent::SignalDropped { class } => {
                 metrics::counter!("forge_monitor_signals_dropped_total", "kind" => class.as_str())
                     .increment(1);
             }
-            MonitorEvent::DecisionMade(decision) => {
-                decided(&decision.scenario, "made");
-                blocks().increment(1.0);
-            }
+            MonitorEvent::DecisionMade(decision) => decided(&decision.scenario, "made"),
             MonitorEvent::DecisionSimulated(decision) => decided(&decision.scenario, "simulated"),
+            MonitorEvent::Detected {
+                scenario,
+                simulated,
+                ..
+            } => decided(scenario, if *simulated { "simulated" } else { "alert" }),
             MonitorEvent::DecisionDropped {
                 scenario, reason, ..
             } => decided(
@@ -49,9 +63,9 @@ impl OnMonitorEvent for RecordMetrics {
                     DropReason::Full => "full",
                 },
             ),
-            MonitorEvent::DecisionsRestored { count } => blocks().increment(*count as f64),
+            MonitorEvent::DecisionsRestored { .. } | MonitorEvent::DecisionAdopted(_) => {}
             MonitorEvent::DecisionExpired(_) => ended("expired"),
-            MonitorEvent::DecisionLifted(_) => ended("lifted"),
+            MonitorEvent::DecisionLifted(..) => ended("lifted"),
             MonitorEvent::AlertRaised(alert) => {
                 metrics::counter!(
                     "forge_monitor_alerts_total",
@@ -60,10 +74,25 @@ impl OnMonitorEvent for RecordMetrics {
                 )
                 .increment(1);
             }
-            MonitorEvent::AlertFailed(_) => failed("alert_sink"),
+            MonitorEvent::AlertSuppressed { silenced, .. } => {
+                let why = if *silenced { "silenced" } else { "inhibited" };
+                metrics::counter!("forge_monitor_alerts_suppressed_total", "why" => why)
+                    .increment(1);
+            }
+            MonitorEvent::AlertDelivered { delivery, took } => {
+                delivery_of(&delivery.sink, "delivered");
+                let sink = delivery.sink.to_string();
+                metrics::histogram!("forge_monitor_alert_delivery_seconds", "sink" => sink)
+                    .record(*took);
+            }
+            MonitorEvent::AlertFailed(delivery) => delivery_of(&delivery.sink, "failed"),
+            MonitorEvent::AlertDead(delivery) => delivery_of(&delivery.sink, "dead"),
+            MonitorEvent::AlertSpilled(_) => failed("alert_store"),
+            MonitorEvent::AlertLost(_) => failed("alert_spill"),
             MonitorEvent::ResponderFailed(_) => failed("responder"),
-            MonitorEvent::StoreFailed(_) => failed("store"),
+            MonitorEvent::StoreFailed(_) => failed("decision_store"),
             MonitorEvent::ScenarioPanicked { .. } => failed("scenario"),
+            MonitorEvent::Vitals(stats) => vitals(stats),
         }
     }
 }
@@ -78,8 +107,36 @@ impl OnRefusal for RecordMetrics {
     }
 }
 
-fn blocks() -> metrics::Gauge {
-    metrics::gauge!("forge_monitor_blocks")
+fn vitals(stats: &MonitorStats) {
+    let gauges = [
+        ("forge_monitor_blocks", stats.blocks as f64),
+        ("forge_monitor_queue_depth", stats.queue_depth as f64),
+        ("forge_monitor_state_bytes", stats.state_bytes as f64),
+        ("forge_monitor_outbox_depth", stats.outbox_depth as f64),
+        (
+            "forge_monitor_outbox_age_seconds",
+            stats.outbox_age_micros as f64 / 1e6,
+        ),
+    ];
+    for (name, value) in gauges {
+        metrics::gauge!(name).set(value);
+    }
+    let totals = [
+        ("forge_monitor_evictions_total", stats.evictions),
+        ("forge_monitor_panics_total", stats.panics),
+    ];
+    for (name, value) in totals {
+        metrics::counter!(name).absolute(value);
+    }
+}
+
+fn delivery_of(sink: &str, outcome: &'static str) {
+    metrics::counter!(
+        "forge_monitor_alert_deliveries_total",
+        "sink" => sink.to_owned(),
+        "outcome" => outcome,
+    )
+    .increment(1);
 }
 
 fn decided(scenario: &str, outcome: &'static str) {
@@ -93,7 +150,6 @@ fn decided(scenario: &str, outcome: &'static str) {
 
 fn ended(how: &'static str) {
     metrics::counter!("forge_monitor_decisions_ended_total", "how" => how).increment(1);
-    blocks().decrement(1.0);
 }
 
 fn failed(part: &'static str) {

@@ -1,30 +1,43 @@
 //! The monitor: takes signals, decides, enforces, and tells.
 
 mod builder;
+mod courier;
 mod engine;
 mod outlet;
 mod reporter;
+mod spill;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::alert::{Alert, Silence};
 use crate::clock::Clock;
 use crate::decision::Decision;
 use crate::error::{LiftError, StoreError};
 use crate::guard::Guard;
+use crate::health::{Health, HealthCheck, HealthFuture};
 use crate::on_event::MonitorEvent;
 use crate::signal::Signal;
+use crate::store::AlertStore;
+use crate::trends::LastHour;
 use engine::Job;
 
 pub use builder::MonitorBuilder;
 pub use reporter::MonitorStats;
 
 use reporter::Reporter;
+
+/// For how long after a panic or a drop the monitor is degraded.
+const DEGRADED_FOR: Duration = Duration::from_secs(300);
+/// How long an alert may wait until the monitor is degraded.
+const PATIENCE_WITH_ALERTS: Duration = Duration::from_secs(300);
 
 /// A running monitor. Clones are handles to the same one.
 ///
@@ -40,6 +53,7 @@ struct Inner {
     reporter: Arc<Reporter>,
     guard: Guard,
     clock: Arc<dyn Clock>,
+    alerts: Arc<dyn AlertStore>,
     tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -60,8 +74,11 @@ impl Monitor {
             ..
         } = &*self.inner;
         let class = signal.kind.class();
-        let job = Job::Signal(signal.received(clock.now()), clock.monotonic());
+        let elapsed = clock.monotonic();
+        let job = Job::Signal(signal.received(clock.now()), elapsed);
         if queue.try_send(job).is_err() {
+            let second = elapsed.as_secs() + 1;
+            reporter.last_drop.store(second, Ordering::Relaxed);
             reporter.tell(&MonitorEvent::SignalDropped { class });
         }
     }
@@ -72,30 +89,99 @@ impl Monitor {
         self.inner.guard.clone()
     }
 
-    /// The blocks that hold now, oldest first.
+    /// The decisions that hold now, oldest first: blocks, tightened limits, required sign-ins.
     #[must_use]
     pub fn blocks(&self) -> Vec<Arc<Decision>> {
-        self.inner.guard.blocks()
+        self.inner.guard.decisions()
     }
 
-    /// Lifts a block: its target is admitted before this returns. The block does not make the next
-    /// one longer.
+    /// Lifts a decision: its target is admitted before this returns. It does not make the next one
+    /// longer, and what was counted against the target is forgotten. `by` is who wants it, for
+    /// people to read.
     ///
     /// # Errors
-    /// [`LiftError::NotFound`] where no active block has this id; [`LiftError::Stopped`] after a
-    /// shutdown; [`LiftError::Store`] where the block is lifted here but may still be stored.
-    pub async fn lift(&self, id: Uuid) -> Result<Arc<Decision>, LiftError> {
-        let (answer, lifted) = oneshot::channel();
-        let job = Job::Lift(id, answer);
-        self.inner
-            .queue
-            .send(job)
-            .await
-            .map_err(|_| LiftError::Stopped)?;
-        lifted.await.unwrap_or_else(|_| {
-            let source = "the queue of the store is full".into();
-            Err(LiftError::Store(StoreError::Unavailable(source)))
-        })
+    /// [`LiftError::NotFound`] where no active decision has this id; [`LiftError::Stopped`] after a
+    /// shutdown; [`LiftError::Store`] where it is lifted here but may still be stored.
+    pub async fn lift(
+        &self,
+        id: Uuid,
+        by: impl Into<Arc<str>>,
+    ) -> Result<Arc<Decision>, LiftError> {
+        let by = by.into();
+        self.ask(|answer| Job::Lift(id, by, answer)).await
+    }
+
+    /// Adds a silence, at once.
+    ///
+    /// # Errors
+    /// [`LiftError::Stopped`] after a shutdown; [`LiftError::Store`] where it holds here but may not
+    /// be stored.
+    pub async fn silence(&self, silence: Silence) -> Result<(), LiftError> {
+        self.ask(|answer| Job::Silence(silence, answer)).await
+    }
+
+    /// Ends a silence, at once.
+    ///
+    /// # Errors
+    /// [`LiftError::NotFound`] where none that holds has this id; else as
+    /// [`silence`](Self::silence).
+    pub async fn unsilence(&self, id: Uuid) -> Result<(), LiftError> {
+        self.ask(|answer| Job::Unsilence(id, answer)).await
+    }
+
+    /// The silences that hold, oldest first.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn silences(&self) -> Result<Vec<Silence>, StoreError> {
+        self.inner.alerts.silences(self.inner.clock.now()).await
+    }
+
+    /// Raises an alert that comes from no scenario, without waiting. Where the queue is full, or
+    /// after a shutdown, it is dropped and counted as lost.
+    pub fn raise(&self, alert: Alert) {
+        if let Err(refused) = self.inner.queue.try_send(Job::Raise(alert))
+            && let Job::Raise(alert) = refused.into_inner()
+        {
+            let lost = MonitorEvent::AlertLost(Arc::new(alert));
+            self.inner.reporter.tell(&lost);
+        }
+    }
+
+    /// What was reported and done within the last hour.
+    #[must_use]
+    pub fn last_hour(&self) -> LastHour {
+        let now = self.inner.clock.monotonic();
+        self.inner.reporter.trends().last_hour(now)
+    }
+
+    /// Whether the monitor works: degraded for five minutes after a scenario panicked or a signal
+    /// was dropped, and while an alert waits for longer than that; down after a shutdown. It is a
+    /// [`HealthCheck`] itself.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let Inner {
+            reporter,
+            clock,
+            queue,
+            ..
+        } = &*self.inner;
+        if queue.is_closed() {
+            return Health::down("the monitor has ended");
+        }
+        let now = clock.monotonic().as_secs() + 1;
+        let recent = |at: u64| at > 0 && now.saturating_sub(at) < DEGRADED_FOR.as_secs();
+        if recent(reporter.last_panic.load(Ordering::Relaxed)) {
+            return Health::degraded("a scenario panicked and was started anew");
+        }
+        if recent(reporter.last_drop.load(Ordering::Relaxed)) {
+            return Health::degraded("the queue was full and signals were dropped");
+        }
+        let waits = Duration::from_micros(self.stats().outbox_age_micros);
+        if waits > PATIENCE_WITH_ALERTS {
+            return Health::degraded("alerts are not delivered");
+        }
+        Health::up()
     }
 
     /// What the monitor has done since its start.
@@ -108,19 +194,36 @@ impl Monitor {
             ..
         } = &*self.inner;
         let waiting = queue.max_capacity() - queue.capacity();
-        reporter.stats(guard.count(), waiting)
+        reporter.stats(guard.count(), waiting, self.inner.clock.now().as_micros())
     }
 
-    /// Waits until every signal emitted before is decided, blocks that have ended are taken out,
-    /// and the store, the responders and the sinks have been called.
+    /// Waits until every signal emitted before is decided, decisions that have ended are taken out,
+    /// and the store, the responders and, for every alert that is due, the sinks have been called.
     pub async fn flush(&self) {
         let (answer, flushed) = oneshot::channel();
         if self.inner.queue.send(Job::Flush(answer)).await.is_err() {
             return;
         }
-        for outlet in flushed.await.unwrap_or_default() {
+        let waiting = flushed.await.unwrap_or_default();
+        for outlet in waiting.outlets {
             outlet.flush().await;
         }
+        for bell in waiting.bells {
+            bell.flush().await;
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, LiftError>>) -> Job,
+    ) -> Result<T, LiftError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.inner.queue.send(job(answer)).await;
+        sent.map_err(|_| LiftError::Stopped)?;
+        answered.await.unwrap_or_else(|_| {
+            let source = "the queue of the store is full".into();
+            Err(LiftError::Store(StoreError::Unavailable(source)))
+        })
     }
 
     /// Decides what is queued, sends the alerts that wait, writes what is to be stored, and ends.
@@ -135,6 +238,12 @@ impl Monitor {
             let _ = task.await;
             tasks.remove(0);
         }
+    }
+}
+
+impl HealthCheck for Monitor {
+    fn check(&self) -> HealthFuture<'_> {
+        Box::pin(std::future::ready(self.health()))
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a monitor tells.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::alert::Alert;
-use crate::decision::{Decision, Target};
+use crate::decision::{Decision, Lift, Target};
+use crate::delivery::Delivery;
+use crate::monitor::MonitorStats;
 use crate::signal::SignalClass;
 
 /// What happened in a monitor.
@@ -14,16 +17,27 @@ pub enum MonitorEvent {
     SignalProcessed {
         /// Its kind.
         class: SignalClass,
+        /// How long that took from its emission, the time in the queue included.
+        took: Duration,
     },
     /// A signal was dropped, because the queue is full or the monitor has shut down.
     SignalDropped {
         /// Its kind.
         class: SignalClass,
     },
-    /// A block was decided, and is enforced.
+    /// A decision was made, and is enforced.
     DecisionMade(Arc<Decision>),
-    /// A scenario in simulation would have decided this; nothing is blocked.
+    /// A scenario in simulation would have decided this; nothing is done.
     DecisionSimulated(Arc<Decision>),
+    /// A scenario that only alerts is met.
+    Detected {
+        /// The scenario.
+        scenario: Arc<str>,
+        /// Whom it is about.
+        target: Target,
+        /// It is in simulation, and raises no alert either.
+        simulated: bool,
+    },
     /// A block was due, but not decided.
     DecisionDropped {
         /// The scenario.
@@ -33,22 +47,46 @@ pub enum MonitorEvent {
         /// Why not.
         reason: DropReason,
     },
-    /// Blocks of an earlier run hold again after the start.
+    /// Decisions of an earlier run hold again after the start.
     DecisionsRestored {
         /// How many.
         count: usize,
     },
-    /// A block has ended.
+    /// A decision that another process made holds here too.
+    DecisionAdopted(Arc<Decision>),
+    /// A decision has ended.
     DecisionExpired(Arc<Decision>),
-    /// A block was lifted before its end.
-    DecisionLifted(Arc<Decision>),
+    /// A decision was lifted before its end, here or by whom `Lift` says.
+    DecisionLifted(Arc<Decision>, Lift),
     /// An alert is on its way to the sinks.
     AlertRaised(Arc<Alert>),
-    /// An alert did not reach one of the sinks.
-    AlertFailed(Arc<Alert>),
+    /// An alert is not sent, because somebody wants silence or a graver one says it all.
+    AlertSuppressed {
+        /// The scenario.
+        scenario: Arc<str>,
+        /// Somebody wants silence; otherwise a graver one says it all.
+        silenced: bool,
+    },
+    /// An alert reached a sink.
+    AlertDelivered {
+        /// What was delivered.
+        delivery: Arc<Delivery>,
+        /// How long it took from its raising.
+        took: Duration,
+    },
+    /// An alert did not reach a sink, and is tried again.
+    AlertFailed(Arc<Delivery>),
+    /// An alert did not reach a sink for hours, and is given up.
+    AlertDead(Arc<Delivery>),
+    /// An alert could not be stored, and is on its way through the spill file.
+    AlertSpilled(Arc<Alert>),
+    /// An alert could neither be stored nor spilled.
+    AlertLost(Arc<Alert>),
+    /// How the monitor is, once a second.
+    Vitals(MonitorStats),
     /// A responder failed, panicked, took too long or was too far behind.
     ResponderFailed(Arc<Decision>),
-    /// A block is enforced, but not stored: it would not survive a restart.
+    /// A decision is enforced, but not stored: it would not survive a restart.
     StoreFailed(Arc<Decision>),
     /// A scenario panicked; its counts start anew.
     ScenarioPanicked {

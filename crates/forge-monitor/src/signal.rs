@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use crate::clock::Timestamp;
 use crate::health::HealthStatus;
 
 /// The longest user id, in bytes, that is counted; a longer one is treated as absent.
 pub const MAX_USER_LEN: usize = 256;
+/// The longest name of a tool, a component or a path, in bytes; a longer one is cut.
+const MAX_NAME_LEN: usize = 256;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +34,23 @@ pub enum SignalKind {
     ToolCall {
         /// The tool's name.
         tool: Cow<'static, str>,
+    },
+    /// A tool has answered.
+    ToolOutput {
+        /// The tool's name.
+        tool: Cow<'static, str>,
+        /// How long the answer is, in bytes.
+        bytes: u64,
+    },
+    /// A path was asked for that is not there.
+    PathMissing {
+        /// The path, without its query.
+        path: Cow<'static, str>,
+    },
+    /// A path was asked for that nothing leads to and only a scanner looks for.
+    TrapTouched {
+        /// The path, without its query.
+        path: Cow<'static, str>,
     },
     /// An administrator changed something.
     AdminAct,
@@ -55,6 +76,9 @@ impl SignalKind {
             Self::SuspiciousRequest { .. } => SignalClass::SuspiciousRequest,
             Self::SessionAnomaly => SignalClass::SessionAnomaly,
             Self::ToolCall { .. } => SignalClass::ToolCall,
+            Self::ToolOutput { .. } => SignalClass::ToolOutput,
+            Self::PathMissing { .. } => SignalClass::PathMissing,
+            Self::TrapTouched { .. } => SignalClass::TrapTouched,
             Self::AdminAct => SignalClass::AdminAct,
             Self::HealthChanged { .. } => SignalClass::HealthChanged,
             Self::Custom(_) => SignalClass::Custom,
@@ -63,7 +87,8 @@ impl SignalKind {
 }
 
 /// The kind of a signal without what it carries; matches every signal of that kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SignalClass {
     /// [`SignalKind::AuthFailed`].
@@ -78,6 +103,12 @@ pub enum SignalClass {
     SessionAnomaly,
     /// [`SignalKind::ToolCall`].
     ToolCall,
+    /// [`SignalKind::ToolOutput`].
+    ToolOutput,
+    /// [`SignalKind::PathMissing`].
+    PathMissing,
+    /// [`SignalKind::TrapTouched`].
+    TrapTouched,
     /// [`SignalKind::AdminAct`].
     AdminAct,
     /// [`SignalKind::HealthChanged`].
@@ -87,6 +118,22 @@ pub enum SignalClass {
 }
 
 impl SignalClass {
+    /// Every class, in the order of their definition.
+    pub const ALL: [Self; 12] = [
+        Self::AuthFailed,
+        Self::AuthOk,
+        Self::RateLimited,
+        Self::SuspiciousRequest,
+        Self::SessionAnomaly,
+        Self::ToolCall,
+        Self::ToolOutput,
+        Self::PathMissing,
+        Self::TrapTouched,
+        Self::AdminAct,
+        Self::HealthChanged,
+        Self::Custom,
+    ];
+
     /// The name in metrics and configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -97,6 +144,9 @@ impl SignalClass {
             Self::SuspiciousRequest => "suspicious_request",
             Self::SessionAnomaly => "session_anomaly",
             Self::ToolCall => "tool_call",
+            Self::ToolOutput => "tool_output",
+            Self::PathMissing => "path_missing",
+            Self::TrapTouched => "trap_touched",
             Self::AdminAct => "admin_act",
             Self::HealthChanged => "health_changed",
             Self::Custom => "custom",
@@ -165,19 +215,45 @@ impl Signal {
         self.at.get_or_insert(now);
         self.address = self.address.map(|address| address.to_canonical());
         self.user = self.user.filter(|user| user.len() <= MAX_USER_LEN);
+        match &mut self.kind {
+            SignalKind::ToolCall { tool } | SignalKind::ToolOutput { tool, .. } => cut(tool),
+            SignalKind::PathMissing { path } | SignalKind::TrapTouched { path } => cut(path),
+            SignalKind::HealthChanged { component, .. } => cut(component),
+            _ => {}
+        }
         self
     }
 }
 
-/// Which signals a scenario counts. Implemented for [`SignalClass`] and for closures.
+fn cut(name: &mut Cow<'static, str>) {
+    if name.len() > MAX_NAME_LEN {
+        let end = name.floor_char_boundary(MAX_NAME_LEN);
+        *name = Cow::Owned(name[..end].to_owned());
+    }
+}
+
+/// Which signals a scenario counts. Implemented for [`SignalClass`], [`SignalPattern`] and for
+/// closures.
+///
+/// [`SignalPattern`]: crate::SignalPattern
 pub trait MatchSignal: Send + Sync + 'static {
     /// Whether a signal of this kind counts.
     fn matches(&self, kind: &SignalKind) -> bool;
+
+    /// The class, where every signal of one class matches and no other: scenarios that count the
+    /// same then share what they remember of whoever was seen once.
+    fn class(&self) -> Option<SignalClass> {
+        None
+    }
 }
 
 impl MatchSignal for SignalClass {
     fn matches(&self, kind: &SignalKind) -> bool {
         kind.class() == *self
+    }
+
+    fn class(&self) -> Option<SignalClass> {
+        Some(*self)
     }
 }
 
@@ -209,6 +285,17 @@ mod tests {
         let earlier = Timestamp::from_micros(3);
         let signal = Signal::new(SignalKind::AuthOk).at(earlier).received(now);
         assert_eq!(signal.at, Some(earlier));
+    }
+
+    #[test]
+    fn a_name_is_cut_between_characters() {
+        let path = format!("{}\u{1f512}\u{1f512}", "x".repeat(MAX_NAME_LEN - 2));
+        let signal = Signal::new(SignalKind::PathMissing { path: path.into() });
+        let SignalKind::PathMissing { path } = signal.received(Timestamp::from_micros(0)).kind
+        else {
+            panic!("another kind");
+        };
+        assert_eq!(path, "x".repeat(MAX_NAME_LEN - 2));
     }
 
     #[test]

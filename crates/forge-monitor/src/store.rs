@@ -1,4 +1,4 @@
-//! Where decisions outlive the process.
+//! Where decisions and alerts outlive the process.
 
 mod memory;
 #[cfg(feature = "sqlite")]
@@ -10,18 +10,23 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::alert::Silence;
 use crate::clock::Timestamp;
-use crate::decision::Decision;
+use crate::decision::{Decision, Lift, Stored};
+use crate::delivery::{Delivery, OutboxStats, Settled};
 use crate::error::StoreError;
 
-pub use memory::MemoryDecisionStore;
+pub use memory::MemoryMonitorStore;
 #[cfg(feature = "sqlite")]
-pub use sqlite::SqliteDecisionStore;
+pub use sqlite::SqliteMonitorStore;
 
 /// What a store's methods return.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Keeps decisions. Object-safe; the monitor holds an `Arc<dyn DecisionStore>`.
+///
+/// Several processes may share one: each sees what the others decided and lifted by
+/// [`changed`](Self::changed).
 pub trait DecisionStore: Send + Sync + 'static {
     /// Stores a new decision; [`StoreError::Duplicate`] where its id is stored already.
     fn insert<'a>(&'a self, decision: &'a Decision) -> StoreFuture<'a, ()>;
@@ -31,13 +36,65 @@ pub trait DecisionStore: Send + Sync + 'static {
     /// since, from which a monitor that starts knows the escalation.
     fn active(&self, at: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Decision>>;
 
-    /// Lifts the decision at `at`; `false` where there is none of this id, it is lifted already, or
-    /// it has ended. Of several callers at once exactly one is told `true`.
-    fn lift(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool>;
+    /// The decisions that were made or lifted at `since` or later, and those whose lifting is not
+    /// [told](Lift::told) yet, at most `limit`, in no particular order.
+    fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>>;
+
+    /// Lifts the decision; `false` where there is none of this id, it is lifted already, or it has
+    /// ended. Of several callers at once exactly one is told `true`.
+    fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool>;
+
+    /// Notes that a lifting was told to the observers; `false` where it was so already. Of several
+    /// callers at once exactly one is told `true`.
+    fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool>;
 
     /// Deletes the decisions that ended before `before`; how many those were.
     fn prune(&self, before: Timestamp) -> StoreFuture<'_, u64>;
 }
+
+/// Keeps alerts on their way, and silences. Object-safe.
+pub trait AlertStore: Send + Sync + 'static {
+    /// Stores new deliveries, all or none.
+    fn enqueue<'a>(&'a self, deliveries: &'a [Delivery]) -> StoreFuture<'a, ()>;
+
+    /// The delivery of that sink that is due at `now` and has waited longest, counted as tried once
+    /// more; nobody else is given it before `until`, unless it is settled earlier. Of several
+    /// callers at once one gets it. A time more than an hour ahead counts as past: the clock was
+    /// set back.
+    fn lease<'a>(
+        &'a self,
+        sink: &'a str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> StoreFuture<'a, Option<Delivery>>;
+
+    /// Notes what came of the try number `attempts`; `false` where another try has begun since.
+    fn settle<'a>(
+        &'a self,
+        id: Uuid,
+        attempts: u32,
+        settled: Settled,
+        at: Timestamp,
+    ) -> StoreFuture<'a, bool>;
+
+    /// What waits and what was given up.
+    fn outbox(&self) -> StoreFuture<'_, OutboxStats>;
+
+    /// Deletes the deliveries that were settled for good before `before`; how many those were.
+    fn forget(&self, before: Timestamp) -> StoreFuture<'_, u64>;
+
+    /// Stores a new silence; [`StoreError::Duplicate`] where its id is stored already.
+    fn silence<'a>(&'a self, silence: &'a Silence) -> StoreFuture<'a, ()>;
+
+    /// Ends a silence at `at`; `false` where there is none of this id, or it has ended.
+    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool>;
+
+    /// The silences that have not ended at `at`, oldest first, at most 1000.
+    fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>>;
+}
+
+/// How many silences are read.
+pub(crate) const MAX_SILENCES: usize = 1000;
 
 impl<S: DecisionStore + ?Sized> DecisionStore for Arc<S> {
     fn insert<'a>(&'a self, decision: &'a Decision) -> StoreFuture<'a, ()> {
@@ -48,11 +105,64 @@ impl<S: DecisionStore + ?Sized> DecisionStore for Arc<S> {
         (**self).active(at, limit)
     }
 
-    fn lift(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
-        (**self).lift(id, at)
+    fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
+        (**self).changed(since, limit)
+    }
+
+    fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool> {
+        (**self).lift(id, lift)
+    }
+
+    fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
+        (**self).lift_told(id)
     }
 
     fn prune(&self, before: Timestamp) -> StoreFuture<'_, u64> {
         (**self).prune(before)
+    }
+}
+
+impl<S: AlertStore + ?Sized> AlertStore for Arc<S> {
+    fn enqueue<'a>(&'a self, deliveries: &'a [Delivery]) -> StoreFuture<'a, ()> {
+        (**self).enqueue(deliveries)
+    }
+
+    fn lease<'a>(
+        &'a self,
+        sink: &'a str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> StoreFuture<'a, Option<Delivery>> {
+        (**self).lease(sink, now, until)
+    }
+
+    fn settle<'a>(
+        &'a self,
+        id: Uuid,
+        attempts: u32,
+        settled: Settled,
+        at: Timestamp,
+    ) -> StoreFuture<'a, bool> {
+        (**self).settle(id, attempts, settled, at)
+    }
+
+    fn outbox(&self) -> StoreFuture<'_, OutboxStats> {
+        (**self).outbox()
+    }
+
+    fn forget(&self, before: Timestamp) -> StoreFuture<'_, u64> {
+        (**self).forget(before)
+    }
+
+    fn silence<'a>(&'a self, silence: &'a Silence) -> StoreFuture<'a, ()> {
+        (**self).silence(silence)
+    }
+
+    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+        (**self).unsilence(id, at)
+    }
+
+    fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {
+        (**self).silences(at)
     }
 }

@@ -54,7 +54,10 @@ async fn a_blocked_client_is_denied_permission_until_the_block_is_lifted() {
         denied.message(),
         "requests from this client are not accepted at present"
     );
-    monitor.lift(monitor.blocks()[0].id).await.unwrap();
+    monitor
+        .lift(monitor.blocks()[0].id, "a test")
+        .await
+        .unwrap();
     assert_eq!(check(&mut client).await.unwrap(), ServingStatus::Serving);
 }
 

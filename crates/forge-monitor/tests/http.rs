@@ -123,7 +123,10 @@ async fn a_lifted_block_admits_again() {
     fail(&app, &monitor, "192.0.2.1", 6).await;
     let blocked = call(&app, "GET", "/", "192.0.2.1").await;
     assert_eq!(blocked.status(), StatusCode::FORBIDDEN);
-    monitor.lift(monitor.blocks()[0].id).await.unwrap();
+    monitor
+        .lift(monitor.blocks()[0].id, "a test")
+        .await
+        .unwrap();
     let admitted = call(&app, "GET", "/", "192.0.2.1").await;
     assert_eq!(admitted.status(), StatusCode::OK);
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forge_monitor::{
-    GuardLayer, ManualClock, Monitor, PeerAddress, RecordMetrics, Scenario, Signal, SignalClass,
-    SignalKind, Timestamp,
+    GuardLayer, LogSink, ManualClock, Monitor, PeerAddress, RecordMetrics, Scenario, Signal,
+    SignalClass, SignalKind, Timestamp,
 };
 use http::{Request, Response};
 use http_body_util::Full;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::{ServiceBuilder, ServiceExt};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn counts_signals_decisions_blocks_and_refusals() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let rendered = recorder.handle();
@@ -38,6 +38,7 @@ async fn counts_signals_decisions_blocks_and_refusals() {
         .queue(4)
         .clock(clock.clone())
         .on_event(RecordMetrics)
+        .alert_sink("kept", LogSink)
         .start()
         .await
         .unwrap();
@@ -64,34 +65,52 @@ async fn counts_signals_decisions_blocks_and_refusals() {
     }
 
     let lines = |text: &str| -> Vec<String> {
-        let samples = text
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty());
+        let samples = text.lines().filter(|line| {
+            !line.starts_with('#') && !line.is_empty() && !line.contains("_seconds")
+        });
         let mut samples: Vec<_> = samples.map(str::to_owned).collect();
         samples.sort();
         samples
     };
-    assert_eq!(
-        lines(&rendered.render()),
-        [
-            r#"forge_monitor_alerts_total{scenario="first",severity="critical"} 1"#,
-            r#"forge_monitor_alerts_total{scenario="first",severity="warning"} 3"#,
-            r#"forge_monitor_blocks 3"#,
-            r#"forge_monitor_decisions_total{scenario="first",outcome="made"} 3"#,
-            r#"forge_monitor_decisions_total{scenario="first",outcome="rate_cap"} 1"#,
-            r#"forge_monitor_decisions_total{scenario="trial",outcome="simulated"} 4"#,
-            r#"forge_monitor_guard_refusals_total{reason="blocked"} 1"#,
-            r#"forge_monitor_guard_refusals_total{reason="unknown_address"} 1"#,
-            r#"forge_monitor_signals_dropped_total{kind="auth_failed"} 1"#,
-            r#"forge_monitor_signals_total{kind="auth_failed"} 4"#,
-        ]
-    );
+    // Gauges are told once a second.
+    let settled = ["forge_monitor_blocks 3", "forge_monitor_outbox_depth 0"];
+    while !settled.iter().all(|line| rendered.render().contains(line)) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let counted = lines(&rendered.render());
+    let expected = [
+        r#"forge_monitor_alert_deliveries_total{sink="kept",outcome="delivered"} 4"#,
+        r#"forge_monitor_alerts_total{scenario="first",severity="critical"} 1"#,
+        r#"forge_monitor_alerts_total{scenario="first",severity="warning"} 3"#,
+        r#"forge_monitor_blocks 3"#,
+        r#"forge_monitor_decisions_total{scenario="first",outcome="made"} 3"#,
+        r#"forge_monitor_decisions_total{scenario="first",outcome="rate_cap"} 1"#,
+        r#"forge_monitor_decisions_total{scenario="trial",outcome="simulated"} 4"#,
+        r#"forge_monitor_evictions_total 0"#,
+        r#"forge_monitor_guard_refusals_total{reason="blocked"} 1"#,
+        r#"forge_monitor_guard_refusals_total{reason="unknown_address"} 1"#,
+        r#"forge_monitor_outbox_depth 0"#,
+        r#"forge_monitor_panics_total 0"#,
+        r#"forge_monitor_queue_depth 0"#,
+        r#"forge_monitor_signals_dropped_total{kind="auth_failed"} 1"#,
+        r#"forge_monitor_signals_total{kind="auth_failed"} 4"#,
+    ];
+    for line in expected {
+        assert!(counted.contains(&line.to_owned()), "{line}\n{counted:#?}");
+    }
+    let timed = rendered.render();
+    for name in ["detector", "alert_delivery", "outbox_age"] {
+        let name = format!("forge_monitor_{name}_seconds");
+        assert!(timed.contains(&name), "{name}\n{timed}");
+    }
 
-    monitor.lift(monitor.blocks()[0].id).await.unwrap();
+    monitor
+        .lift(monitor.blocks()[0].id, "a test")
+        .await
+        .unwrap();
     clock.advance(Duration::from_secs(60));
     monitor.flush().await;
     let after = rendered.render();
-    assert!(after.contains("forge_monitor_blocks 0"), "{after}");
     assert!(
         after.contains(r#"forge_monitor_decisions_ended_total{how="expired"} 2"#),
         "{after}"

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_monitor::{
-    Alert, BoxError, Decision, DecisionStore, LiftError, ManualClock, Monitor, MonitorBuilder,
-    MonitorEvent, OnMonitorEvent, Scenario, Severity, Signal, SignalClass, SignalKind, StartError,
-    StoreError, StoreFuture, Timestamp,
+    Alert, AlertState, BoxError, Decision, DecisionStore, HealthStatus, Lift, LiftError,
+    ManualClock, Monitor, MonitorBuilder, MonitorEvent, OnMonitorEvent, Scenario, Severity, Signal,
+    SignalClass, SignalKind, StartError, StoreError, StoreFuture, Stored, Timestamp,
 };
 use uuid::Uuid;
 
@@ -35,7 +35,7 @@ fn first_failure() -> Scenario {
 struct Told(Arc<Mutex<Vec<MonitorEvent>>>);
 
 impl Told {
-    /// The variants' names, without `SignalProcessed`.
+    /// The variants' names, without those that come all the time.
     fn names(&self) -> Vec<String> {
         let events = self.0.lock().unwrap();
         let names = events.iter().map(|event| {
@@ -43,7 +43,9 @@ impl Told {
             let end = text.find(|c: char| !c.is_alphanumeric());
             text[..end.unwrap_or(text.len())].to_owned()
         });
-        names.filter(|name| name != "SignalProcessed").collect()
+        names
+            .filter(|name| !["SignalProcessed", "Vitals"].contains(&name.as_str()))
+            .collect()
     }
 }
 
@@ -70,7 +72,7 @@ async fn tells_a_block_from_its_decision_to_its_end() {
     assert_eq!(monitor.blocks().len(), 1);
     clock.advance(Duration::from_secs(60));
     monitor.flush().await;
-    assert_eq!(told.names()[2..], ["DecisionExpired"]);
+    assert_eq!(told.names()[2..], ["DecisionExpired", "AlertRaised"]);
     assert!(monitor.blocks().is_empty());
     let stats = monitor.stats();
     assert_eq!((stats.signals, stats.decisions, stats.blocks), (1, 1, 0));
@@ -84,15 +86,21 @@ async fn lifts_a_block_once() {
     monitor.flush().await;
     let id = monitor.blocks()[0].id;
     assert!(matches!(
-        monitor.lift(Uuid::nil()).await,
+        monitor.lift(Uuid::nil(), "a test").await,
         Err(LiftError::NotFound)
     ));
-    assert_eq!(monitor.lift(id).await.unwrap().id, id);
+    assert_eq!(monitor.lift(id, "a test").await.unwrap().id, id);
     assert!(monitor.guard().address(client(1)).is_none());
-    assert!(matches!(monitor.lift(id).await, Err(LiftError::NotFound)));
-    assert_eq!(told.names()[2..], ["DecisionLifted"]);
+    assert!(matches!(
+        monitor.lift(id, "a test").await,
+        Err(LiftError::NotFound)
+    ));
+    assert_eq!(told.names()[2..], ["DecisionLifted", "AlertRaised"]);
     monitor.shutdown().await;
-    assert!(matches!(monitor.lift(id).await, Err(LiftError::Stopped)));
+    assert!(matches!(
+        monitor.lift(id, "a test").await,
+        Err(LiftError::Stopped)
+    ));
 }
 
 #[tokio::test]
@@ -120,8 +128,8 @@ async fn calls_every_responder_and_sink_and_survives_those_that_fail() {
         .responder(|_: Arc<Decision>| async { Err::<(), BoxError>("no".into()) })
         .responder(|_: Arc<Decision>| async { panic!("on purpose") })
         .responder(responder)
-        .alert_sink(|_: Arc<Alert>| async { panic!("on purpose") })
-        .alert_sink(sink)
+        .alert_sink("broken", |_: Arc<Alert>| async { panic!("on purpose") })
+        .alert_sink("kept", sink)
         .start()
         .await
         .unwrap();
@@ -179,7 +187,7 @@ async fn a_panicking_observer_or_scenario_does_not_end_the_monitor() {
         .scenario(first_failure())
         .on_event(|_: &MonitorEvent| panic!("on purpose"))
         .on_event(told.clone())
-        .clock(clock)
+        .clock(clock.clone())
         .start()
         .await
         .unwrap();
@@ -189,8 +197,13 @@ async fn a_panicking_observer_or_scenario_does_not_end_the_monitor() {
     assert_eq!(monitor.blocks().len(), 2);
     let of_one = ["ScenarioPanicked", "DecisionMade", "AlertRaised"];
     assert_eq!(told.names(), [of_one, of_one].concat());
-    // Two of the scenario; of the observer one for each event, `SignalProcessed` included.
-    assert_eq!(monitor.stats().panics, 2 + 8);
+    // Two of the scenario; of the observer one for each event, those included that are not named.
+    assert!(monitor.stats().panics >= 2 + 8);
+    assert_eq!(monitor.health().status(), HealthStatus::Degraded);
+    clock.advance(Duration::from_secs(300));
+    assert_eq!(monitor.health().status(), HealthStatus::Up);
+    monitor.shutdown().await;
+    assert_eq!(monitor.health().status(), HealthStatus::Down);
 }
 
 #[tokio::test]
@@ -203,6 +216,7 @@ async fn a_full_queue_drops_signals_and_counts_them() {
     }
     let stats = monitor.stats();
     assert_eq!((stats.signals_dropped, stats.queue_depth), (6, 4));
+    assert_eq!(monitor.health().status(), HealthStatus::Degraded);
     assert_eq!(told.names(), ["SignalDropped"; 6]);
     monitor.flush().await;
     assert_eq!(monitor.blocks().len(), 4);
@@ -212,7 +226,7 @@ async fn a_full_queue_drops_signals_and_counts_them() {
 #[tokio::test]
 async fn shutdown_decides_stores_and_alerts_what_is_queued() {
     let (clock, told) = (ManualClock::new(START), Told::default());
-    let store = forge_monitor::MemoryDecisionStore::new();
+    let store = forge_monitor::MemoryMonitorStore::new();
     let monitor = monitor(&clock, &told)
         .blocks_per_minute(1)
         .store(store.clone())
@@ -276,17 +290,17 @@ async fn alerts_of_one_client_are_grouped() {
         monitor.emit(failed(1));
         monitor.flush().await;
         let id = monitor.blocks()[0].id;
-        monitor.lift(id).await.unwrap();
+        monitor.lift(id, "a test").await.unwrap();
     }
-    assert_eq!(raised(), 1);
+    assert_eq!(raised(), 2, "that it began, and that it is over");
     clock.advance(Duration::from_secs(600));
     monitor.flush().await;
-    assert_eq!(raised(), 2);
+    assert_eq!(raised(), 3);
     let events = told.0.lock().unwrap();
     let Some(MonitorEvent::AlertRaised(last)) = events.last() else {
         panic!("{events:?}");
     };
-    assert_eq!(last.count, 2);
+    assert_eq!((last.count, last.state), (2, AlertState::Resolved));
 }
 
 /// A store that is down.
@@ -306,8 +320,16 @@ impl DecisionStore for Down {
         Box::pin(async move { if at < START { Ok(Vec::new()) } else { down() } })
     }
 
-    fn lift(&self, _: Uuid, _: Timestamp) -> StoreFuture<'_, bool> {
+    fn changed(&self, _: Timestamp, _: usize) -> StoreFuture<'_, Vec<Stored>> {
+        Box::pin(async { down() })
+    }
+
+    fn lift<'a>(&'a self, _: Uuid, _: &'a Lift) -> StoreFuture<'a, bool> {
         Box::pin(async { panic!("on purpose") })
+    }
+
+    fn lift_told(&self, _: Uuid) -> StoreFuture<'_, bool> {
+        Box::pin(async { down() })
     }
 
     fn prune(&self, _: Timestamp) -> StoreFuture<'_, u64> {
@@ -318,13 +340,17 @@ impl DecisionStore for Down {
 #[tokio::test]
 async fn with_the_store_down_blocks_are_enforced_and_the_failure_told() {
     let (clock, told) = (ManualClock::new(START), Told::default());
-    let monitor = monitor(&clock, &told).store(Down).start().await.unwrap();
+    let monitor = monitor(&clock, &told)
+        .decision_store(Down)
+        .start()
+        .await
+        .unwrap();
     monitor.emit(failed(1));
     monitor.flush().await;
     let blocked = monitor.guard().address(client(1)).unwrap();
     assert_eq!(told.names().last().unwrap(), "StoreFailed");
     assert_eq!(monitor.stats().store_failures, 1);
-    let lifted = monitor.lift(blocked.id).await;
+    let lifted = monitor.lift(blocked.id, "a test").await;
     assert!(matches!(lifted, Err(LiftError::Store(_))), "{lifted:?}");
     assert!(monitor.guard().address(client(1)).is_none());
 }
@@ -332,7 +358,11 @@ async fn with_the_store_down_blocks_are_enforced_and_the_failure_told() {
 #[tokio::test]
 async fn does_not_start_where_it_cannot_know_whom_it_has_blocked() {
     let later = ManualClock::new(START + Duration::from_secs(86_400 * 30));
-    let started = Monitor::builder().store(Down).clock(later).start().await;
+    let started = Monitor::builder()
+        .decision_store(Down)
+        .clock(later)
+        .start()
+        .await;
     assert!(matches!(started, Err(StartError::Store(_))));
 }
 

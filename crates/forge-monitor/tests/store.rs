@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_monitor::{
-    Action, Decision, DecisionStore, ManualClock, MemoryDecisionStore, Monitor, MonitorBuilder,
-    Signal, SignalKind, StoreError, Target, Timestamp,
+    Action, Alert, AlertStore, Decision, DecisionStore, Delivery, Lift, ManualClock,
+    MemoryMonitorStore, Monitor, MonitorBuilder, MonitorEvent, OutboxStats, Settled, Severity,
+    Signal, SignalKind, Silence, StoreError, Stored, Target, Timestamp,
 };
 use uuid::Uuid;
 
@@ -26,11 +27,30 @@ fn user(id: &str) -> Target {
     Target::User(id.into())
 }
 
-async fn conforms(store: &dyn DecisionStore) {
+async fn conforms<S: DecisionStore + AlertStore>(store: &S) {
     reads_back_what_was_inserted(store).await;
     lists_what_ends_after_a_time(store).await;
     lifts_once(store).await;
+    tells_others_what_changed(store).await;
     prunes_what_has_ended(store).await;
+    leases_what_is_due_to_one_at_a_time(store).await;
+    takes_the_outcome_of_the_last_try_alone(store).await;
+    takes_all_deliveries_or_none(store).await;
+    keeps_what_was_given_up_for_a_while(store).await;
+    survives_a_clock_that_is_set_back(store).await;
+    keeps_silences_until_their_end(store).await;
+}
+
+fn lift(at_second: i64) -> Lift {
+    Lift::new(at(at_second), "a test").told(true)
+}
+
+fn alert(summary: &str) -> Alert {
+    Alert::new("x", "user \"7\"", Severity::Warning, summary, at(0))
+}
+
+fn delivery(sink: &str, created: i64) -> Delivery {
+    Delivery::new(sink, alert("too many"), at(created))
 }
 
 async fn reads_back_what_was_inserted(store: &dyn DecisionStore) {
@@ -39,6 +59,9 @@ async fn reads_back_what_was_inserted(store: &dyn DecisionStore) {
         decision(network("2001:db8::/64"), 0, 9),
         decision(network("198.51.100.0/24"), 0, 8),
         decision(user("it's \"7\"; -- \n\u{1f512}"), 0, 7).escalation(u32::MAX),
+        Decision::new(Action::RequireSignIn, "x", user("7"), at(0), at(6)),
+        Decision::new(Action::TightenLimit, "x", user("7"), at(0), at(5)),
+        Decision::new(Action::RevokeSessions, "x", user("7"), at(0), at(4)),
     ];
     for decision in &inserted {
         store.insert(decision).await.unwrap();
@@ -52,7 +75,7 @@ async fn reads_back_what_was_inserted(store: &dyn DecisionStore) {
     let changed = inserted[0].clone().escalation(9);
     assert!(store.insert(&changed).await.is_err());
     assert_eq!(store.active(at(0), 1).await.unwrap()[0].escalation, 3);
-    assert_eq!(store.prune(at(100)).await.unwrap(), 4);
+    assert_eq!(store.prune(at(100)).await.unwrap(), 7);
 }
 
 async fn lists_what_ends_after_a_time(store: &dyn DecisionStore) {
@@ -76,17 +99,158 @@ async fn lifts_once(store: &dyn DecisionStore) {
     let (one, two) = (decision(user("1"), 0, 10), decision(user("2"), 0, 10));
     store.insert(&one).await.unwrap();
     store.insert(&two).await.unwrap();
-    assert!(!store.lift(Uuid::nil(), at(1)).await.unwrap());
-    let both = tokio::join!(store.lift(one.id, at(1)), store.lift(one.id, at(1)));
+    let first = lift(1);
+    assert!(!store.lift(Uuid::nil(), &first).await.unwrap());
+    let both = tokio::join!(store.lift(one.id, &first), store.lift(one.id, &first));
     let lifted = [both.0.unwrap(), both.1.unwrap()];
     assert_eq!(lifted.iter().filter(|lifted| **lifted).count(), 1);
     assert_eq!(
         store.active(at(0), 100).await.unwrap(),
         std::slice::from_ref(&two)
     );
-    assert!(!store.lift(two.id, at(10)).await.unwrap(), "it has ended");
+    assert!(
+        !store.lift(two.id, &lift(10)).await.unwrap(),
+        "it has ended"
+    );
     assert_eq!(store.active(at(0), 100).await.unwrap(), [two]);
     assert_eq!(store.prune(at(100)).await.unwrap(), 2);
+}
+
+async fn tells_others_what_changed(store: &dyn DecisionStore) {
+    let (old, new) = (decision(user("1"), 0, 100), decision(user("2"), 20, 100));
+    store.insert(&old).await.unwrap();
+    store.insert(&new).await.unwrap();
+    let changed = async |since| {
+        let mut changed = store.changed(at(since), 10).await.unwrap();
+        changed.sort_by_key(|stored| stored.decision.since);
+        changed
+    };
+    let is_new = Stored::new(new.clone(), None);
+    assert_eq!(changed(20).await, std::slice::from_ref(&is_new));
+    assert_eq!(changed(21).await, []);
+    let lift = Lift::new(at(30), "the command line");
+    assert!(store.lift(old.id, &lift).await.unwrap());
+    let lifted = Stored::new(old.clone(), Some(lift.clone()));
+    assert_eq!(changed(20).await, [lifted.clone(), is_new]);
+    assert_eq!(changed(60).await, [lifted], "nobody knows it yet");
+    assert!(!store.lift_told(new.id).await.unwrap());
+    let both = tokio::join!(store.lift_told(old.id), store.lift_told(old.id));
+    assert!(both.0.unwrap() ^ both.1.unwrap());
+    assert_eq!(changed(60).await, []);
+    let known = Stored::new(old, Some(lift.told(true)));
+    assert_eq!(changed(30).await, [known]);
+    assert_eq!(store.prune(at(101)).await.unwrap(), 2);
+}
+
+async fn leases_what_is_due_to_one_at_a_time(store: &dyn AlertStore) {
+    let (a, b) = (delivery("mail", 1), delivery("mail", 2));
+    store.enqueue(&[a.clone(), b.clone()]).await.unwrap();
+    assert_eq!(store.lease("hook", at(9), at(20)).await.unwrap(), None);
+    assert_eq!(store.lease("mail", at(0), at(20)).await.unwrap(), None);
+    let both = tokio::join!(
+        store.lease("mail", at(1), at(20)),
+        store.lease("mail", at(1), at(20))
+    );
+    let leased: Vec<_> = [both.0.unwrap(), both.1.unwrap()]
+        .into_iter()
+        .flatten()
+        .collect();
+    assert_eq!(leased, [a.clone().stored(a.id, 1)]);
+    let next = store.lease("mail", at(9), at(20)).await.unwrap().unwrap();
+    assert_eq!((next.id, next.alert), (b.id, b.alert));
+    assert_eq!(store.lease("mail", at(19), at(30)).await.unwrap(), None);
+    // Whoever had it has died.
+    let again = store.lease("mail", at(20), at(30)).await.unwrap().unwrap();
+    assert_eq!((again.id, again.attempts), (a.id, 2));
+    let outbox = store.outbox().await.unwrap();
+    assert_eq!(outbox, OutboxStats::new(2, 0, Some(at(1))));
+    for (id, attempts) in [(a.id, 2), (b.id, 1)] {
+        let settled = store.settle(id, attempts, Settled::Delivered, at(21));
+        assert!(settled.await.unwrap());
+    }
+    let outbox = store.outbox().await.unwrap();
+    assert_eq!(outbox, OutboxStats::new(0, 0, None));
+    assert_eq!(store.forget(at(21)).await.unwrap(), 0);
+    assert_eq!(store.forget(at(22)).await.unwrap(), 2);
+}
+
+async fn takes_the_outcome_of_the_last_try_alone(store: &dyn AlertStore) {
+    let sent = delivery("mail", 1);
+    store.enqueue(std::slice::from_ref(&sent)).await.unwrap();
+    store.lease("mail", at(1), at(2)).await.unwrap().unwrap();
+    store.lease("mail", at(2), at(9)).await.unwrap().unwrap();
+    let settle = async |attempts, settled, time| {
+        let settled = store.settle(sent.id, attempts, settled, at(time));
+        settled.await.unwrap()
+    };
+    assert!(!settle(1, Settled::Delivered, 3).await);
+    assert!(settle(2, Settled::Again(at(5)), 3).await);
+    assert_eq!(store.lease("mail", at(4), at(9)).await.unwrap(), None);
+    let third = store.lease("mail", at(5), at(9)).await.unwrap().unwrap();
+    assert_eq!(third.attempts, 3);
+    assert!(settle(3, Settled::Delivered, 6).await);
+    assert!(!settle(3, Settled::Delivered, 6).await);
+    assert_eq!(store.lease("mail", at(900), at(999)).await.unwrap(), None);
+    assert_eq!(store.forget(at(100)).await.unwrap(), 1);
+}
+
+async fn takes_all_deliveries_or_none(store: &dyn AlertStore) {
+    let (a, b) = (delivery("mail", 1), delivery("hook", 1));
+    store.enqueue(std::slice::from_ref(&a)).await.unwrap();
+    let twice = store.enqueue(&[b.clone(), a.clone()]).await;
+    assert!(matches!(twice, Err(StoreError::Duplicate)), "{twice:?}");
+    assert_eq!(store.lease("hook", at(9), at(20)).await.unwrap(), None);
+    store.lease("mail", at(9), at(20)).await.unwrap().unwrap();
+    store.settle(a.id, 1, Settled::Dead, at(9)).await.unwrap();
+    assert_eq!(store.forget(at(100)).await.unwrap(), 1);
+}
+
+async fn keeps_what_was_given_up_for_a_while(store: &dyn AlertStore) {
+    let sent = delivery("mail", 1);
+    store.enqueue(std::slice::from_ref(&sent)).await.unwrap();
+    store.lease("mail", at(1), at(2)).await.unwrap().unwrap();
+    let settled = store.settle(sent.id, 1, Settled::Dead, at(5));
+    assert!(settled.await.unwrap());
+    let outbox = store.outbox().await.unwrap();
+    assert_eq!(outbox, OutboxStats::new(0, 1, None));
+    assert_eq!(store.lease("mail", at(900), at(999)).await.unwrap(), None);
+    assert_eq!(store.forget(at(5)).await.unwrap(), 0);
+    assert_eq!(store.forget(at(6)).await.unwrap(), 1);
+}
+
+async fn survives_a_clock_that_is_set_back(store: &dyn AlertStore) {
+    const DAY: i64 = 86_400;
+    let sent = delivery("mail", DAY);
+    store.enqueue(std::slice::from_ref(&sent)).await.unwrap();
+    let lease = async |now| store.lease("mail", at(now), at(now + 20)).await.unwrap();
+    assert!(lease(DAY).await.is_some());
+    assert!(
+        lease(0).await.is_some(),
+        "a day ahead is no time to wait for"
+    );
+    assert!(lease(DAY).await.is_some());
+    let settled = store.settle(sent.id, 3, Settled::Delivered, at(1));
+    assert!(settled.await.unwrap());
+    assert_eq!(store.forget(at(2)).await.unwrap(), 1);
+}
+
+async fn keeps_silences_until_their_end(store: &dyn AlertStore) {
+    let silence = Silence::new("fail*", at(0), at(10))
+        .scope("network *")
+        .by("583231", "it's planned");
+    store.silence(&silence).await.unwrap();
+    let again = store.silence(&silence).await;
+    assert!(matches!(again, Err(StoreError::Duplicate)), "{again:?}");
+    let silences = store.silences(at(9)).await.unwrap();
+    assert_eq!(silences, std::slice::from_ref(&silence));
+    assert_eq!(store.silences(at(10)).await.unwrap(), []);
+    assert!(!store.unsilence(Uuid::nil(), at(1)).await.unwrap());
+    let both = tokio::join!(
+        store.unsilence(silence.id, at(1)),
+        store.unsilence(silence.id, at(1))
+    );
+    assert!(both.0.unwrap() ^ both.1.unwrap());
+    assert_eq!(store.silences(at(1)).await.unwrap(), []);
 }
 
 async fn prunes_what_has_ended(store: &dyn DecisionStore) {
@@ -101,7 +265,7 @@ async fn prunes_what_has_ended(store: &dyn DecisionStore) {
 /// `open` opens the same store again, as after a restart.
 async fn survives_a_restart<S, F>(open: impl Fn() -> F)
 where
-    S: DecisionStore,
+    S: DecisionStore + AlertStore,
     F: Future<Output = S>,
 {
     let clock = ManualClock::new(at(0));
@@ -109,6 +273,7 @@ where
     let monitor = |store: S| -> MonitorBuilder {
         Monitor::builder()
             .built_in_scenarios()
+            .escalation_jitter(0)
             .store(store)
             .clock(clock.clone())
     };
@@ -137,7 +302,7 @@ where
     assert!(second.guard().address(client).is_none());
     let third_block = fail(&second).await;
     assert_eq!(third_block.escalation, 2);
-    second.lift(third_block.id).await.unwrap();
+    second.lift(third_block.id, "a test").await.unwrap();
     second.shutdown().await;
 
     let third = monitor(open().await).start().await.unwrap();
@@ -145,21 +310,76 @@ where
     third.shutdown().await;
 }
 
+/// Two monitors on one store, as of two processes; the second one hears of what the first does.
+async fn shares_what_is_decided<S: DecisionStore + AlertStore + Clone>(store: S) {
+    let clock = ManualClock::new(at(0));
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let monitor = async || {
+        let told = Arc::clone(&told);
+        let builder = Monitor::builder().built_in_scenarios().store(store.clone());
+        let builder = builder
+            .clock(clock.clone())
+            .on_event(move |event: &MonitorEvent| {
+                if let MonitorEvent::DecisionLifted(decision, lift) = event {
+                    told.lock()
+                        .unwrap()
+                        .push((decision.id, lift.by.to_string()));
+                }
+            });
+        builder.start().await.unwrap()
+    };
+    let (one, two) = (monitor().await, monitor().await);
+    let client: IpAddr = [192, 0, 2, 1].into();
+    for _ in 0..6 {
+        one.emit(Signal::new(SignalKind::AuthFailed).address(client));
+    }
+    one.flush().await;
+    let block = one.guard().address(client).unwrap();
+    let hears = async |monitor: &Monitor, blocked: bool| {
+        // Once a second the store is asked; the time is paused, and goes on when nobody works.
+        while monitor.guard().address(client).is_some() != blocked {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    hears(&two, true).await;
+    assert_eq!(*two.guard().address(client).unwrap(), *block);
+    // From outside, as the command line does it.
+    let lift = Lift::new(at(1), "the command line");
+    assert!(store.lift(block.id, &lift).await.unwrap());
+    hears(&one, false).await;
+    hears(&two, false).await;
+    while told.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    one.flush().await;
+    two.flush().await;
+    assert_eq!(
+        *told.lock().unwrap(),
+        [(block.id, "the command line".to_owned())],
+        "one of them tells it"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_shared() {
+    shares_what_is_decided(MemoryMonitorStore::new()).await;
+}
+
 #[tokio::test]
 async fn memory_conforms() {
-    conforms(&MemoryDecisionStore::new()).await;
+    conforms(&MemoryMonitorStore::new()).await;
 }
 
 #[tokio::test]
 async fn memory_survives_a_restart_of_the_monitor() {
-    let store = MemoryDecisionStore::new();
+    let store = MemoryMonitorStore::new();
     survives_a_restart(|| async { store.clone() }).await;
 }
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use super::*;
-    use forge_monitor::SqliteDecisionStore;
+    use forge_monitor::SqliteMonitorStore;
     use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
     async fn pool(folder: &tempfile::TempDir) -> SqlitePool {
@@ -169,8 +389,8 @@ mod sqlite {
         SqlitePool::connect_with(options).await.unwrap()
     }
 
-    async fn open(folder: &tempfile::TempDir) -> SqliteDecisionStore {
-        let store = SqliteDecisionStore::new(pool(folder).await);
+    async fn open(folder: &tempfile::TempDir) -> SqliteMonitorStore {
+        let store = SqliteMonitorStore::new(pool(folder).await);
         store.migrate().await.unwrap();
         store
     }
@@ -179,6 +399,12 @@ mod sqlite {
     async fn sqlite_conforms() {
         let folder = tempfile::tempdir().unwrap();
         conforms(&open(&folder).await).await;
+    }
+
+    #[tokio::test]
+    async fn sqlite_is_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        shares_what_is_decided(open(&folder).await).await;
     }
 
     #[tokio::test]
@@ -195,14 +421,14 @@ mod sqlite {
             .execute(&pool)
             .await
             .unwrap();
-        let store = SqliteDecisionStore::new(pool.clone());
+        let store = SqliteMonitorStore::new(pool.clone());
         store.migrate().await.unwrap();
         store.migrate().await.unwrap();
         let applied: i64 = sqlx::query_scalar("SELECT count(*) FROM monitor_migrations")
             .fetch_one(&pool)
             .await
             .unwrap();
-        assert_eq!(applied, 1);
+        assert_eq!(applied, 2);
         let others: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations")
             .fetch_one(&pool)
             .await

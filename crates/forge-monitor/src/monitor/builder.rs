@@ -2,26 +2,29 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::engine::Engine;
+use super::courier::Courier;
+use super::engine::{Engine, Sink};
 use super::outlet::Outlet;
 use super::reporter::Reporter;
+use super::spill::Spill;
 use super::{Inner, Monitor};
-use crate::alert::{AlertGroups, AlertSink};
-use crate::blocks::BlockSet;
+use crate::alert::{Alert, AlertGroups, AlertSink, GroupLimits, Inhibition, Severity};
 use crate::clock::{Clock, SystemClock};
-use crate::decider::{Decider, Limits};
+use crate::decider::{Active, Decider, Limits};
 use crate::error::StartError;
 use crate::guard::Guard;
 use crate::never_block::NeverBlock;
 use crate::on_event::{MonitorEvent, OnMonitorEvent};
 use crate::responder::Responder;
-use crate::scenario::{Detector, Scenario};
-use crate::store::{DecisionStore, MemoryDecisionStore};
+use crate::scenario::Scenario;
+use crate::signal::Signal;
+use crate::store::{AlertStore, DecisionStore, MemoryMonitorStore};
 
 /// How many stored decisions are read at the start.
 const MAX_RESTORED: usize = 100_000;
@@ -31,37 +34,51 @@ const MAX_RESTORED: usize = 100_000;
 pub struct MonitorBuilder {
     scenarios: Vec<Scenario>,
     never_block: NeverBlock,
-    store: Arc<dyn DecisionStore>,
+    decisions: Arc<dyn DecisionStore>,
+    alerts: Arc<dyn AlertStore>,
+    spill: Option<PathBuf>,
     responders: Vec<Arc<dyn Responder>>,
-    sinks: Vec<Arc<dyn AlertSink>>,
+    sinks: Vec<(Arc<str>, Arc<dyn AlertSink>)>,
+    inhibitions: Vec<Inhibition>,
     observers: Vec<Box<dyn OnMonitorEvent>>,
     clock: Arc<dyn Clock>,
     queue: usize,
     limits: Limits,
-    alert_cool_down: Duration,
+    groups: GroupLimits,
     keep_decisions: Duration,
+    history: Vec<Signal>,
 }
 
 impl MonitorBuilder {
     pub(super) fn new() -> Self {
         const DAY: Duration = Duration::from_secs(86_400);
+        let store = Arc::new(MemoryMonitorStore::new());
         Self {
             scenarios: Vec::new(),
             never_block: NeverBlock::new(),
-            store: Arc::new(MemoryDecisionStore::new()),
+            decisions: store.clone(),
+            alerts: store,
+            spill: None,
             responders: Vec::new(),
             sinks: Vec::new(),
+            inhibitions: Vec::new(),
             observers: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             queue: 8192,
             limits: Limits {
                 max_block: DAY,
+                jitter: 10,
                 escalation_memory: DAY * 7,
                 blocks_per_minute: 60,
                 max_blocks: 20_000,
+                strangers: 1 << 20,
             },
-            alert_cool_down: Duration::from_secs(900),
+            groups: GroupLimits {
+                cool_down: Duration::from_secs(900),
+                individually: 10,
+            },
             keep_decisions: DAY * 30,
+            history: Vec::new(),
         }
     }
 
@@ -71,11 +88,15 @@ impl MonitorBuilder {
         self
     }
 
-    /// Adds the built-in scenarios: [`Scenario::failed_authentications`] and
-    /// [`Scenario::limit_refusals`].
+    /// Adds scenarios.
+    pub fn scenarios(mut self, scenarios: impl IntoIterator<Item = Scenario>) -> Self {
+        self.scenarios.extend(scenarios);
+        self
+    }
+
+    /// Adds the built-in scenarios, [`Scenario::built_in`].
     pub fn built_in_scenarios(self) -> Self {
-        self.scenario(Scenario::failed_authentications())
-            .scenario(Scenario::limit_refusals())
+        self.scenarios(Scenario::built_in())
     }
 
     /// Who is never blocked. Default: loopback.
@@ -84,9 +105,31 @@ impl MonitorBuilder {
         self
     }
 
-    /// Where decisions are kept. Default: a [`MemoryDecisionStore`], which ends with the process.
-    pub fn store(mut self, store: impl DecisionStore) -> Self {
-        self.store = Arc::new(store);
+    /// Where decisions, alerts on their way and silences are kept. Default: a
+    /// [`MemoryMonitorStore`], which ends with the process.
+    pub fn store<S: DecisionStore + AlertStore>(mut self, store: S) -> Self {
+        let store = Arc::new(store);
+        self.decisions = store.clone();
+        self.alerts = store;
+        self
+    }
+
+    /// Where decisions alone are kept.
+    pub fn decision_store(mut self, store: impl DecisionStore) -> Self {
+        self.decisions = Arc::new(store);
+        self
+    }
+
+    /// Where alerts on their way and silences alone are kept.
+    pub fn alert_store(mut self, store: impl AlertStore) -> Self {
+        self.alerts = Arc::new(store);
+        self
+    }
+
+    /// A file in which alerts wait that could not be stored, so that they survive the process as
+    /// well. It is made when it is needed, for this user alone. Default: none, they wait in memory.
+    pub fn spill_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.spill = Some(path.into());
         self
     }
 
@@ -96,9 +139,23 @@ impl MonitorBuilder {
         self
     }
 
-    /// Adds a sink for alerts. Default: none.
-    pub fn alert_sink(mut self, sink: impl AlertSink) -> Self {
-        self.sinks.push(Arc::new(sink));
+    /// Adds a sink for alerts, under a name that stays the same from start to start: what waits
+    /// for it in the store waits for that name. Default: none.
+    pub fn alert_sink(mut self, name: impl Into<Arc<str>>, sink: impl AlertSink) -> Self {
+        self.sinks.push((name.into(), Arc::new(sink)));
+        self
+    }
+
+    /// Adds an inhibition. Default: none.
+    pub fn inhibit(mut self, inhibition: Inhibition) -> Self {
+        self.inhibitions.push(inhibition);
+        self
+    }
+
+    /// Signals of the past, from which scenarios about first times know what is not new. No other
+    /// scenario is shown them. Default: none.
+    pub fn history(mut self, signals: impl IntoIterator<Item = Signal>) -> Self {
+        self.history.extend(signals);
         self
     }
 
@@ -127,6 +184,20 @@ impl MonitorBuilder {
         self
     }
 
+    /// How much shorter than doubled a repeated decision may be, in percent, by chance. At most 100.
+    /// Default: 10.
+    pub fn escalation_jitter(mut self, percent: u8) -> Self {
+        self.limits.jitter = percent.min(100);
+        self
+    }
+
+    /// How many addresses and users that were seen once are remembered, at 8 bytes each: who comes
+    /// again among so many others is known. Default: 1 048 576, which is 8 MiB.
+    pub fn remember_strangers(mut self, strangers: usize) -> Self {
+        self.limits.strangers = strangers;
+        self
+    }
+
     /// For how long after the end of a block the next one of the same target by the same scenario
     /// is twice as long. Default: 7 days.
     pub fn escalation_memory(mut self, escalation_memory: Duration) -> Self {
@@ -150,7 +221,14 @@ impl MonitorBuilder {
     /// How long an alert of the same scenario and scope is held back after one was sent; what comes
     /// meanwhile is one more alert at the end. Default: 15 minutes.
     pub fn alert_cool_down(mut self, alert_cool_down: Duration) -> Self {
-        self.alert_cool_down = alert_cool_down;
+        self.groups.cool_down = alert_cool_down;
+        self
+    }
+
+    /// How many addresses or users of one scenario have an alert each within a cool-down; those
+    /// beyond are one alert together at its end. Default: 10.
+    pub fn alerts_individually(mut self, individually: usize) -> Self {
+        self.groups.individually = individually;
         self
     }
 
@@ -178,25 +256,46 @@ impl MonitorBuilder {
         {
             return Err(StartError::DuplicateScenario);
         }
+        let mut names = HashSet::new();
+        if !self.sinks.iter().all(|(name, _)| names.insert(name)) {
+            return Err(StartError::DuplicateSink);
+        }
 
         let now = self.clock.now();
         let stored = self
-            .store
+            .decisions
             .active(now - self.limits.escalation_memory, MAX_RESTORED)
             .await?;
-        let blocks = Arc::new(BlockSet::default());
+        let silences = self.alerts.silences(now).await?;
+        let active = Arc::new(Active::default());
         let keep_decisions = self.keep_decisions.max(self.limits.escalation_memory);
         let mut decider = Decider::new(
-            self.scenarios.into_iter().map(Detector::new).collect(),
+            self.scenarios,
             self.never_block.clone(),
-            Arc::clone(&blocks),
+            Arc::clone(&active),
             self.limits,
         );
+        for signal in self.history {
+            decider.prime(&signal.received(now), self.clock.monotonic());
+        }
+        let guard = Guard::new(active, self.never_block, Arc::clone(&self.clock));
         let reporter = Arc::new(Reporter::new(self.observers));
         let count = decider.restore(stored, now);
         if count > 0 {
             reporter.tell(&MonitorEvent::DecisionsRestored { count });
         }
+        let mut alerts = AlertGroups::new(self.groups, self.inhibitions);
+        alerts.set_silences(silences);
+        for held in guard.decisions() {
+            // Their end is to be told, as their beginning was.
+            let (scenario, scope) = (Arc::clone(&held.scenario), held.target.to_string());
+            let summary = "of an earlier run";
+            let alert = Alert::new(scenario, &scope, Severity::Warning, summary, held.since);
+            alerts.adopt(&alert, self.clock.monotonic());
+        }
+        let path = self.spill;
+        let spill = tokio::task::spawn_blocking(move || Spill::open(path));
+        let spill = Arc::new(spill.await.unwrap_or_else(|_| Spill::open(None)));
 
         let mut tasks = Vec::new();
         let mut outlet = || {
@@ -204,18 +303,42 @@ impl MonitorBuilder {
             tasks.push(task);
             outlet
         };
+        let store_outlet = outlet();
+        let responders = self.responders.into_iter().map(|r| (r, outlet())).collect();
+        let mut sinks = Vec::new();
+        for (name, sink) in self.sinks {
+            let courier = Courier {
+                name: Arc::clone(&name),
+                sink: Arc::clone(&sink),
+                store: Arc::clone(&self.alerts),
+                spill: Arc::clone(&spill),
+                clock: Arc::clone(&self.clock),
+                reporter: Arc::clone(&reporter),
+                next_look: None,
+            };
+            let (bell, task) = courier.spawn();
+            tasks.push(task);
+            sinks.push(Sink { name, sink, bell });
+        }
+        let (queue, jobs) = mpsc::channel(self.queue);
         let engine = Engine {
             decider,
-            alerts: AlertGroups::new(self.alert_cool_down),
+            alerts,
             reporter: Arc::clone(&reporter),
             clock: Arc::clone(&self.clock),
-            store: (self.store, outlet()),
-            responders: self.responders.into_iter().map(|r| (r, outlet())).collect(),
-            sinks: self.sinks.into_iter().map(|s| (s, outlet())).collect(),
+            guard: guard.clone(),
+            queue: queue.downgrade(),
+            outlet: store_outlet,
+            decisions: self.decisions,
+            alert_store: Arc::clone(&self.alerts),
+            spill,
+            responders,
+            sinks,
             keep_decisions,
             next_prune: self.clock.monotonic(),
+            asking: false,
+            lifted_here: HashSet::new(),
         };
-        let (queue, jobs) = mpsc::channel(self.queue);
         // The detector first: when it ends, the outlets follow.
         tasks.insert(0, tokio::spawn(engine.run(jobs)));
 
@@ -223,8 +346,9 @@ impl MonitorBuilder {
             inner: Arc::new(Inner {
                 queue,
                 reporter,
-                guard: Guard::new(blocks, self.never_block, Arc::clone(&self.clock)),
+                guard,
                 clock: self.clock,
+                alerts: self.alerts,
                 tasks: tokio::sync::Mutex::new(tasks),
             }),
         })

@@ -1,51 +1,70 @@
-//! Decisions in the memory of the process.
+//! Decisions and alerts in the memory of the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::{DecisionStore, StoreFuture};
+use super::{AlertStore, DecisionStore, MAX_SILENCES, StoreFuture};
+use crate::alert::Silence;
 use crate::clock::Timestamp;
-use crate::decision::Decision;
+use crate::decision::{Decision, Lift, Stored};
+use crate::delivery::{Delivery, HORIZON, OutboxStats, Settled};
 use crate::error::StoreError;
+
+/// How many deliveries are kept; one more displaces the oldest that is settled, or is refused.
+const MAX_DELIVERIES: usize = 10_000;
 
 /// A store that ends with the process, for tests and for services that need no more. Clones share
 /// what is stored.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryDecisionStore {
-    rows: Arc<Mutex<HashMap<Uuid, Row>>>,
+pub struct MemoryMonitorStore {
+    rows: Arc<Mutex<Rows>>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    decisions: HashMap<Uuid, Stored>,
+    /// In the order in which they came.
+    deliveries: Vec<Row>,
+    silences: Vec<Silence>,
 }
 
 #[derive(Debug)]
 struct Row {
-    decision: Decision,
-    lifted: bool,
+    delivery: Delivery,
+    due: Timestamp,
+    leased_until: Timestamp,
+    state: State,
 }
 
-impl MemoryDecisionStore {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Delivered(Timestamp),
+    Dead(Timestamp),
+}
+
+impl MemoryMonitorStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn rows(&self) -> MutexGuard<'_, HashMap<Uuid, Row>> {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
         // No code that can panic runs while the lock is held.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl DecisionStore for MemoryDecisionStore {
+impl DecisionStore for MemoryMonitorStore {
     fn insert<'a>(&'a self, decision: &'a Decision) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            match self.rows().entry(decision.id) {
+            match self.rows().decisions.entry(decision.id) {
                 std::collections::hash_map::Entry::Occupied(_) => Err(StoreError::Duplicate),
                 std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(Row {
-                        decision: decision.clone(),
-                        lifted: false,
-                    });
+                    place.insert(Stored::new(decision.clone(), None));
                     Ok(())
                 }
             }
@@ -56,8 +75,9 @@ impl DecisionStore for MemoryDecisionStore {
         Box::pin(async move {
             let mut active: Vec<_> = self
                 .rows()
+                .decisions
                 .values()
-                .filter(|row| !row.lifted && row.decision.until > at)
+                .filter(|row| row.lifted.is_none() && row.decision.until > at)
                 .map(|row| row.decision.clone())
                 .collect();
             active.sort_by_key(|decision| std::cmp::Reverse((decision.until, decision.id)));
@@ -66,11 +86,22 @@ impl DecisionStore for MemoryDecisionStore {
         })
     }
 
-    fn lift(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+    fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
         Box::pin(async move {
-            Ok(match self.rows().get_mut(&id) {
-                Some(row) if !row.lifted && row.decision.until > at => {
-                    row.lifted = true;
+            let rows = self.rows();
+            let changed = rows.decisions.values().filter(|row| match &row.lifted {
+                Some(lift) => !lift.told || lift.at >= since,
+                None => row.decision.since >= since,
+            });
+            Ok(changed.take(limit).cloned().collect())
+        })
+    }
+
+    fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            Ok(match self.rows().decisions.get_mut(&id) {
+                Some(row) if row.lifted.is_none() && row.decision.until > lift.at => {
+                    row.lifted = Some(lift.clone());
                     true
                 }
                 _ => false,
@@ -78,12 +109,164 @@ impl DecisionStore for MemoryDecisionStore {
         })
     }
 
+    fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            let mut rows = self.rows();
+            let lift = rows.decisions.get_mut(&id);
+            let lift = lift.and_then(|row| row.lifted.as_mut());
+            Ok(match lift {
+                Some(lift) => !std::mem::replace(&mut lift.told, true),
+                None => false,
+            })
+        })
+    }
+
     fn prune(&self, before: Timestamp) -> StoreFuture<'_, u64> {
         Box::pin(async move {
             let mut rows = self.rows();
-            let held = rows.len();
-            rows.retain(|_, row| row.decision.until >= before);
-            Ok((held - rows.len()) as u64)
+            let held = rows.decisions.len();
+            rows.decisions.retain(|_, row| row.decision.until >= before);
+            Ok((held - rows.decisions.len()) as u64)
+        })
+    }
+}
+
+impl AlertStore for MemoryMonitorStore {
+    fn enqueue<'a>(&'a self, deliveries: &'a [Delivery]) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut rows = self.rows();
+            let room = MAX_DELIVERIES.saturating_sub(deliveries.len());
+            while rows.deliveries.len() > room {
+                let settled = |row: &Row| row.state != State::Waiting;
+                let Some(oldest) = rows.deliveries.iter().position(settled) else {
+                    return Err(StoreError::Unavailable("the outbox is full".into()));
+                };
+                rows.deliveries.remove(oldest);
+            }
+            let known = |id| rows.deliveries.iter().any(|row| row.delivery.id == id);
+            if deliveries.iter().any(|delivery| known(delivery.id)) {
+                return Err(StoreError::Duplicate);
+            }
+            rows.deliveries
+                .extend(deliveries.iter().map(|delivery| Row {
+                    delivery: delivery.clone(),
+                    due: delivery.created,
+                    leased_until: Timestamp::from_micros(i64::MIN),
+                    state: State::Waiting,
+                }));
+            Ok(())
+        })
+    }
+
+    fn lease<'a>(
+        &'a self,
+        sink: &'a str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> StoreFuture<'a, Option<Delivery>> {
+        Box::pin(async move {
+            let is_past = |time: Timestamp| time <= now || time > now + HORIZON;
+            let mut rows = self.rows();
+            let due = rows
+                .deliveries
+                .iter_mut()
+                .filter(|row| &*row.delivery.sink == sink && row.state == State::Waiting)
+                .filter(|row| is_past(row.due) && is_past(row.leased_until))
+                .min_by_key(|row| (row.due, row.delivery.id));
+            Ok(due.map(|row| {
+                row.leased_until = until;
+                row.delivery.attempts += 1;
+                row.delivery.clone()
+            }))
+        })
+    }
+
+    fn settle<'a>(
+        &'a self,
+        id: Uuid,
+        attempts: u32,
+        settled: Settled,
+        at: Timestamp,
+    ) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            let mut rows = self.rows();
+            let row = rows.deliveries.iter_mut().find(|row| {
+                row.delivery.id == id
+                    && row.delivery.attempts == attempts
+                    && row.state == State::Waiting
+            });
+            let Some(row) = row else {
+                return Ok(false);
+            };
+            row.leased_until = Timestamp::from_micros(i64::MIN);
+            match settled {
+                Settled::Delivered => row.state = State::Delivered(at),
+                Settled::Again(due) => row.due = due,
+                Settled::Dead => row.state = State::Dead(at),
+            }
+            Ok(true)
+        })
+    }
+
+    fn outbox(&self) -> StoreFuture<'_, OutboxStats> {
+        Box::pin(async move {
+            let rows = self.rows();
+            let waiting = |row: &&Row| row.state == State::Waiting;
+            let dead = |row: &&Row| matches!(row.state, State::Dead(_));
+            let oldest = rows.deliveries.iter().filter(waiting);
+            Ok(OutboxStats::new(
+                rows.deliveries.iter().filter(waiting).count() as u64,
+                rows.deliveries.iter().filter(dead).count() as u64,
+                oldest.map(|row| row.delivery.created).min(),
+            ))
+        })
+    }
+
+    fn forget(&self, before: Timestamp) -> StoreFuture<'_, u64> {
+        Box::pin(async move {
+            let mut rows = self.rows();
+            let held = rows.deliveries.len();
+            rows.deliveries.retain(|row| match row.state {
+                State::Waiting => true,
+                State::Delivered(at) | State::Dead(at) => at >= before,
+            });
+            Ok((held - rows.deliveries.len()) as u64)
+        })
+    }
+
+    fn silence<'a>(&'a self, silence: &'a Silence) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut rows = self.rows();
+            if rows.silences.iter().any(|of| of.id == silence.id) {
+                return Err(StoreError::Duplicate);
+            }
+            rows.silences.push(silence.clone());
+            Ok(())
+        })
+    }
+
+    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            let mut rows = self.rows();
+            let mut silences = rows.silences.iter_mut();
+            Ok(match silences.find(|of| of.id == id && of.until > at) {
+                Some(silence) => {
+                    silence.until = at;
+                    true
+                }
+                None => false,
+            })
+        })
+    }
+
+    fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {
+        Box::pin(async move {
+            let rows = self.rows();
+            let active = rows.silences.iter().filter(|of| of.until > at);
+            let mut active: Vec<_> = active.cloned().collect();
+            active.sort_by_key(|of| (of.since, of.id));
+            active.truncate(MAX_SILENCES);
+            Ok(active)
         })
     }
 }
