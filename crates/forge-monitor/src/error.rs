@@ -88,3 +88,28 @@ pub enum LiftError {
     #[error("it holds until the next start: the store was not told")]
     Store(#[source] StoreError),
 }
+
+/// Why a sink for alerts cannot be.
+#[cfg(any(feature = "email", feature = "webhook"))]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// The address is none, or not https, or holds a user's name.
+    #[error("the address must be an https URL without a user's name")]
+    Url,
+    /// The address is one that alerts may not be sent to.
+    #[error("the address is of a private network, or a link-local one")]
+    Unreachable,
+    /// The secret is too short or malformed.
+    #[error("the secret must have at least 16 bytes, in base64 where it begins with `whsec_`")]
+    Secret,
+    /// A mailbox is none, or nobody is named.
+    #[error("the sender and from 1 to 50 recipients must be mailboxes, such as ops@example.com")]
+    Mailbox,
+    /// A connection in clear would leave the machine.
+    #[error("mail in clear is for a mail server on this machine alone")]
+    Insecure,
+    /// The client cannot be made.
+    #[error("the client cannot be made: is a certificate malformed?")]
+    Client(#[source] BoxError),
+}

@@ -34,10 +34,11 @@
 //! # }
 //! ```
 //!
-//! [`Signal`]s come from the observers of other layers. Each [`Scenario`] counts those it matches
+//! [`Signal`]s come from the observers of other layers. Each [`Scenario`] looks at those it matches
 //! by address or user; one too many makes a [`Decision`], which [`GuardLayer`] enforces from then
-//! on, the [`DecisionStore`] keeps over a restart, each [`Responder`] acts on, and each
-//! [`AlertSink`] tells a person. A [`HealthRegistry`] answers how well the service is.
+//! on, the [`DecisionStore`] keeps over a restart, and each [`Responder`] acts on. An [`Alert`] is
+//! grouped with its like and waits in the [`AlertStore`] until each [`AlertSink`] has it. A
+//! [`HealthRegistry`] answers how well the service is.
 //!
 //! # Feature flags
 //!
@@ -45,16 +46,21 @@
 //!
 //! - `axum`: the guard on an [`axum`](https://docs.rs/axum) router, and `health_router`.
 //! - `tonic`: the guard on a [`tonic`](https://docs.rs/tonic) server.
-//! - `sqlite`: the store `SqliteDecisionStore`.
-//! - `metrics`: the observer `RecordMetrics`.
+//! - `sqlite`: the store `SqliteMonitorStore`.
+//! - `toml`: scenarios from TOML, `Scenarios`.
+//! - `email`: the sink `EmailSink`, over SMTP with TLS.
+//! - `webhook`: the sinks `WebhookSink` and `AlertmanagerSink`.
+//! - `metrics`: the observer `RecordMetrics`, and `LapLayer`, which times the layers.
 //!
 //! # Security
 //!
 //! - Nobody on the [`NeverBlock`] list is blocked, whatever the scenarios find; the list is checked
 //!   when deciding and again when enforcing. Put the trusted proxies on it.
 //! - IPv6 is counted and blocked by /64, an IPv4 address mapped into IPv6 as IPv4.
-//! - A flood cannot exhaust memory: counts, queues, blocks and alert groups are bounded, and so is
-//!   the number of new blocks a minute. What is dropped is counted, see [`MonitorStats`].
+//! - A flood cannot exhaust memory: counts, queues, decisions and alert groups are bounded, and so is
+//!   the number of new decisions a minute. What is dropped is counted, see [`MonitorStats`]. With the
+//!   built-in scenarios a million addresses take at most 16 MiB, and an attacker among them is
+//!   still found.
 //! - A response made by the guard bears [`RefusedByGuard`]; do not make a signal of it.
 //! - Whoever can forge the client address can get others blocked: read it from the connection or
 //!   from a layer that knows the trusted proxies.
@@ -73,16 +79,21 @@ mod guard;
 mod health;
 mod inspect;
 #[cfg(feature = "metrics")]
+mod lap;
+#[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
 mod never_block;
 mod on_event;
 mod pattern;
 mod refusal;
+mod replay;
 mod responder;
 mod scenario;
 mod seen;
 mod signal;
+#[cfg(any(feature = "email", feature = "webhook"))]
+mod sink;
 mod store;
 mod table;
 mod trends;
@@ -94,6 +105,8 @@ pub use alert::{
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use decision::{Action, Decision, Lift, Stored, Target};
 pub use delivery::{Delivery, OutboxStats, Settled};
+#[cfg(any(feature = "email", feature = "webhook"))]
+pub use error::SinkError;
 pub use error::{BoxError, BuildError, LiftError, StartError, StoreError};
 pub use guard::{
     ClientAddress, Guard, GuardLayer, Guarded, OnRefusal, PeerAddress, RefusalReason,
@@ -111,17 +124,24 @@ pub use inspect::{
     ReadForm, ReadForms, RefusedByInspection, ReplayBody, Replayed, Verdict,
 };
 #[cfg(feature = "metrics")]
+pub use lap::{LapLayer, Lapped};
+#[cfg(feature = "metrics")]
 pub use metrics::RecordMetrics;
 pub use monitor::{Monitor, MonitorBuilder, MonitorStats};
 pub use never_block::NeverBlock;
 pub use on_event::{DropReason, MonitorEvent, OnMonitorEvent};
 pub use pattern::SignalPattern;
 pub use refusal::{Problem, Refusal, RefusalBody, Respond};
+pub use replay::{Replay, Replayed};
 pub use responder::{Responder, ResponderFuture};
 pub use scenario::{Distinct, Scenario, ScenarioBuilder, Scope, Weight};
 #[cfg(feature = "toml")]
 pub use scenario::{ScenarioError, Scenarios};
 pub use signal::{MAX_USER_LEN, MatchSignal, Signal, SignalClass, SignalKind};
+#[cfg(feature = "webhook")]
+pub use sink::{AlertmanagerSink, WebhookForm, WebhookSink};
+#[cfg(feature = "email")]
+pub use sink::{EmailSink, EmailSinkBuilder, EmailTls};
 #[cfg(feature = "sqlite")]
 pub use store::SqliteMonitorStore;
 pub use store::{AlertStore, DecisionStore, MemoryMonitorStore, StoreFuture};

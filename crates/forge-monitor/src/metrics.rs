@@ -5,6 +5,8 @@ use http::request::Parts;
 use crate::guard::{OnRefusal, RefusalReason};
 use crate::monitor::MonitorStats;
 use crate::on_event::{DropReason, MonitorEvent, OnMonitorEvent};
+use crate::scenario::Scenario;
+use crate::signal::SignalClass;
 
 /// Counts events and refusals through the `metrics` facade: an observer for both
 /// [`MonitorBuilder::on_event`](crate::MonitorBuilder::on_event) and
@@ -29,11 +31,71 @@ use crate::on_event::{DropReason, MonitorEvent, OnMonitorEvent};
 /// | `forge_monitor_outbox_depth` | gauge | deliveries that wait |
 /// | `forge_monitor_outbox_age_seconds` | gauge | for how long the oldest waits |
 /// | `forge_monitor_failures_total` | counter | `part`: `alert_store`, `alert_spill`, `responder`, `decision_store`, `scenario` |
+/// | `forge_monitor_layer_seconds` | histogram | `layer`; see [`LapLayer`](crate::LapLayer) |
 /// | `forge_monitor_guard_refusals_total` | counter | `reason`: `blocked`, `unknown_address` |
 /// | `forge_monitor_inspections_total` | counter | `outcome`: `clean`, `suspicious`, `refused` |
 /// | `forge_monitor_inspection_findings_total` | counter | `family` |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RecordMetrics;
+
+impl RecordMetrics {
+    /// Begins every counter at zero, so that it is there before what it counts happens for the
+    /// first time and its increase can be told. `sinks` are the names of the alert sinks. The
+    /// recorder must be installed by now.
+    pub fn begin(sinks: &[&str]) {
+        for class in SignalClass::ALL {
+            metrics::counter!("forge_monitor_signals_total", "kind" => class.as_str()).increment(0);
+            metrics::counter!("forge_monitor_signals_dropped_total", "kind" => class.as_str())
+                .increment(0);
+        }
+        for part in [
+            "alert_store",
+            "alert_spill",
+            "responder",
+            "decision_store",
+            "scenario",
+        ] {
+            metrics::counter!("forge_monitor_failures_total", "part" => part).increment(0);
+        }
+        for how in ["expired", "lifted"] {
+            metrics::counter!("forge_monitor_decisions_ended_total", "how" => how).increment(0);
+        }
+        for why in ["silenced", "inhibited"] {
+            metrics::counter!("forge_monitor_alerts_suppressed_total", "why" => why).increment(0);
+        }
+        for reason in ["blocked", "unknown_address"] {
+            metrics::counter!("forge_monitor_guard_refusals_total", "reason" => reason)
+                .increment(0);
+        }
+        for scenario in Scenario::built_in() {
+            for outcome in ["made", "alert", "rate_cap", "full"] {
+                metrics::counter!(
+                    "forge_monitor_decisions_total",
+                    "scenario" => scenario.name().to_owned(),
+                    "outcome" => outcome,
+                )
+                .increment(0);
+            }
+            metrics::counter!(
+                "forge_monitor_alerts_total",
+                "scenario" => scenario.name().to_owned(),
+                "severity" => scenario.grade().as_str(),
+            )
+            .increment(0);
+        }
+        for sink in sinks {
+            for outcome in ["delivered", "failed", "dead"] {
+                metrics::counter!(
+                    "forge_monitor_alert_deliveries_total",
+                    "sink" => (*sink).to_owned(),
+                    "outcome" => outcome,
+                )
+                .increment(0);
+            }
+        }
+        vitals(&MonitorStats::default());
+    }
+}
 
 impl OnMonitorEvent for RecordMetrics {
     fn on_event(&self, event: &MonitorEvent) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forge_monitor::{
-    GuardLayer, LogSink, ManualClock, Monitor, PeerAddress, RecordMetrics, Scenario, Signal,
-    SignalClass, SignalKind, Timestamp,
+    GuardLayer, LapLayer, LogSink, ManualClock, Monitor, PeerAddress, RecordMetrics, Scenario,
+    Signal, SignalClass, SignalKind, Timestamp,
 };
 use http::{Request, Response};
 use http_body_util::Full;
@@ -119,4 +119,36 @@ async fn counts_signals_decisions_blocks_and_refusals() {
         after.contains(r#"forge_monitor_decisions_ended_total{how="lifted"} 1"#),
         "{after}"
     );
+}
+
+#[tokio::test]
+async fn every_layer_is_timed_also_for_a_request_that_it_refuses() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let rendered = recorder.handle();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    RecordMetrics::begin(&["log"]);
+    let refuse = tower::util::MapRequestLayer::new(|request: Request<()>| request);
+    let service = ServiceBuilder::new()
+        .layer(LapLayer::new("first"))
+        .layer(refuse)
+        .layer(LapLayer::new("second"))
+        .layer(LapLayer::end())
+        .service_fn(async |request: Request<()>| {
+            assert_eq!(request.extensions().len(), 0, "nothing is left behind");
+            Ok::<_, Infallible>(Response::new(()))
+        });
+    service.oneshot(Request::new(())).await.unwrap();
+    let dropping = ServiceBuilder::new()
+        .layer(LapLayer::new("second"))
+        .service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(())));
+    dropping.oneshot(Request::new(())).await.unwrap();
+    let text = rendered.render();
+    for line in [
+        r#"forge_monitor_layer_seconds_count{layer="first"} 1"#,
+        r#"forge_monitor_layer_seconds_count{layer="second"} 2"#,
+        r#"forge_monitor_failures_total{part="scenario"} 0"#,
+        r#"forge_monitor_alert_deliveries_total{sink="log",outcome="dead"} 0"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
 }

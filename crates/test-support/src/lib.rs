@@ -10,6 +10,7 @@ mod net;
 mod postgres;
 mod process;
 mod redis;
+mod smtp;
 mod unavailable;
 
 pub use browser::Browser;
@@ -18,4 +19,5 @@ pub use net::{Server, listener, raw, send, serve};
 pub use postgres::Postgres;
 pub use process::{Ended, Process};
 pub use redis::Redis;
+pub use smtp::{Mail, Smtp, SmtpFault, SmtpTls};
 pub use unavailable::{Unavailable, find, require};

@@ -77,6 +77,7 @@ impl HealthRegistry {
             checks: Vec::new(),
             time_out: Duration::from_secs(2),
             cache_for: Duration::from_secs(2),
+            hysteresis: (1, 1),
             on_change: Arc::new(()),
             clock: Arc::new(SystemClock::new()),
         }
@@ -119,6 +120,7 @@ pub struct HealthRegistryBuilder {
     checks: Vec<(Arc<str>, HealthGroup, Arc<dyn HealthCheck>)>,
     time_out: Duration,
     cache_for: Duration,
+    hysteresis: (u32, u32),
     on_change: Arc<dyn OnHealthChange>,
     clock: Arc<dyn Clock>,
 }
@@ -144,6 +146,14 @@ impl HealthRegistryBuilder {
     /// How long a result is good, from its finding. Default: 2 seconds.
     pub fn cache_for(mut self, cache_for: Duration) -> Self {
         self.cache_for = cache_for;
+        self
+    }
+
+    /// How many findings in a row it takes until a component counts as worse, and as better, than it
+    /// did: one that comes and goes is not told of all the time. The first finding counts as it is.
+    /// At least 1 each. Default: 1 and 1.
+    pub fn hysteresis(mut self, worse: u32, better: u32) -> Self {
+        self.hysteresis = (worse.max(1), better.max(1));
         self
     }
 
@@ -180,6 +190,8 @@ impl HealthRegistryBuilder {
                     check,
                     time_out: self.time_out,
                     cache_for: self.cache_for,
+                    hysteresis: self.hysteresis,
+                    steady: Mutex::default(),
                     on_change: Arc::clone(&self.on_change),
                     clock: Arc::clone(&self.clock),
                     state: Mutex::default(),
@@ -207,9 +219,18 @@ struct Component {
     check: Arc<dyn HealthCheck>,
     time_out: Duration,
     cache_for: Duration,
+    hysteresis: (u32, u32),
+    steady: Mutex<Option<Steady>>,
     on_change: Arc<dyn OnHealthChange>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
+}
+
+/// What a component counts as, and what was found otherwise since, how often in a row.
+#[derive(Clone, Copy)]
+struct Steady {
+    status: HealthStatus,
+    otherwise: Option<(HealthStatus, u32)>,
 }
 
 #[derive(Default)]
@@ -242,7 +263,8 @@ impl Component {
         drop(state);
         let kept = found.clone();
         tokio::spawn(async move {
-            let health = self.look().await;
+            let mut health = self.look().await;
+            health.status = self.steadied(health.status);
             if health.status != before.unwrap_or(HealthStatus::Up) {
                 // The observer is the caller's code; its panic must not lose the result.
                 let tell = || self.on_change.on_health_change(&health);
@@ -269,6 +291,35 @@ impl Component {
         };
         let latency = self.clock.monotonic().saturating_sub(started);
         self.component(health, latency)
+    }
+
+    /// What the component counts as, given what was found.
+    fn steadied(&self, found: HealthStatus) -> HealthStatus {
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(steady) = steady.as_mut() else {
+            *steady = Some(Steady {
+                status: found,
+                otherwise: None,
+            });
+            return found;
+        };
+        if found == steady.status {
+            steady.otherwise = None;
+            return found;
+        }
+        let times = match steady.otherwise {
+            Some((same, times)) if same == found => times + 1,
+            _ => 1,
+        };
+        let (worse, better) = self.hysteresis;
+        let needed = if found > steady.status { worse } else { better };
+        if times >= needed {
+            steady.status = found;
+            steady.otherwise = None;
+        } else {
+            steady.otherwise = Some((found, times));
+        }
+        steady.status
     }
 
     fn lost(&self) -> ComponentHealth {
@@ -457,6 +508,43 @@ mod tests {
         }
         let told = told.lock().unwrap();
         assert_eq!(told[..], [HealthStatus::Down, HealthStatus::Up]);
+    }
+
+    #[tokio::test]
+    async fn what_comes_and_goes_is_not_told_of_all_the_time() {
+        let found = [
+            Health::up(),
+            Health::down("a"),
+            Health::up(),
+            Health::down("a"),
+            Health::down("a"),
+            Health::up(),
+            Health::up(),
+            Health::up(),
+        ];
+        let calls = Arc::new(AtomicUsize::new(0));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let observer = {
+            let told = Arc::clone(&told);
+            move |component: &ComponentHealth| told.lock().unwrap().push(component.status)
+        };
+        let registry = HealthRegistry::builder()
+            .check(
+                "x",
+                HealthGroup::All,
+                counted(&calls, move |n| found[n].clone()),
+            )
+            .cache_for(Duration::ZERO)
+            .hysteresis(2, 3)
+            .on_change(observer)
+            .build();
+        let mut seen = Vec::new();
+        for _ in 0..8 {
+            seen.push(registry.report(HealthGroup::All).await.status);
+        }
+        use HealthStatus::{Down, Up};
+        assert_eq!(seen, [Up, Up, Up, Up, Down, Down, Down, Up]);
+        assert_eq!(told.lock().unwrap()[..], [Down, Up]);
     }
 
     #[tokio::test]

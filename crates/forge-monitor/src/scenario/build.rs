@@ -132,7 +132,7 @@ impl ScenarioBuilder {
         }
     }
 
-    pub(super) fn unchecked(self) -> Scenario {
+    pub(crate) fn unchecked(self) -> Scenario {
         self.scenario
     }
 
