@@ -33,6 +33,8 @@ pub struct App {
     pub sign_ins: SignIns,
     pub device_logins: DeviceLogins,
     pub sessions: Sessions,
+    /// The same, through which the monitor reaches them: it holds this weakly.
+    pub responding: Arc<Sessions>,
     pub audit: AuditLog,
     pub monitor: Monitor,
     pub health: HealthRegistry,

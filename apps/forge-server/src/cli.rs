@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use crate::alerts::{AlertsCommand, SilenceAlerts};
 pub use crate::audit_command::AuditCommand;
+pub use crate::blocks::{BlocksCommand, LiftBlock};
 pub use crate::inspect::Inspect;
 pub use crate::keys::KeyCommand;
 pub use crate::login::Login;
@@ -33,6 +35,15 @@ pub enum Command {
     Login(Login),
     /// Says what inspection finds in a request, and why.
     Inspect(Inspect),
+    /// Tries what the monitor watches for.
+    #[command(subcommand)]
+    Monitor(MonitorCommand),
+    /// Tries and silences alerts.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
+    /// Lists who is banned, and lifts bans, on the machine the server runs on.
+    #[command(subcommand)]
+    Blocks(BlocksCommand),
     /// Makes and changes the keys that seal secrets at rest.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -79,4 +90,22 @@ pub enum ConfigCommand {
     Check(Settings),
     /// Prints the reference of all keys, in Markdown.
     Reference,
+}
+
+/// `forge monitor`
+#[derive(Debug, Subcommand)]
+pub enum MonitorCommand {
+    /// Tells what the configured scenarios would have decided about what the audit log holds,
+    /// those in simulation included.
+    Replay {
+        /// The audit database; by default that of the configured data folder.
+        #[arg(long, value_name = "FILE")]
+        audit: Option<PathBuf>,
+        /// Only this scenario.
+        #[arg(long, value_name = "NAME")]
+        scenario: Option<String>,
+        /// The configuration, with its scenarios.
+        #[command(flatten)]
+        settings: Settings,
+    },
 }

@@ -2,8 +2,10 @@
 //!
 //! Nothing starts on a configuration with a problem, and all problems are told at once.
 
+mod alerts;
 mod allow_list;
 mod audit;
+mod monitor;
 pub(crate) mod parse;
 mod problem;
 mod reference;
@@ -30,9 +32,11 @@ use problem::Problem;
 use settings::{Default, variable};
 use sources::{Found, Origin as Source, Values};
 
+pub use alerts::AlertsConfig;
 pub use allow_list::{AllowListConfig, Group};
 pub use audit::AuditConfig;
 pub(crate) use audit::{secret as audit_secret, time as audit_time};
+pub use monitor::MonitorConfig;
 pub use problem::Problems;
 pub use reference::page as reference;
 pub use sources::Inputs;
@@ -64,6 +68,8 @@ pub struct Config {
     pub never_block: Vec<IpNet>,
     pub audit: AuditConfig,
     pub inspection: Inspection,
+    pub monitor: MonitorConfig,
+    pub alerts: AlertsConfig,
     pub metrics_from: Vec<IpNet>,
     pub log: Log,
     pub texts: Texts,
@@ -260,6 +266,8 @@ impl Config {
         let never_block = reader.one("monitor.never_block", parse::list(parse::network));
         let audit = AuditConfig::from_reader(reader);
         let inspection = Inspection::from_reader(reader);
+        let monitor = MonitorConfig::from_reader(reader);
+        let alerts = AlertsConfig::from_reader(reader);
         let metrics_from = reader.one("metrics.from", parse::list(parse::network));
         let log = Log::from_reader(reader);
 
@@ -304,6 +312,8 @@ impl Config {
             never_block: never_block?,
             audit: audit?,
             inspection: inspection?,
+            monitor: monitor?,
+            alerts: alerts?,
             metrics_from: metrics_from?,
             log: log?,
             texts: std::mem::take(&mut reader.texts),
@@ -593,6 +603,11 @@ impl Reader {
         self.origins.insert(key, origin);
         self.texts.insert(key, text.trim());
         self.checked(key, parse(text.trim()))
+    }
+
+    /// The tables of a key that is a list of them, with where they were found.
+    fn tables(&mut self, key: &'static str) -> Option<sources::Tables> {
+        self.values.take_tables(key)
     }
 
     /// A value, or what is wrong with it.

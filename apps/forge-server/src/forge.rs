@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use axum::Router;
 use forge_crypto::Vault;
-use forge_monitor::{Health, HealthGroup, HealthRegistry, LogSink, Monitor, NeverBlock};
 use forge_session::{AccessTokens, Kind, KindPolicy, Sessions};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -28,7 +27,7 @@ use crate::sign_in::SignIns;
 use crate::signing_keys::SigningKeys;
 use crate::stores::{Revocations, Stores};
 use crate::wiring::Wiring;
-use crate::{membership, routes, server, stack, stores};
+use crate::{membership, monitoring, routes, server, stack, stores};
 
 /// How often sessions that are over are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
@@ -102,22 +101,27 @@ impl Forge {
             .on_event((wiring.on_session_event(), forge_session::RecordMetrics))
             .build()
             .map_err(|error| StartError::part("sessions")(error.into()))?;
+        let responding = Arc::new(sessions.clone());
 
-        let monitor = Monitor::builder()
-            .built_in_scenarios()
-            .never_block(never_block(&config))
-            .store(stores.decisions)
-            .alert_sink(LogSink)
-            .on_event((wiring.on_monitor_event(), forge_monitor::RecordMetrics))
-            .clock(clock.clone())
-            .start()
-            .await
-            .map_err(|error| StartError::part("monitor")(error.into()))?;
+        let monitor = monitoring::start(
+            &config,
+            (stores.decisions, &audit.log),
+            &responding,
+            &wiring,
+            &clock,
+        )
+        .await?;
         wiring.attach(monitor.clone());
 
         let proxies = ProxyWatch::new(clock.clone());
-        let limits = Limiters::new(&config.limits, &clock)?;
-        let health = health(&database, &audit, (&limits, &proxies), &clock);
+        let limits = Limiters::new(&config.limits, &clock, &monitor.guard())?;
+        let health = monitoring::health(
+            &database,
+            &audit,
+            (&limits, &proxies),
+            (&monitor, &wiring),
+            &clock,
+        );
         let github = Github::new(config.github.clone(), config.allow_list.scope())?;
         let app = App {
             device_logins: DeviceLogins::new(pool.clone(), vault.clone(), clock.clone()),
@@ -129,6 +133,7 @@ impl Forge {
             accounts,
             github,
             sessions,
+            responding,
             audit: audit.log.clone(),
             monitor,
             health,
@@ -244,63 +249,6 @@ fn policy(base: KindPolicy, config: &KindConfig) -> KindPolicy {
     base.max_per_user(config.max)
         .idle(config.idle)
         .absolute(config.absolute)
-}
-
-fn never_block(config: &Config) -> NeverBlock {
-    let networks = config.never_block.iter().chain(&config.trusted_proxies);
-    networks.fold(NeverBlock::dangerous_empty(), |list, network| {
-        list.network(*network)
-    })
-}
-
-fn health(
-    database: &Database,
-    audit: &Audit,
-    (limits, proxies): (&Limiters, &ProxyWatch),
-    clock: &Clock,
-) -> HealthRegistry {
-    let limits = limits.clone();
-    let (database, audit) = (database.clone(), audit.clone());
-    let proxies = proxies.clone();
-    HealthRegistry::builder()
-        .check("database", HealthGroup::Readiness, move || {
-            let database = database.clone();
-            async move {
-                match database.check().await {
-                    Ok(()) => Health::up(),
-                    Err(error) => {
-                        tracing::error!(
-                            error = &*error as &dyn std::error::Error,
-                            "the database is down"
-                        );
-                        Health::down("the database cannot be read and written")
-                    }
-                }
-            }
-        })
-        .check("audit", HealthGroup::Readiness, move || {
-            let audit = audit.clone();
-            async move { audit.health().await }
-        })
-        // Not of the readiness: where it is shared, it is gone for all nodes at once, and what then
-        // holds is configured.
-        .check("limits", HealthGroup::All, move || {
-            let limits = limits.clone();
-            async move {
-                match limits.by_class.store().check().await {
-                    Ok(()) => Health::up(),
-                    Err(_) => {
-                        Health::degraded("the limits that nodes share are not counted together")
-                    }
-                }
-            }
-        })
-        .check("proxies", HealthGroup::All, move || {
-            let health = proxies.health();
-            async move { health }
-        })
-        .clock(clock.clone())
-        .build()
 }
 
 /// What metrics keep of each sample is folded together, whether or not anybody collects them.

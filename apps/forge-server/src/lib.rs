@@ -6,9 +6,11 @@
 
 mod accounts;
 mod activity;
+mod alerts;
 mod app;
 mod audit;
 mod audit_command;
+mod blocks;
 mod class;
 pub mod cli;
 mod clock;
@@ -27,6 +29,7 @@ mod limits;
 mod log;
 mod login;
 mod membership;
+mod monitoring;
 mod pages;
 mod present;
 mod principal;
@@ -34,6 +37,7 @@ mod problem;
 mod proxies;
 mod refusals;
 pub mod reload;
+mod replay;
 mod request_id;
 mod routes;
 mod server;
@@ -49,7 +53,12 @@ mod testing;
 mod wiring;
 
 pub use accounts::{Account, AccountError, Accounts, Allowed, Member, Membership, Role};
+pub use alerts::{
+    list as list_alerts, silence as silence_alerts, test as test_alerts,
+    unsilence as unsilence_alerts,
+};
 pub use app::App;
+pub use blocks::{lift as lift_blocks, list as list_blocks, open as open_monitor_store};
 pub use clock::Clock;
 pub use config::Config;
 pub use database::{Database, Pool};
@@ -62,6 +71,8 @@ pub use keys::{DEVICE_CODE, GITHUB_TOKEN, SIGNING_KEY};
 pub use log::init as init_log;
 pub use login::{Login, LoginError};
 pub use membership::recheck as recheck_memberships;
+pub use monitoring::never_block;
+pub use replay::replay;
 pub use server::listen;
 pub use shutdown::signal as shutdown_signal;
 pub use sign_in::{SignInCookie, SignIns};

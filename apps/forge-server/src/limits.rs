@@ -1,5 +1,6 @@
 //! How often, and how many at once: the policies of the limits on a request's way.
 
+use forge_monitor::Guard;
 use forge_ratelimit::{
     AdjustFuture, Adjustment, BuildError, Charge, Concurrency, JsonRpc, Key, MemoryStore,
     MissingKey, Policy, Problem, Quota, RateLimiter, RateLimiterBuilder, RedisStore, Refusal,
@@ -16,6 +17,9 @@ use crate::error::StartError;
 use crate::principal::Principal;
 use crate::wiring::client_ip;
 
+/// What a request costs for whom the monitor has tightened the limits.
+const TIGHTENED: u32 = 4;
+
 /// The limits. Cheap to clone; clones share the counts.
 #[derive(Clone, Debug)]
 pub struct Limiters {
@@ -26,6 +30,8 @@ pub struct Limiters {
     pub by_class: RateLimiter<LimitStore>,
     /// Requests of one user that are under way at once, on this node.
     pub concurrent: Concurrency,
+    /// Whose limits are tightened.
+    guard: Guard,
 }
 
 impl Limiters {
@@ -33,13 +39,13 @@ impl Limiters {
     ///
     /// # Errors
     /// A policy or a store that cannot be.
-    pub(crate) fn new(limits: &Limits, clock: &Clock) -> Result<Self, StartError> {
+    pub(crate) fn new(limits: &Limits, clock: &Clock, guard: &Guard) -> Result<Self, StartError> {
         let failed =
             |error: Box<dyn std::error::Error + Send + Sync>| StartError::part("limits")(error);
         let addresses = MemoryStore::partitioned_with_clock(1, limits.capacity, clock.clone());
         let by_address = by_address(addresses, limits).build();
         let store = LimitStore::new(limits, clock).map_err(|error| failed(error.into()))?;
-        let by_class = by_class(store, limits).build();
+        let by_class = by_class(store, limits, guard).build();
         let concurrent = Concurrency::new("concurrent", limits.concurrent, user);
         Ok(Self {
             by_address: by_address.map_err(|error| failed(error.into()))?,
@@ -49,6 +55,7 @@ impl Limiters {
                 // Whoever is not signed in has so many connections instead.
                 .missing_key(MissingKey::Skip)
                 .announced(false),
+            guard: guard.clone(),
         })
     }
 
@@ -60,9 +67,9 @@ impl Limiters {
     pub(crate) fn reload(&self, limits: &Limits) -> Result<(), BuildError> {
         // What cannot be built is found before anything is replaced.
         by_address((), limits).build()?;
-        by_class((), limits).build()?;
+        by_class((), limits, &self.guard).build()?;
         self.by_address.reload(by_address((), limits))?;
-        self.by_class.reload(by_class((), limits))?;
+        self.by_class.reload(by_class((), limits, &self.guard))?;
         self.concurrent.set_max(limits.concurrent);
         Ok(())
     }
@@ -80,16 +87,20 @@ fn by_address<S>(store: S, limits: &Limits) -> RateLimiterBuilder<S> {
         .exempt(|parts: &Parts| class(parts) == Class::Probe)
 }
 
-fn by_class<S>(store: S, limits: &Limits) -> RateLimiterBuilder<S> {
+fn by_class<S>(store: S, limits: &Limits, guard: &Guard) -> RateLimiterBuilder<S> {
     let failure = limits.shared.as_ref().map(|shared| shared.failure);
     RateLimiter::builder(store)
-        .policy(by_user("web", limits.web, Class::Web))
-        .policy(by_user("mcp", limits.mcp, Class::Mcp))
-        .policy(by_user("admin", limits.admin, Class::Admin))
+        .policy(by_user("web", limits.web, Class::Web, guard))
+        .policy(by_user("mcp", limits.mcp, Class::Mcp, guard))
+        .policy(by_user("admin", limits.admin, Class::Admin, guard))
         .policy(of_address("auth", limits.auth, Class::Auth))
         .policy(of_address("callback", limits.callback, Class::Callback))
         .policy(of_address("health", limits.health, Class::Health))
-        .policy(Policy::new("anonymous", limits.anonymous, address).when(is_anonymous))
+        .policy(
+            Policy::new("anonymous", limits.anonymous, address)
+                .when(is_anonymous)
+                .weight_by(weight(limits.anonymous, guard)),
+        )
         .exempt(|parts: &Parts| class(parts) == Class::Probe)
         .store_failure(failure.unwrap_or(StoreFailure::LocalShare))
 }
@@ -173,11 +184,27 @@ pub(crate) fn respond(parts: &Parts, refusal: &Refusal) -> Response<axum::body::
     }
 }
 
-fn by_user(name: &'static str, quota: Quota, of: Class) -> Policy {
+fn by_user(name: &'static str, quota: Quota, of: Class, guard: &Guard) -> Policy {
     Policy::new(name, quota, user)
         .when(move |parts: &Parts| class(parts) == of)
         // Whoever is not signed in is counted by address instead.
         .missing_key(MissingKey::Skip)
+        .weight_by(weight(quota, guard))
+}
+
+/// What a request costs: one unit, or several for whom the monitor has tightened the limits.
+fn weight(quota: Quota, guard: &Guard) -> impl Fn(&Parts) -> u32 + Send + Sync + 'static {
+    // More than the burst would never be admitted.
+    let tightened = TIGHTENED.min(quota.burst().get());
+    let guard = guard.clone();
+    move |parts| {
+        let user = parts.extensions.get::<Principal>();
+        let user = user.map(|principal| principal.github_id.to_string());
+        match guard.is_tightened(client_ip(parts), user.as_deref()) {
+            true => tightened,
+            false => 1,
+        }
+    }
 }
 
 fn of_address(name: &'static str, quota: Quota, of: Class) -> Policy {

@@ -1,10 +1,13 @@
 //! The `forge` binary: parses, builds, serves, drains.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use forge_server::cli::{Cli, Command, ConfigCommand, Serve, Settings};
+use forge_server::cli::{
+    AlertsCommand, BlocksCommand, Cli, Command, ConfigCommand, MonitorCommand, Serve, Settings,
+};
 use forge_server::config::{self, Inputs};
 use forge_server::{Clock, Config, Forge, reload};
 use tokio::net::TcpListener;
@@ -19,6 +22,9 @@ async fn main() -> ExitCode {
         Command::Config(ConfigCommand::Reference) => print(&config::reference()),
         Command::Login(login) => login.run(&mut io::stdout()).await.map_err(Into::into),
         Command::Inspect(inspect) => inspect.run().map_err(Into::into),
+        Command::Monitor(command) => monitor(command).await,
+        Command::Alerts(command) => alerts(command).await,
+        Command::Blocks(command) => blocks(command).await,
         Command::Key(command) => command.run(&mut io::stdout()).await,
         Command::Audit(command) => seen_enough(command.run(&mut io::stdout()).await),
     };
@@ -113,6 +119,61 @@ fn check(settings: Settings) -> Result<(), Error> {
         eprintln!("forge: {warning}");
     }
     print("the configuration has no problem\n")
+}
+
+async fn monitor(command: MonitorCommand) -> Result<(), Error> {
+    let MonitorCommand::Replay {
+        audit,
+        scenario,
+        settings,
+    } = command;
+    let config = Config::read(&inputs(settings)?)?;
+    let file = audit.unwrap_or_else(|| config.data.join("audit.db"));
+    let mut scenarios = config.monitor.scenarios.clone();
+    if let Some(name) = scenario {
+        scenarios.retain(|scenario| scenario.name() == name);
+        if scenarios.is_empty() {
+            return Err(format!("there is no scenario {name:?}").into());
+        }
+    }
+    let never_block = forge_server::never_block(&config);
+    forge_server::replay(&file, scenarios, never_block, &mut io::stdout()).await
+}
+
+async fn alerts(command: AlertsCommand) -> Result<(), Error> {
+    let out = &mut io::stdout();
+    match command {
+        AlertsCommand::Test(settings) => {
+            let config = Config::read(&inputs(settings)?)?;
+            forge_server::test_alerts(&config.alerts, out).await
+        }
+        AlertsCommand::List(settings) => forge_server::list_alerts(&data(settings)?, out).await,
+        AlertsCommand::Silence(wanted) => {
+            let data = data(wanted.settings.clone())?;
+            forge_server::silence_alerts(&data, &wanted, out).await
+        }
+        AlertsCommand::Unsilence { id, settings } => {
+            forge_server::unsilence_alerts(&data(settings)?, id).await
+        }
+    }
+}
+
+async fn blocks(command: BlocksCommand) -> Result<(), Error> {
+    match command {
+        BlocksCommand::List { json, settings } => {
+            forge_server::list_blocks(&data(settings)?, json, &mut io::stdout()).await
+        }
+        BlocksCommand::Lift(lift) => {
+            let data = data(lift.settings)?;
+            forge_server::lift_blocks(&data, &lift.what, &mut io::stdout()).await
+        }
+    }
+}
+
+/// The folder of the server's data.
+fn data(settings: Settings) -> Result<PathBuf, Error> {
+    let data = Config::data(&inputs(settings)?);
+    data.ok_or_else(|| "name the folder of the server's data with --data".into())
 }
 
 /// Writes to standard output.

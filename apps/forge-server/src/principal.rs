@@ -6,6 +6,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use forge_audit::AuditContext;
+use forge_monitor::SignalKind;
 use forge_session::{Authenticated, Kind, RevokeCause, Selector, Session, UserId};
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
@@ -67,6 +68,16 @@ pub(crate) async fn load(State(app): State<App>, mut request: Request, next: Nex
         };
         match account {
             Ok(Some(account)) => {
+                let user = account.github_id.to_string();
+                if app.monitor.guard().user(&user).is_some() {
+                    return Problem::forbidden(BLOCKED).into_response();
+                }
+                if is_to_sign_in_again(&app, &user, session.session()) {
+                    return match end(&app, &session, RevokeCause::Threat, request).await {
+                        Ok(request) => next.run(request).await,
+                        Err(problem) => problem.into_response(),
+                    };
+                }
                 request.extensions_mut().insert(Principal {
                     github_id: account.github_id,
                     login: account.login,
@@ -76,18 +87,41 @@ pub(crate) async fn load(State(app): State<App>, mut request: Request, next: Nex
             }
             Ok(None) => {
                 // What a removal could not end, or began while it went on, ends here.
-                let selector = Selector::Session(session.session().id);
-                let (parts, body) = request.into_parts();
-                let revoked = app.sessions.revoke(selector, RevokeCause::AccountRemoved);
-                if let Err(error) = Cause::of(&parts).scope(revoked).await {
-                    return Problem::unavailable(&error).into_response();
-                }
-                request = Request::from_parts(parts, body);
+                let cause = RevokeCause::AccountRemoved;
+                request = match end(&app, &session, cause, request).await {
+                    Ok(request) => request,
+                    Err(problem) => return problem.into_response(),
+                };
             }
             Err(error) => return Problem::unavailable(&error).into_response(),
         }
     }
     next.run(request).await
+}
+
+/// What somebody is told whom the monitor has blocked by name.
+const BLOCKED: &str = "requests from this account are not accepted at present";
+
+/// Whether the monitor wants the user to sign in again, and this session began before that.
+fn is_to_sign_in_again(app: &App, user: &str, session: &Session) -> bool {
+    let since = app.monitor.guard().must_sign_in(user);
+    since.is_some_and(|since| session.created.as_micros() < since.as_micros())
+}
+
+/// Ends the session of a request, which goes on without it.
+async fn end(
+    app: &App,
+    session: &Authenticated,
+    why: RevokeCause,
+    request: Request,
+) -> Result<Request, Problem> {
+    let (parts, body) = request.into_parts();
+    let selector = Selector::Session(session.session().id);
+    let revoked = app.sessions.revoke(selector, why);
+    match Cause::of(&parts).scope(revoked).await {
+        Ok(_) => Ok(Request::from_parts(parts, body)),
+        Err(error) => Err(Problem::unavailable(&error)),
+    }
 }
 
 impl FromRequestParts<App> for Principal {
@@ -154,6 +188,9 @@ impl FromRequestParts<App> for Admin {
                 if session.needs_step_up() {
                     sign_in_again(app, Duration::ZERO)
                 } else if parts.method.is_safe() || session.has_signed_in_within(max_age) {
+                    if !parts.method.is_safe() {
+                        app.wiring.signal(SignalKind::AdminAct, &Cause::of(parts));
+                    }
                     return Ok(Self(principal));
                 } else {
                     sign_in_again(app, max_age)

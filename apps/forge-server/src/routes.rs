@@ -3,6 +3,7 @@
 mod admin;
 mod auth;
 mod device;
+mod health;
 mod home;
 mod limits;
 mod mcp;
@@ -15,12 +16,14 @@ mod tail;
 pub(crate) use metrics::upkeep as metrics_upkeep;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use forge_headers::ReportCollector;
+use forge_monitor::SignalKind;
 use http::StatusCode;
 
 use crate::app::App;
 use crate::problem::Problem;
+use crate::wiring::Cause;
 
 /// Where browsers report what they blocked.
 pub(crate) const BROWSER_REPORTS: &str = "/.well-known/csp-report";
@@ -34,6 +37,7 @@ pub(crate) fn all(app: &App) -> Router {
         .merge(me::routes())
         .merge(sessions::routes())
         .merge(admin::routes())
+        .merge(health::routes())
         .merge(limits::routes())
         .merge(metadata::routes())
         .merge(metrics::routes())
@@ -46,7 +50,7 @@ pub(crate) fn all(app: &App) -> Router {
         )
         // How long a body may be is configured, and sees to every body: `stack.rs`.
         .layer(DefaultBodyLimit::disable())
-        .fallback(|| async { Problem::not_found("there is nothing at this address") })
+        .fallback(missing(app))
         .method_not_allowed_fallback(|| async {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -55,8 +59,29 @@ pub(crate) fn all(app: &App) -> Router {
         })
 }
 
+/// Paths that browsers ask for by themselves: that they are not there says nothing.
+const ASKED_BY_BROWSERS: [&str; 3] = ["/favicon.ico", "/robots.txt", "/apple-touch-icon.png"];
+
+/// What is at no address: the monitor is told, for scanners ask for many of them.
+fn missing(app: &App) -> impl Fn(Request) -> std::future::Ready<Problem> + Clone + Send + 'static {
+    let (wiring, traps) = (app.wiring.clone(), app.config.monitor.traps.clone());
+    move |request| {
+        let (parts, _) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        if !ASKED_BY_BROWSERS.contains(&path.as_str()) {
+            let lower = path.to_ascii_lowercase();
+            let kind = match traps.iter().any(|trap| lower.starts_with(trap.as_str())) {
+                true => SignalKind::TrapTouched { path: path.into() },
+                false => SignalKind::PathMissing { path: path.into() },
+            };
+            wiring.signal(kind, &Cause::of(&parts));
+        }
+        std::future::ready(Problem::not_found("there is nothing at this address"))
+    }
+}
+
 /// A time in RFC 3339, UTC.
-fn rfc3339(micros: i64) -> String {
+pub(crate) fn rfc3339(micros: i64) -> String {
     let since = std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0));
     humantime::format_rfc3339_micros(std::time::SystemTime::UNIX_EPOCH + since).to_string()
 }

@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use forge_audit::{AuditLayer, Policy as AuditPolicy};
 use forge_headers::{Csp, Hsts, ReportingEndpoint, SecurityHeaders, Source, Stack};
-use forge_monitor::{GuardLayer, InspectLayer};
+use forge_monitor::{GuardLayer, InspectLayer, LapLayer};
 use forge_ratelimit::{ConcurrencyLayer, RateLimitLayer};
 use forge_session::{Challenge, SessionLayer};
 use http::request::Parts;
@@ -44,7 +44,8 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
     let cookie = app.sign_in_cookie();
     let body_limit = config.bounds.body;
 
-    let layers = ServiceBuilder::new()
+    // `LapLayer`: how long a request takes through the layer that follows, for the metrics.
+    let outer = ServiceBuilder::new()
         // An id for each request, and a span around all that is logged of it.
         .layer(from_fn(request_id::assign))
         .layer(TraceLayer::new_for_http().make_span_with(span))
@@ -52,7 +53,9 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
         // alone. On every response security headers, and what allowed origins may read; preflights
         // end here. Only our own hosts, against DNS rebinding and poisoned links; where people are
         // to use https, nothing is answered in clear.
+        .layer(LapLayer::new("edge"))
         .layer(edge)
+        .layer(LapLayer::new("bounds"))
         // A proxy that does not say whom it speaks for is noticed.
         .layer(from_fn_with_state(app.clone(), proxies::watch))
         // Refusals and failures from below as pages for people, as problem details for programs.
@@ -62,6 +65,7 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
             request.map(|body| Body::new(Limited::new(body, body_limit)))
         }))
         // Addresses under a ban.
+        .layer(LapLayer::new("guard"))
         .layer(
             GuardLayer::new(app.monitor.guard(), wiring::client_ip)
                 .on_refusal((wiring.on_guard_refusal(), forge_monitor::RecordMetrics)),
@@ -76,6 +80,7 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
             classify(request, cookie)
         }))
         // Floods from one address, before anything is looked up for it.
+        .layer(LapLayer::new("address_limit"))
         .layer(
             RateLimitLayer::new(app.limits.by_address.clone())
                 .on_decision(limit_decision())
@@ -92,8 +97,11 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             config.bounds.request_time,
-        ))
+        ));
+    // Two parts, since a type of all the layers takes the compiler minutes.
+    let inner = ServiceBuilder::new()
         // Who it is: a cookie or a bearer token, then the account behind the session.
+        .layer(LapLayer::new("session"))
         .layer(
             SessionLayer::new(app.sessions.clone())
                 .cookie(app.session_cookie())
@@ -105,12 +113,14 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
         // What is streamed ends with the session that asked for it.
         .layer(from_fn_with_state(app.clone(), streams::end_with_session))
         // How often: by user and class, by address where nobody is signed in.
+        .layer(LapLayer::new("class_limit"))
         .layer(
             RateLimitLayer::new(app.limits.by_class.clone())
                 .on_decision(limit_decision())
                 .respond_with(limits::respond),
         )
         // Another site's page may not act with the cookies of ours.
+        .layer(LapLayer::new("cross_origin"))
         .layer(cross_origin_guard)
         // What changes something is finished, and on record, even if the client goes away.
         .layer(from_fn_with_state(app.clone(), detach::detach))
@@ -125,15 +135,17 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
                 .respond_with(limits::respond),
         )
         // Administration is on record before it is answered, or it is refused.
+        .layer(LapLayer::new("audit"))
         .layer(
             AuditLayer::new(app.audit.clone())
                 .policy(audit_policy)
                 .identify(wiring::actor_of)
                 .source_of(source),
         )
+        .layer(LapLayer::end())
         // What observers are told below, they attribute to this request.
         .layer(from_fn(attribute));
-    Ok(routes.layer(layers))
+    Ok(routes.layer(inner).layer(outer))
 }
 
 fn span(request: &Request) -> tracing::Span {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use forge_monitor::{BoxError, DecisionStore, SqliteDecisionStore};
+use forge_monitor::{BoxError, SqliteMonitorStore};
 use forge_session::{PostgresSessionStore, SessionStore, Sessions, SqliteSessionStore};
 use tokio::task::JoinHandle;
 
@@ -12,7 +12,7 @@ use crate::database::{self, Pool};
 use crate::error::StartError;
 
 /// The file with a node's own decisions, in the data folder, where the database is shared.
-const DECISIONS: &str = "decisions.db";
+pub(crate) const DECISIONS: &str = "decisions.db";
 
 /// The database file that this node has to itself.
 pub(crate) fn own_file(config: &Config) -> &'static str {
@@ -25,7 +25,7 @@ pub(crate) fn own_file(config: &Config) -> &'static str {
 /// What the crates keep.
 pub(crate) struct Stores {
     pub(crate) sessions: Arc<dyn SessionStore>,
-    pub(crate) decisions: Arc<dyn DecisionStore>,
+    pub(crate) decisions: SqliteMonitorStore,
     pub(crate) revocations: Revocations,
 }
 
@@ -79,12 +79,12 @@ async fn open_sessions(
 }
 
 /// Where the database is shared, decisions stay with the node that took them.
-async fn open_decisions(pool: &Pool, data: &Path) -> Result<Arc<dyn DecisionStore>, BoxError> {
+async fn open_decisions(pool: &Pool, data: &Path) -> Result<SqliteMonitorStore, BoxError> {
     let pool = match pool {
         Pool::Sqlite(pool) => pool.clone(),
         Pool::Postgres(_) => database::sqlite::open(&data.join(DECISIONS)).await?,
     };
-    let store = SqliteDecisionStore::new(pool);
+    let store = SqliteMonitorStore::new(pool);
     store.migrate().await?;
-    Ok(Arc::new(store))
+    Ok(store)
 }

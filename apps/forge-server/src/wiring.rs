@@ -11,8 +11,8 @@ use forge_audit::{Actor, AuditLog, Event, Kind, Outcome, Severity, Source};
 use forge_crypto::VaultEvent;
 use forge_headers::Connection;
 use forge_monitor::{
-    InspectOutcome, Inspection, Level, Monitor, MonitorEvent, RefusalReason, Signal, SignalKind,
-    Verdict,
+    Action, ComponentHealth, Delivery, HealthStatus, InspectOutcome, Inspection, Level, Monitor,
+    MonitorEvent, RefusalReason, Signal, SignalKind, Verdict,
 };
 use forge_ratelimit::{ConcurrencyDecision, ConcurrencyOutcome, Decision, KeyClass};
 use forge_session::{Caller, Rejection, SessionEvent, ThreatResponse};
@@ -21,7 +21,7 @@ use http::request::Parts;
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::principal::Principal;
+use crate::principal::{Principal, github_id};
 use crate::refusals::RefusalBudget;
 use crate::request_id;
 
@@ -172,15 +172,51 @@ impl Wiring {
     /// A signal to the monitor. What another site's page makes a browser do is none: anybody could
     /// get a visitor banned.
     pub fn signal(&self, kind: SignalKind, cause: &Cause) {
+        self.signal_about(kind, cause, None);
+    }
+
+    /// The same about a user whom the cause does not name: `user` is the id of a GitHub account.
+    fn signal_about(&self, kind: SignalKind, cause: &Cause, user: Option<u64>) {
         if cause.foreign && kind != SignalKind::AuthOk {
             return;
         }
         if let Some(monitor) = self.monitor.get() {
             let mut signal = Signal::new(kind).address(cause.address);
-            if let Some(user) = cause.actor.id() {
+            if let Some(user) = user {
+                signal = signal.user(user.to_string());
+            } else if let Some(user) = cause.actor.id() {
                 signal = signal.user(user);
             }
             monitor.emit(signal);
+        }
+    }
+
+    /// A component is well or ill: an event, and a signal.
+    pub fn on_health_change(&self) -> impl Fn(&ComponentHealth) + Send + Sync + 'static {
+        let wiring = self.clone();
+        move |component| {
+            let (severity, outcome) = match component.status {
+                HealthStatus::Up => (Severity::Low, Outcome::Success),
+                HealthStatus::Degraded => (Severity::Medium, Outcome::Error),
+                HealthStatus::Down => (Severity::High, Outcome::Error),
+            };
+            let cause = Cause::default();
+            wiring.audit(
+                cause
+                    .event(Kind::SecurityViolation, "health.change")
+                    .outcome(outcome)
+                    .severity(severity)
+                    .resource(&component.name)
+                    .details(&json!({
+                        "status": component.status.as_str(),
+                        "detail": component.detail,
+                    })),
+            );
+            let kind = SignalKind::HealthChanged {
+                component: component.name.to_string().into(),
+                status: component.status,
+            };
+            wiring.signal(kind, &cause);
         }
     }
 
@@ -357,7 +393,8 @@ impl Wiring {
                         .resource(session.id.to_string())
                         .details(&json!({ "user": session.user.as_str() })),
                 );
-                self.signal(SignalKind::SessionAnomaly, &cause);
+                let user = github_id(&session.user);
+                self.signal_about(SignalKind::SessionAnomaly, &cause, user);
             }
             SessionEvent::RefreshRejected {
                 rejection, session, ..
@@ -407,7 +444,8 @@ impl Wiring {
                         .details(&details),
                 );
                 if *response != ThreatResponse::Note {
-                    self.signal(SignalKind::SessionAnomaly, &cause);
+                    let user = github_id(&assessment.session.user);
+                    self.signal_about(SignalKind::SessionAnomaly, &cause, user);
                 }
             }
             // Housekeeping, and what is added later.
@@ -451,25 +489,73 @@ impl Wiring {
         };
         move |event| {
             let (action, severity, decision) = match event {
-                MonitorEvent::DecisionMade(decision) => ("monitor.block", Severity::High, decision),
+                MonitorEvent::DecisionMade(decision) => {
+                    (made(decision.action), Severity::High, decision)
+                }
                 MonitorEvent::DecisionExpired(decision) => {
                     ("monitor.expire", Severity::Low, decision)
                 }
-                MonitorEvent::DecisionLifted(decision) => {
+                MonitorEvent::DecisionLifted(decision, _) => {
                     ("monitor.lift", Severity::Medium, decision)
+                }
+                MonitorEvent::Detected {
+                    scenario,
+                    target,
+                    simulated: false,
+                } => {
+                    wiring.audit(
+                        Cause::default()
+                            .event(Kind::SecurityViolation, "monitor.detect")
+                            .severity(Severity::Medium)
+                            .resource(target.to_string())
+                            .details(&json!({ "scenario": &**scenario })),
+                    );
+                    return;
+                }
+                MonitorEvent::AlertRaised(alert) => {
+                    wiring.audit(
+                        Cause::default()
+                            .event(Kind::SecurityViolation, "monitor.alert")
+                            .severity(Severity::Low)
+                            .resource(alert.scope.clone())
+                            .details(&json!({
+                                "alert": alert.id.to_string(),
+                                "scenario": &*alert.scenario,
+                                "state": alert.state.as_str(),
+                                "severity": alert.severity.as_str(),
+                            })),
+                    );
+                    return;
+                }
+                MonitorEvent::AlertDelivered { delivery, .. } => {
+                    wiring.audit(delivery_event("monitor.alert.deliver", delivery));
+                    return;
+                }
+                MonitorEvent::AlertDead(delivery) => {
+                    wiring.audit(
+                        delivery_event("monitor.alert.give_up", delivery)
+                            .outcome(Outcome::Failure)
+                            .severity(Severity::High),
+                    );
+                    return;
                 }
                 _ => return,
             };
+            let mut details = json!({
+                "decision": decision.id.to_string(),
+                "scenario": &*decision.scenario,
+                "action": decision.action.as_str(),
+                "escalation": decision.escalation,
+            });
+            if let MonitorEvent::DecisionLifted(_, lift) = event {
+                details["by"] = (*lift.by).into();
+            }
             wiring.audit(
                 Cause::current()
                     .event(Kind::SecurityViolation, action)
                     .severity(severity)
                     .resource(decision.target.to_string())
-                    .details(&json!({
-                        "decision": decision.id.to_string(),
-                        "scenario": &*decision.scenario,
-                        "escalation": decision.escalation,
-                    })),
+                    .details(&details),
             );
         }
     }
@@ -532,19 +618,40 @@ impl Wiring {
     }
 }
 
+fn made(action: Action) -> &'static str {
+    match action {
+        Action::Block => "monitor.block",
+        Action::RevokeSessions => "monitor.revoke_sessions",
+        Action::TightenLimit => "monitor.tighten_limit",
+        Action::RequireSignIn => "monitor.require_sign_in",
+        _ => "monitor.decide",
+    }
+}
+
+fn delivery_event(action: &'static str, delivery: &Delivery) -> Event {
+    Cause::default()
+        .event(Kind::SecurityViolation, action)
+        .severity(Severity::Low)
+        .resource(delivery.alert.scope.clone())
+        .details(&json!({
+            "alert": delivery.alert.id.to_string(),
+            "sink": &*delivery.sink,
+            "attempts": delivery.attempts,
+        }))
+}
+
 /// A credential that nobody was given, rather than one that is over.
 fn is_forged(rejection: Rejection) -> bool {
-    matches!(
-        rejection,
-        Rejection::Malformed
-            | Rejection::Unknown
-            | Rejection::Reused
-            | Rejection::WrongClient
-            | Rejection::Token(_)
-    ) && !matches!(
-        rejection,
-        Rejection::Token(forge_session::TokenError::Expired)
-    )
+    is_forged_reason(rejection.as_str())
+}
+
+/// The same by the reason that is on record.
+pub(crate) fn is_forged_reason(reason: &str) -> bool {
+    match reason {
+        "malformed" | "unknown" | "reused" | "wrong_client" => true,
+        "token_expired" => false,
+        token => token.starts_with("token_"),
+    }
 }
 
 /// What a request is for, without its query: that may hold a secret.

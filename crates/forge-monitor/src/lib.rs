@@ -132,7 +132,7 @@ pub use never_block::NeverBlock;
 pub use on_event::{DropReason, MonitorEvent, OnMonitorEvent};
 pub use pattern::SignalPattern;
 pub use refusal::{Problem, Refusal, RefusalBody, Respond};
-pub use replay::{Replay, Replayed};
+pub use replay::{Replay, ReplayOutcome};
 pub use responder::{Responder, ResponderFuture};
 pub use scenario::{Distinct, Scenario, ScenarioBuilder, Scope, Weight};
 #[cfg(feature = "toml")]

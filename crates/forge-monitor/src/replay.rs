@@ -39,7 +39,7 @@ pub struct Replay {
 /// What would have been.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Replayed {
+pub enum ReplayOutcome {
     /// This would have been decided.
     Decided(Arc<Decision>),
     /// A scenario that only alerts would have been met.
@@ -53,7 +53,7 @@ pub enum Replayed {
     },
 }
 
-impl Replayed {
+impl ReplayOutcome {
     /// Whether something would have been decided.
     #[must_use]
     pub fn is_decision(&self) -> bool {
@@ -89,7 +89,7 @@ impl Replay {
     }
 
     /// Shows one signal, in the order of their times. One without a time counts as of the latest.
-    pub fn show(&mut self, signal: Signal) -> Vec<Replayed> {
+    pub fn show(&mut self, signal: Signal) -> Vec<ReplayOutcome> {
         let at = signal.at.or(self.begin).unwrap_or_default();
         let signal = signal.received(at);
         let begin = *self.begin.get_or_insert(at);
@@ -114,13 +114,13 @@ impl Replay {
             if let Outcome::Met(scenario, target, decisions) = outcome {
                 if decisions.is_empty() {
                     let scenario = self.decider.scenario(scenario).shared_name();
-                    replayed.push(Replayed::Alerted {
+                    replayed.push(ReplayOutcome::Alerted {
                         scenario,
                         target,
                         at,
                     });
                 }
-                replayed.extend(decisions.into_iter().map(Replayed::Decided));
+                replayed.extend(decisions.into_iter().map(ReplayOutcome::Decided));
             }
         }
         replayed

@@ -39,5 +39,62 @@ pub fn page() -> String {
             setting.takes
         );
     }
+    page.push_str(TABLES);
     page
 }
+
+/// What the file holds besides: lists of tables.
+const TABLES: &str = r#"
+## Webhooks
+
+Alerts are posted to each `[[alerts.webhook]]` of the file, signed with `secret` as Standard Webhooks describes it
+(`webhook-id`, `webhook-timestamp`, `webhook-signature`). An address of a private network is refused unless
+`private = true`; link-local ones always are, and redirects are not followed.
+
+```toml
+[[alerts.webhook]]
+name = "ops"                        # what waits for it waits under this name
+url = "https://hooks.example.com/forge"
+secret_file = "/etc/forge/webhook"  # or `secret`; at least 16 bytes
+form = "alert"                      # or slack
+```
+
+## Scenarios
+
+What the monitor watches for is built in, and changed by tables `[[monitor.scenario]]` in the file. One with the name of
+a scenario that is built in changes that one by the fields it has, or takes it out with `enabled = false`; any other name
+makes a new one. `forge config check` names every mistake. The scenarios that are built in are described in the
+documentation of `forge_monitor::Scenario`.
+
+```toml
+[[monitor.scenario]]
+name = "failed_authentications"     # built in: more than 5 in 15 minutes by one address, banned for 15 minutes
+threshold = 8
+
+[[monitor.scenario]]
+name = "report_scraping"
+kind = "count"                      # count, leaky, distinct, sequence or first
+signal = "tool_call"
+match = ["read_report*"]            # names of tools, paths or components; `*` stands for any characters
+by = "user"                         # address, user or component
+threshold = 40                      # one more decides
+window = "10m"
+respond = ["tighten_limit"]         # block, revoke_sessions, tighten_limit, require_sign_in; [] only alerts
+hold_for = "30m"                    # doubled with each repetition, up to monitor.max_block
+severity = "warning"                # info, warning or critical
+simulate = true                     # report what would be decided, and do nothing
+```
+
+| kind | is met by | fields of its own |
+|---|---|---|
+| `count` | more than `threshold` signals within `window` | `threshold`, `window` |
+| `leaky` | a bucket of `burst` that runs over; a full one drains in `drain` | `burst`, `drain`, `weight`: one, score, bytes |
+| `distinct` | more than `threshold` different ones within `window` | `distinct`: user, address, path, tool, component |
+| `sequence` | the steps in their order within `window` | `steps = [{ signal = "auth_failed", times = 5 }, { signal = "auth_ok" }]` |
+| `first` | the first signal with this name within `window` | `distinct` |
+
+Signals: `auth_failed`, `auth_ok`, `rate_limited`, `suspicious_request` (`min_score`), `session_anomaly`, `tool_call`,
+`tool_output`, `path_missing`, `trap_touched`, `admin_act`, `health_changed` (`status`: up, degraded, down), `custom`.
+`reset_on = { signal = "auth_ok" }` begins a new count. `capacity` is how many addresses or users that came more than
+once are counted at the same time.
+"#;

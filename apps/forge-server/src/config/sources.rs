@@ -102,15 +102,28 @@ impl fmt::Debug for Inputs {
 /// The values found, by key; the strongest source of each comes last.
 pub(super) struct Values {
     found: BTreeMap<&'static str, Vec<Found>>,
+    tables: BTreeMap<&'static str, Tables>,
     /// What is no problem, and had better be otherwise.
     pub(super) warnings: Vec<String>,
 }
+
+/// The tables of a key that is written as a list of them, and where they were found.
+pub(super) struct Tables {
+    /// The tables; what else stands in the list is a mistake that their reader tells.
+    pub items: Vec<toml::Value>,
+    /// Where they were found.
+    pub origin: Origin,
+}
+
+/// The keys that are lists of tables, in the file alone.
+const TABLES: [&str; 2] = ["monitor.scenario", "alerts.webhook"];
 
 impl Values {
     /// Collects from all sources. What cannot be read or is not known becomes a problem.
     pub(super) fn collect(inputs: &Inputs, problems: &mut Problems) -> Self {
         let mut values = Self {
             found: BTreeMap::new(),
+            tables: BTreeMap::new(),
             warnings: Vec::new(),
         };
         for setting in SETTINGS {
@@ -167,6 +180,11 @@ impl Values {
         self.found.remove(key)?.pop()
     }
 
+    /// Takes the tables of a key out.
+    pub(super) fn take_tables(&mut self, key: &'static str) -> Option<Tables> {
+        self.tables.remove(key)
+    }
+
     fn put(&mut self, key: &'static str, text: &str, origin: Origin) {
         self.found.entry(key).or_default().push(Found {
             text: Zeroizing::new(text.to_owned()),
@@ -221,6 +239,12 @@ impl Values {
             } else {
                 format!("{prefix}.{name}")
             };
+            let listed = TABLES.iter().find(|tables| **tables == key);
+            if let (Some(key), toml::Value::Array(items)) = (listed, value) {
+                let (items, origin) = (items.clone(), origin.clone());
+                self.tables.insert(key, Tables { items, origin });
+                continue;
+            }
             let text = match value {
                 toml::Value::Table(inner) => {
                     self.read_table(&key, inner, (origin, inputs), problems);

@@ -355,7 +355,7 @@ async fn blocks(
 
 async fn lift(
     State(app): State<App>,
-    Admin(_): Admin,
+    Admin(admin): Admin,
     Extension(context): Extension<AuditContext>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
@@ -364,7 +364,8 @@ async fn lift(
     let unknown = || Problem::not_found("there is no such block");
     let id = id.parse::<Uuid>().map_err(|_| unknown())?;
     context.resource(id.to_string());
-    match app.monitor.lift(id).await {
+    let by = format!("github:{}", admin.github_id);
+    match app.monitor.lift(id, by).await {
         Ok(_) => Ok(StatusCode::NO_CONTENT),
         Err(LiftError::NotFound) => Err(unknown()),
         Err(error) => Err(Problem::unavailable(&error)),

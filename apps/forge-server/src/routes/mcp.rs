@@ -90,7 +90,7 @@ impl Tools {
         Extension(parts): Extension<Parts>,
     ) -> Result<CallToolResult, ErrorData> {
         let principal = self.called("whoami", &parts)?;
-        answer(&Me::of(principal))
+        self.answer("whoami", &parts, &Me::of(principal))
     }
 
     /// The account's sessions.
@@ -103,7 +103,7 @@ impl Tools {
         let sessions = sessions::of(&self.app, principal).await;
         let unavailable =
             |problem: Problem| ErrorData::internal_error(problem.detail().to_owned(), None);
-        answer(&sessions.map_err(unavailable)?)
+        self.answer("list_my_sessions", &parts, &sessions.map_err(unavailable)?)
     }
 }
 
@@ -120,6 +120,23 @@ impl Tools {
         let nobody = || ErrorData::invalid_request("nobody is signed in".to_owned(), None);
         parts.extensions.get::<Principal>().ok_or_else(nobody)
     }
+
+    /// What a tool answers; how much that is, the monitor is told.
+    fn answer(
+        &self,
+        tool: &'static str,
+        parts: &Parts,
+        value: &impl Serialize,
+    ) -> Result<CallToolResult, ErrorData> {
+        let json = serde_json::to_string(value)
+            .map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+        let output = SignalKind::ToolOutput {
+            tool: tool.into(),
+            bytes: json.len() as u64,
+        };
+        self.app.wiring.signal(output, &Cause::of(parts));
+        Ok(CallToolResult::success(vec![ContentBlock::text(json)]))
+    }
 }
 
 #[tool_handler]
@@ -129,10 +146,4 @@ impl ServerHandler for Tools {
             .with_server_info(Implementation::new("forge", env!("CARGO_PKG_VERSION")))
             .with_instructions("The account behind the token, and its sessions.")
     }
-}
-
-fn answer(value: &impl Serialize) -> Result<CallToolResult, ErrorData> {
-    let json = serde_json::to_string(value)
-        .map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
-    Ok(CallToolResult::success(vec![ContentBlock::text(json)]))
 }

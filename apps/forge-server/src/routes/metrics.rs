@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use forge_headers::Connection;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::accounts::Role;
 use crate::app::App;
@@ -17,19 +17,31 @@ use crate::problem::Problem;
 /// The recorder is the process's: the `metrics` facade has one.
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
+/// The bounds of histograms of time: from a microsecond to ten seconds.
+const SECONDS: [f64; 15] = [
+    1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0,
+];
+
 pub(super) fn routes() -> Router<App> {
     recorder();
     Router::new().route("/metrics", get(metrics))
 }
 
 fn recorder() -> Option<&'static PrometheusHandle> {
-    let install = || match PrometheusBuilder::new().install_recorder() {
-        Ok(handle) => Some(handle),
-        Err(error) => {
-            tracing::error!(%error, "metrics are not recorded");
-            None
-        }
+    let buckets = |builder: PrometheusBuilder| {
+        builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
     };
+    let install =
+        || match buckets(PrometheusBuilder::new()).and_then(PrometheusBuilder::install_recorder) {
+            Ok(handle) => {
+                forge_monitor::RecordMetrics::begin(&["log"]);
+                Some(handle)
+            }
+            Err(error) => {
+                tracing::error!(%error, "metrics are not recorded");
+                None
+            }
+        };
     RECORDER.get_or_init(install).as_ref()
 }
 

@@ -196,3 +196,118 @@ async fn another_sites_page_does_not_get_its_visitor_banned() {
     trial.app.monitor.flush().await;
     from(&browser, ATTACKER, "/").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_ban_is_listed_and_lifted_from_the_command_line_beside_the_server() {
+    let trial = behind_a_proxy().await;
+    fail(&trial, ATTACKER, 6).await;
+    let browser = trial.browser();
+    from(&browser, ATTACKER, "/").await.problem(403);
+
+    let mut list = Vec::new();
+    forge_server::list_blocks(trial.data(), false, &mut list)
+        .await
+        .unwrap();
+    let list = String::from_utf8(list).unwrap();
+    assert!(
+        list.contains(&format!("block  network {ATTACKER}")),
+        "{list}"
+    );
+    let mut said = Vec::new();
+    forge_server::lift_blocks(trial.data(), ATTACKER, &mut said)
+        .await
+        .unwrap();
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("failed_authentications"), "{said}");
+    let again = forge_server::lift_blocks(trial.data(), ATTACKER, &mut Vec::new()).await;
+    assert!(again.is_err());
+
+    // The server asks its database once a second.
+    while !trial.app.monitor.blocks().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    from(&browser, ATTACKER, "/").await.expect(200);
+    trial.app.monitor.flush().await;
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let events = trial.audit(&admin).await;
+    let lifted = only(&events, "monitor.lift");
+    assert_eq!(lifted["details"]["by"], "the command line");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_what_only_scanners_look_for_is_banned_at_once() {
+    let trial = behind_a_proxy().await;
+    let browser = trial.browser();
+    from(&browser, ATTACKER, "/.Git/config").await.problem(404);
+    trial.app.monitor.flush().await;
+    from(&browser, ATTACKER, "/").await.problem(403);
+
+    let other = "203.0.113.10";
+    for n in 0..40 {
+        // A page that was there once is asked for again and again.
+        from(&browser, other, &format!("/gone/{}", n % 15))
+            .await
+            .problem(404);
+    }
+    trial.app.monitor.flush().await;
+    from(&browser, other, "/").await.expect(200);
+    from(&browser, other, "/gone/16").await.problem(404);
+    trial.app.monitor.flush().await;
+    from(&browser, other, "/").await.problem(403);
+}
+
+#[tokio::test]
+async fn a_user_is_banned_has_to_sign_in_again_and_has_smaller_limits() {
+    use forge_monitor::{Action, Decision, DecisionStore, Target};
+    let trial =
+        Trial::start_with(ROOMY.into_iter().chain([("limits.web", "60/min burst 8")])).await;
+    let store = forge_server::open_monitor_store(trial.data())
+        .await
+        .unwrap();
+    let decide = async |action| {
+        let now = forge_monitor::Clock::now(&trial.clock) + seconds(1);
+        let target = Target::User(fake_github::OCTO_USER.to_string().into());
+        let decision = Decision::new(action, "a_test", target, now, now + seconds(600));
+        store.insert(&decision).await.unwrap();
+        // As if another node had decided it.
+        while !trial
+            .app
+            .monitor
+            .blocks()
+            .iter()
+            .any(|of| of.id == decision.id)
+        {
+            tokio::task::yield_now().await;
+        }
+        decision.id
+    };
+    let user = trial.sign_in(fake_github::OCTO_USER).await;
+    user.get("/api/me").await.expect(200);
+    let banned = decide(Action::Block).await;
+    user.get("/api/me").await.problem(403);
+    trial.app.monitor.lift(banned, "a test").await.unwrap();
+    user.get("/api/me").await.expect(200);
+
+    decide(Action::RequireSignIn).await;
+    user.get("/api/me").await.problem(401);
+    trial.clock.advance(seconds(2));
+    let user = trial.sign_in(fake_github::OCTO_USER).await;
+    user.get("/api/me").await.expect(200);
+
+    trial.clock.advance(seconds(60));
+    decide(Action::TightenLimit).await;
+    user.get("/api/me").await.expect(200);
+    user.get("/api/me").await.expect(200);
+    user.get("/api/me").await.problem(429);
+}
+
+#[tokio::test]
+async fn what_a_scenario_of_the_configuration_says_is_done() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = "[[monitor.scenario]]\nname = 'failed_authentications'\nthreshold = 1\n";
+    std::fs::write(file.path(), text).unwrap();
+    let settings = [("proxies.trusted", "127.0.0.0/8")];
+    let trial = Trial::with_file(ROOMY.into_iter().chain(settings), file.path()).await;
+    fail(&trial, ATTACKER, 2).await;
+    from(&trial.browser(), ATTACKER, "/").await.problem(403);
+}

@@ -1,6 +1,7 @@
 //! The server as it is run: over a real socket, with a stand-in for GitHub beside it.
 
 mod accounts;
+mod alerts;
 mod audit;
 mod bans;
 mod callbacks;

@@ -69,7 +69,7 @@ impl Poster {
                 Some(&error as &(dyn std::error::Error + 'static)),
                 |error| error.source(),
             )
-            .any(|error| error.is::<Unreachable>());
+            .any(|error| error.downcast_ref::<Unreachable>().is_some());
             match is_refused {
                 true => Box::new(Unreachable) as BoxError,
                 false => error.without_url().into(),

@@ -58,7 +58,7 @@ impl Trial {
     pub(crate) async fn start_with<'a>(
         settings: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
-        Self::start_at(settings, &[], false).await
+        Self::start_at(settings, &[], false, None).await
     }
 
     /// With limits that are counted at a Redis server, which is waited for as long as it takes.
@@ -71,7 +71,7 @@ impl Trial {
             ("FORGE_LIMITS_REDIS", &*redis.url()),
             ("FORGE_LIMITS_REDIS_SECRET", "the-same-on-every-node"),
         ];
-        let trial = Self::start_at(shared.into_iter().chain(settings), &secrets, false).await;
+        let trial = Self::start_at(shared.into_iter().chain(settings), &secrets, false, None).await;
         trial.counts_together().await;
         trial
     }
@@ -90,23 +90,32 @@ impl Trial {
         settings: impl IntoIterator<Item = (&'a str, &'a str)>,
         secrets: &[(&str, &str)],
     ) -> Self {
-        Self::start_at(settings, secrets, false).await
+        Self::start_at(settings, secrets, false, None).await
+    }
+
+    /// With these settings and a configuration file.
+    pub(crate) async fn with_file<'a>(
+        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+        file: &Path,
+    ) -> Self {
+        Self::start_at(settings, &[], false, Some(file)).await
     }
 
     /// With limits that are not reached, and GitHub tokens that expire.
     pub(crate) async fn with_expiring_tokens() -> Self {
-        Self::start_at(ROOMY, &[], true).await
+        Self::start_at(ROOMY, &[], true, None).await
     }
 
     /// With limits that are not reached, and the PostgreSQL database at `url`.
     pub(crate) async fn at(url: &str) -> Self {
-        Self::start_at(ROOMY, &[("FORGE_DATABASE_URL", url)], false).await
+        Self::start_at(ROOMY, &[("FORGE_DATABASE_URL", url)], false, None).await
     }
 
     async fn start_at<'a>(
         settings: impl IntoIterator<Item = (&'a str, &'a str)>,
         further_secrets: &[(&str, &str)],
         expiring_tokens: bool,
+        file: Option<&Path>,
     ) -> Self {
         let listener = test_support::listener().await;
         let addr = listener.local_addr().unwrap();
@@ -141,6 +150,7 @@ impl Trial {
         let mut inputs = Inputs {
             flags,
             environment: environment.collect(),
+            file: file.map(Path::to_owned),
             ..Inputs::default()
         };
         let database = postgres::database();

@@ -1,0 +1,192 @@
+//! Where alerts go, and `forge alerts`: whether they get there, and what is not to be told.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use forge_monitor::{
+    Alert, AlertSink, AlertStore, AtLeast, BoxError, Clock as _, LogSink, MonitorBuilder, Severity,
+    Silence,
+};
+use uuid::Uuid;
+
+use crate::blocks::open;
+use crate::cli::Settings;
+use crate::clock::Clock;
+use crate::config::{AlertsConfig, parse};
+use crate::routes::rfc3339;
+
+/// How long a sink may take for a test.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// `forge alerts`
+#[derive(Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// Sends a test alert through each way that is configured, and says what came of it.
+    Test(Settings),
+    /// Lists the silences, and what waits in the outbox.
+    List(Settings),
+    /// Sends no alert that fits for a while; a running server takes note within two seconds.
+    Silence(SilenceAlerts),
+    /// Ends a silence.
+    Unsilence {
+        /// The id from the list.
+        id: Uuid,
+        /// Where the data is.
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
+/// `forge alerts silence`
+#[derive(Args, Debug)]
+pub struct SilenceAlerts {
+    /// Which scenarios; `*` stands for any characters.
+    pub scenario: String,
+    /// Which scopes, such as `network 192.0.2.*`.
+    #[arg(long, default_value = "*")]
+    pub scope: String,
+    /// For how long, such as 2h.
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
+    pub length: String,
+    /// Why.
+    #[arg(long, default_value = "")]
+    pub comment: String,
+    /// Where the data is.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// The ways that are configured, by the names under which alerts wait for them.
+fn sinks(config: &AlertsConfig) -> Vec<(String, Arc<dyn AlertSink>)> {
+    let mut sinks: Vec<(String, Arc<dyn AlertSink>)> = Vec::new();
+    if let Some(email) = &config.email {
+        sinks.push(("email".to_owned(), Arc::new(email.clone())));
+    }
+    if let Some(manager) = &config.alertmanager {
+        sinks.push(("alertmanager".to_owned(), Arc::new(manager.clone())));
+    }
+    for (name, webhook) in &config.webhooks {
+        sinks.push((format!("webhook:{name}"), Arc::new(webhook.clone())));
+    }
+    sinks
+}
+
+/// Gives them to a monitor, and the log besides.
+pub(crate) fn into_monitor(builder: MonitorBuilder, config: &AlertsConfig) -> MonitorBuilder {
+    let builder = builder
+        .alert_cool_down(config.cool_down)
+        .alert_sink("log", LogSink);
+    let at_least = config.at_least;
+    sinks(config)
+        .into_iter()
+        .fold(builder, |builder, (name, sink)| {
+            builder.alert_sink(name, AtLeast::new(at_least, sink))
+        })
+}
+
+/// Sends a test alert through each way.
+///
+/// # Errors
+/// One of them did not take it, or there is none.
+pub async fn test(config: &AlertsConfig, out: &mut impl Write) -> Result<(), BoxError> {
+    let now = Clock::system().now();
+    let summary = "this is a test: nothing has happened";
+    let alert = Arc::new(Alert::new(
+        "test",
+        "this server",
+        Severity::Info,
+        summary,
+        now,
+    ));
+    let mut failed = 0;
+    let sinks = sinks(config);
+    if sinks.is_empty() {
+        return Err("no way is configured: see `alerts.*` in `forge config reference`".into());
+    }
+    for (name, sink) in sinks {
+        let sent = tokio::time::timeout(PATIENCE, sink.send(Arc::clone(&alert))).await;
+        match sent {
+            Ok(Ok(())) => writeln!(out, "{name}: sent")?,
+            Ok(Err(error)) => {
+                failed += 1;
+                let causes = std::iter::successors(error.source(), |error| error.source());
+                let told = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+                writeln!(out, "{name}: failed: {}", forge_audit::escape(&told))?;
+            }
+            Err(_) => {
+                failed += 1;
+                writeln!(out, "{name}: failed: no answer in {} s", PATIENCE.as_secs())?;
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        n => Err(format!("{n} of the ways did not take the alert").into()),
+    }
+}
+
+/// Lists silences and what waits.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn list(data: &Path, out: &mut impl Write) -> Result<(), BoxError> {
+    let store = open(data).await?;
+    let outbox = store.outbox().await?;
+    writeln!(
+        out,
+        "{} waiting{}, {} given up",
+        outbox.waiting,
+        outbox.oldest.map_or_else(String::new, |at| format!(
+            " since {}",
+            rfc3339(at.as_micros())
+        )),
+        outbox.dead
+    )?;
+    for silence in store.silences(Clock::system().now()).await? {
+        writeln!(
+            out,
+            "{}  {} / {}  until {}  {} {}",
+            silence.id,
+            silence.scenario,
+            silence.scope,
+            rfc3339(silence.until.as_micros()),
+            silence.by,
+            forge_audit::escape(&silence.comment),
+        )?;
+    }
+    Ok(())
+}
+
+/// Adds a silence.
+///
+/// # Errors
+/// The database cannot be written, or the duration is none.
+pub async fn silence(
+    data: &Path,
+    wanted: &SilenceAlerts,
+    out: &mut impl Write,
+) -> Result<(), BoxError> {
+    let length = parse::duration(&wanted.length).map_err(|what| format!("--for {what}"))?;
+    let now = Clock::system().now();
+    let silence = Silence::new(wanted.scenario.as_str(), now, now + length)
+        .scope(wanted.scope.as_str())
+        .by("the command line", wanted.comment.as_str());
+    open(data).await?.silence(&silence).await?;
+    writeln!(out, "{}", silence.id)?;
+    Ok(())
+}
+
+/// Ends a silence.
+///
+/// # Errors
+/// The database cannot be written, or there is none of this id.
+pub async fn unsilence(data: &Path, id: Uuid) -> Result<(), BoxError> {
+    let store = open(data).await?;
+    match store.unsilence(id, Clock::system().now()).await? {
+        true => Ok(()),
+        false => Err("no silence that holds has this id".into()),
+    }
+}

@@ -1,0 +1,159 @@
+//! `forge monitor replay`: what the scenarios would have decided about what is on record.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use forge_audit::{AuditStore, Event, Outcome, SqliteAuditStore, Stored};
+use forge_monitor::{
+    BoxError, NeverBlock, Replay, ReplayOutcome, Scenario, Signal, SignalKind, Timestamp,
+};
+
+use crate::routes::rfc3339;
+use crate::wiring::is_forged_reason;
+
+/// Records that are read at once.
+const BATCH: usize = 1000;
+/// How many refusals that were left out of the log are made up for at most.
+const MAX_LEFT_OUT: u64 = 10_000;
+/// Policies that count by address.
+const BY_ADDRESS: [&str; 6] = [
+    "address",
+    "network",
+    "auth",
+    "callback",
+    "health",
+    "anonymous",
+];
+
+/// Reads the log in `file` from its beginning and prints what would have been decided.
+///
+/// # Errors
+/// The log cannot be read.
+pub async fn replay(
+    file: &Path,
+    scenarios: Vec<Scenario>,
+    never_block: NeverBlock,
+    out: &mut impl Write,
+) -> Result<(), BoxError> {
+    if !file.exists() {
+        return Err("there is no such file".into());
+    }
+    let store = SqliteAuditStore::builder(file).read_only().open().await?;
+    let mut replay = Replay::new(scenarios, never_block);
+    let mut by_scenario: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut after, mut records) = (0, 0u64);
+    loop {
+        let batch = store.scan(after, BATCH).await?;
+        let Some(last) = batch.last() else {
+            break;
+        };
+        after = last.seq;
+        for stored in batch {
+            records += 1;
+            for signal in signals(&stored) {
+                for what in replay.show(signal) {
+                    let name = tell(&what, out)?;
+                    *by_scenario.entry(name).or_default() += 1;
+                }
+            }
+        }
+    }
+    writeln!(
+        out,
+        "{records} records, {} signals, {} more that a ban would have prevented",
+        replay.shown(),
+        replay.prevented()
+    )?;
+    for (scenario, times) in by_scenario {
+        writeln!(out, "{scenario}: {times}")?;
+    }
+    Ok(())
+}
+
+fn tell(what: &ReplayOutcome, out: &mut impl Write) -> Result<String, BoxError> {
+    match what {
+        ReplayOutcome::Decided(decision) => {
+            writeln!(
+                out,
+                "{}  {}  {}  for {} s  {}",
+                rfc3339(decision.since.as_micros()),
+                decision.action.as_str(),
+                decision.target,
+                decision.remaining(decision.since).as_secs(),
+                decision.scenario
+            )?;
+            Ok(decision.scenario.to_string())
+        }
+        ReplayOutcome::Alerted {
+            scenario,
+            target,
+            at,
+            ..
+        } => {
+            let at = rfc3339(at.as_micros());
+            writeln!(out, "{at}  alert  {target}  {scenario}")?;
+            Ok(scenario.to_string())
+        }
+        _ => Ok("other".to_owned()),
+    }
+}
+
+/// What the monitor was told when the record was made, and of those that were left out before it.
+fn signals(stored: &Stored) -> Vec<Signal> {
+    let Some(event) = stored.event() else {
+        return Vec::new();
+    };
+    let Some(kind) = kind_of(&event) else {
+        return Vec::new();
+    };
+    let detail = |name: &str| event.details_value().and_then(|details| details.get(name));
+    let user = detail("user").and_then(|user| user.as_str());
+    let user = user.and_then(|user| user.strip_prefix("github:"));
+    let user = user.or(event.who().id()).map(str::to_owned);
+    let mut signal = Signal::new(kind)
+        .address(event.origin().ip())
+        .at(Timestamp::from_micros(stored.occurred.as_micros()));
+    if let Some(user) = user {
+        signal = signal.user(user);
+    }
+    let left_out = detail("left_out_before").and_then(|n| n.as_u64());
+    let times = 1 + left_out.unwrap_or(0).min(MAX_LEFT_OUT);
+    vec![signal; usize::try_from(times).unwrap_or(1)]
+}
+
+/// As `wiring.rs` tells it.
+fn kind_of(event: &Event) -> Option<SignalKind> {
+    let details = event.details_value();
+    let detail = |name: &str| details.and_then(|details| details.get(name));
+    let reason = detail("reason").and_then(|reason| reason.as_str());
+    let failed = event.result() == Outcome::Failure;
+    match event.action() {
+        "auth.credential" | "auth.refresh" if failed => {
+            let is_forged = reason.is_some_and(is_forged_reason);
+            is_forged.then_some(SignalKind::AuthFailed)
+        }
+        "auth.sign_in" | "auth.device" if failed => match reason {
+            Some("cancelled") | None => None,
+            Some(_) => Some(SignalKind::AuthFailed),
+        },
+        "auth.sign_in" | "auth.device" if event.result() == Outcome::Denied => {
+            (reason != Some("membership_hidden")).then_some(SignalKind::AuthFailed)
+        }
+        "rate_limit.exceed" => {
+            let policies = detail("policies").and_then(|policies| policies.as_array())?;
+            let mut names = policies.iter().filter_map(|name| name.as_str());
+            names
+                .any(|name| BY_ADDRESS.contains(&name))
+                .then_some(SignalKind::RateLimited)
+        }
+        "tool.call" => Some(SignalKind::ToolCall {
+            tool: event.target()?.to_owned().into(),
+        }),
+        "session.reuse" if event.result() == Outcome::Denied => Some(SignalKind::SessionAnomaly),
+        "session.threat" if detail("response").and_then(|of| of.as_str()) != Some("note") => {
+            Some(SignalKind::SessionAnomaly)
+        }
+        _ => None,
+    }
+}
