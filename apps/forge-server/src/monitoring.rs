@@ -150,8 +150,6 @@ pub(crate) fn health(
             async move { health }
         })
         .check("monitor", HealthGroup::All, monitor.clone())
-        // Out of service at once, back after two good findings.
-        .hysteresis(1, 2)
         .on_change(wiring.on_health_change())
         .clock(clock.clone())
         .build()

@@ -117,7 +117,7 @@ fn signals(stored: &Stored) -> Vec<Signal> {
     if let Some(user) = user {
         signal = signal.user(user);
     }
-    let left_out = detail("left_out_before").and_then(|n| n.as_u64());
+    let left_out = detail("left_out_before").and_then(serde_json::Value::as_u64);
     let times = 1 + left_out.unwrap_or(0).min(MAX_LEFT_OUT);
     vec![signal; usize::try_from(times).unwrap_or(1)]
 }
