@@ -215,6 +215,8 @@ pub struct Session {
     pub created_ip: Option<IpAddr>,
     /// The address it was last used from.
     pub last_ip: Option<IpAddr>,
+    /// The user agent it was made with, at most [`Caller::MAX_USER_AGENT`] characters.
+    pub created_user_agent: Option<String>,
     /// The user agent it was last used with, at most [`Caller::MAX_USER_AGENT`] characters.
     pub user_agent: Option<String>,
     /// How often its secret has been replaced.

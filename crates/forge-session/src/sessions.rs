@@ -109,6 +109,7 @@ impl Sessions {
             absolute_expires,
             created_ip: new.caller.ip(),
             last_ip: new.caller.ip(),
+            created_user_agent: new.caller.user_agent().map(str::to_owned),
             user_agent: new.caller.user_agent().map(str::to_owned),
             generation: 0,
             rotated: None,

@@ -129,6 +129,7 @@ impl Run {
             absolute_expires: self.now + MINUTE * 150,
             created_ip: None,
             last_ip: None,
+            created_user_agent: None,
             user_agent: None,
             generation: 0,
             rotated: None,

@@ -18,6 +18,7 @@ pub(crate) async fn tells_the_principal_behind_a_session() {
     assert_eq!(session["kind"], "web");
     assert_eq!(session["address"], "127.0.0.1");
     assert_eq!(session["user_agent"], "tests/1.0");
+    assert_eq!(session["created_user_agent"], "tests/1.0");
     assert_eq!(session["current"], true);
 
     let time = |name: &str| {

@@ -35,6 +35,7 @@ fn session() -> Session {
         absolute_expires: at(NOW + 7200),
         created_ip: None,
         last_ip: None,
+        created_user_agent: None,
         user_agent: None,
         generation: 0,
         rotated: None,

@@ -24,7 +24,7 @@ use crate::store::sql::{
 use crate::store::{Found, Matched, Rotation, Selector, SessionStore, StoreFuture, Touch};
 
 /// The schema, a step after the other.
-const SCHEMA: [(&str, &str); 2] = [
+const SCHEMA: [(&str, &str); 3] = [
     (
         "sessions",
         include_str!("../../migrations/postgres/0001_sessions.sql"),
@@ -32,6 +32,10 @@ const SCHEMA: [(&str, &str); 2] = [
     (
         "revocations",
         include_str!("../../migrations/postgres/0002_revocations.sql"),
+    ),
+    (
+        "user agents",
+        include_str!("../../migrations/postgres/0003_user_agents.sql"),
     ),
 ];
 

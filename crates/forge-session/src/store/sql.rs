@@ -71,9 +71,10 @@ macro_rules! sql_session_store {
                     sqlx::query(
                         "INSERT INTO sessions (id, epoch, user_id, kind, client_id, scopes, \
                          family_hash, current_hash, generation, created_at, last_used_at, \
-                         idle_expires_at, absolute_expires_at, created_ip, last_ip, user_agent) \
+                         idle_expires_at, absolute_expires_at, created_ip, last_ip, created_user_agent, \
+                         user_agent) \
                          VALUES ($1, (SELECT MAX(epoch) FROM sessions_epochs), $2, $3, $4, $5, \
-                         $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+                         $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
                     )
                     .bind(session.id.to_string())
                     .bind(session.user.as_str())
@@ -89,6 +90,7 @@ macro_rules! sql_session_store {
                     .bind(session.absolute_expires.as_micros())
                     .bind(session.created_ip.map(|ip| ip.to_string()))
                     .bind(session.last_ip.map(|ip| ip.to_string()))
+                    .bind(session.created_user_agent.as_deref())
                     .bind(session.user_agent.as_deref())
                     .execute(&mut *tx)
                     .await?;
@@ -359,6 +361,7 @@ macro_rules! sql_session_store {
                 absolute_expires: timestamp("absolute_expires_at")?,
                 created_ip: ip("created_ip")?,
                 last_ip: ip("last_ip")?,
+                created_user_agent: row.try_get("created_user_agent")?,
                 user_agent: row.try_get("user_agent")?,
                 generation: u32::try_from(generation).map_err(corrupt)?,
                 rotated: rotated.map(Timestamp::from_micros),

@@ -21,6 +21,18 @@ use crate::store::sql::{
 };
 use crate::store::{Found, Matched, Rotation, Selector, SessionStore, StoreFuture, Touch};
 
+/// The schema, a step after the other.
+const SCHEMA: [(&str, &str); 2] = [
+    (
+        "sessions",
+        include_str!("../../migrations/sqlite/0001_sessions.sql"),
+    ),
+    (
+        "user agents",
+        include_str!("../../migrations/sqlite/0002_user_agents.sql"),
+    ),
+];
+
 /// Sessions in a SQLite database, in the table `sessions`.
 ///
 /// The pool is yours, and so are its options: write-ahead log, a busy time-out of a few seconds,
@@ -46,14 +58,11 @@ impl SqliteSessionStore {
     /// [`StoreError::Unavailable`] when a statement fails, or when what was applied before is not
     /// what this version knows.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let sessions = Migration::new(
-            1,
-            Cow::Borrowed("sessions"),
-            MigrationType::Simple,
-            include_str!("../../migrations/sqlite/0001_sessions.sql").into_sql_str(),
-            false,
-        );
-        let mut migrator = Migrator::with_migrations(vec![sessions]);
+        let steps = SCHEMA.into_iter().zip(1..).map(|((name, text), version)| {
+            let (name, text) = (Cow::Borrowed(name), text.into_sql_str());
+            Migration::new(version, name, MigrationType::Simple, text, false)
+        });
+        let mut migrator = Migrator::with_migrations(steps.collect());
         migrator.dangerous_set_table_name("sessions_migrations");
         let migrated = migrator.run(&self.pool).await;
         migrated.map_err(|error| StoreError::Unavailable(error.into()))

@@ -9,6 +9,7 @@ pub(crate) async fn finds_exactly_what_was_stored(store: Store) {
     one.scopes = Some("read write".parse().unwrap());
     one.created_ip = Some("2001:db8::1".parse().unwrap());
     one.last_ip = None;
+    one.created_user_agent = None;
     one.user_agent = None;
     create(&store, &one, hash(1)).await;
     let two = session("b", T0);

@@ -16,6 +16,7 @@ pub(crate) async fn touches_forward_only_and_within_the_absolute_limit(store: St
     assert_eq!(now.last_used, seen.at);
     assert_eq!(now.idle_expires, seen.idle_expires);
     assert_eq!((now.last_ip, &now.user_agent), (seen.ip, &seen.user_agent));
+    assert_eq!(now.created_user_agent.as_deref(), Some("Firefox"));
     assert_eq!(now.created_ip, one.created_ip);
 
     // A shorter idle limit than before does not shorten what was promised.

@@ -41,6 +41,7 @@ pub(crate) fn session(owner: &str, created: Timestamp) -> Session {
         absolute_expires: created + HOUR * 3,
         created_ip: Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
         last_ip: Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
+        created_user_agent: Some("Firefox".to_owned()),
         user_agent: Some("Firefox".to_owned()),
         generation: 0,
         rotated: None,
