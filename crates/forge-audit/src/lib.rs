@@ -165,7 +165,7 @@ pub use {
     context::AuditContext,
     error::{
         ArchiveError, BoxError, CheckpointError, DecodeError, Dropped, KeepError, QueryError,
-        RecordError, ShutdownError, StoreError, UnknownName, VerifyError,
+        RecordError, RelayError, ShutdownError, StoreError, UnknownName, VerifyError,
     },
     escape::escape,
     event::{Actor, Event, Source},
