@@ -329,6 +329,14 @@ async fn verify(
         };
         verify_archive(|| archive_lines(File::open(file)?), &expected, trusted)?
     };
+    // Whoever can write the file can recompute the chain and drop what was signed.
+    if !keys.is_empty() && verified.checkpoints == 0 {
+        return Err(
+            "no checkpoint of this log is signed by the key: give those kept elsewhere with \
+             --checkpoints"
+                .into(),
+        );
+    }
     Ok(report(&verified, !keys.is_empty()))
 }
 

@@ -64,6 +64,14 @@ pub(crate) fn around(routes: Router, app: &App) -> Result<Router, StartError> {
         .layer(MapRequestLayer::new(move |request: Request| {
             request.map(|body| Body::new(Limited::new(body, body_limit)))
         }))
+        // What reads hostile input below is not trusted never to panic: that too ends its request alone.
+        .layer(MapResponseLayer::new(|response: Response<_>| {
+            response.map(Body::new)
+        }))
+        .layer(CatchPanicLayer::custom(|_| panicked()))
+        .layer(MapResponseLayer::new(|response: Response<_>| {
+            response.map(Body::new)
+        }))
         // Addresses under a ban.
         .layer(LapLayer::new("guard"))
         .layer(

@@ -16,7 +16,8 @@ use forge_monitor::{
 };
 use forge_ratelimit::{ConcurrencyDecision, ConcurrencyOutcome, Decision, KeyClass};
 use forge_session::{Caller, Rejection, SessionEvent, ThreatResponse};
-use http::header::USER_AGENT;
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 use serde_json::{Value, json};
 
@@ -61,10 +62,7 @@ impl Cause {
             source,
             request_id: request_id::of(parts).map(str::to_owned),
             address,
-            foreign: parts
-                .headers
-                .get("sec-fetch-site")
-                .is_some_and(|site| matches!(site.as_bytes(), b"cross-site" | b"same-site")),
+            foreign: is_foreign(parts),
         }
     }
 
@@ -120,6 +118,21 @@ pub(crate) fn client_ip(parts: &Parts) -> Option<IpAddr> {
 #[must_use]
 pub(crate) fn caller(parts: &Parts) -> Caller {
     Caller::new(client_ip(parts), user_agent(parts))
+}
+
+/// Whether another site, or a link that somebody planted, may have made the browser ask. A page
+/// cannot send an `Authorization` header to another origin without its leave.
+fn is_foreign(parts: &Parts) -> bool {
+    let header = |name| parts.headers.get(name).map(HeaderValue::as_bytes);
+    if parts.headers.contains_key(AUTHORIZATION) {
+        return false;
+    }
+    match header("sec-fetch-site") {
+        Some(b"cross-site" | b"same-site") => true,
+        // Opened from a mail or a document.
+        Some(b"none") => header("sec-fetch-mode") == Some(b"navigate"),
+        _ => false,
+    }
 }
 
 fn user_agent(parts: &Parts) -> Option<&str> {
@@ -658,4 +671,34 @@ pub(crate) fn is_forged_reason(reason: &str) -> bool {
 #[must_use]
 pub(crate) fn resource(parts: &Parts) -> String {
     format!("{} {}", parts.method, parts.uri.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_may_have_made_a_browser_do_is_foreign() {
+        let foreign = |headers: &[(&'static str, &str)]| {
+            let mut request = http::Request::new(());
+            for (name, value) in headers {
+                request.headers_mut().insert(*name, value.parse().unwrap());
+            }
+            is_foreign(&request.into_parts().0)
+        };
+        let site = "sec-fetch-site";
+        assert!(foreign(&[(site, "cross-site")]));
+        assert!(foreign(&[(site, "same-site")]));
+        assert!(foreign(&[(site, "none"), ("sec-fetch-mode", "navigate")]));
+        assert!(!foreign(&[(site, "none"), ("sec-fetch-mode", "cors")]));
+        assert!(!foreign(&[
+            (site, "same-origin"),
+            ("sec-fetch-mode", "navigate")
+        ]));
+        assert!(!foreign(&[]));
+        assert!(!foreign(&[
+            (site, "cross-site"),
+            ("authorization", "Bearer x")
+        ]));
+    }
 }

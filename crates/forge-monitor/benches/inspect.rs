@@ -95,6 +95,9 @@ fn inspect(c: &mut Criterion<ThreadCpu>) {
         ("words", "a or "),
         ("tags", "<a "),
         ("lookups", "${"),
+        ("dots", "w..."),
+        ("operators", "'$"),
+        ("separators", ":;"),
     ] {
         for kib in [8, 32] {
             let target = format!("/?q={}", unit.repeat(kib * 1024 / unit.len()));

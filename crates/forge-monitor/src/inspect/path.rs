@@ -136,6 +136,8 @@ fn climb(text: &[u8], kinds: Kinds, place: Place, oddities: Oddities, findings: 
     if kinds.any(Kinds::SLASH.or(Kinds::BACKSLASH)) {
         let mut climbs = 0;
         let mut first = None;
+        // Looked for once, since every `...` asks.
+        let mut names_inside = None;
         let mut from = 0;
         while let Some(at) = bytes::find_from(text, b"..", from) {
             from = at + 2;
@@ -151,7 +153,7 @@ fn climb(text: &[u8], kinds: Kinds, place: Place, oddities: Oddities, findings: 
                 behind += 1;
             }
             let starts = before.is_none_or(|byte| !is_word(*byte) && *byte != b')')
-                || dots >= 3 && has(text, b"web-inf");
+                || dots >= 3 && *names_inside.get_or_insert_with(|| has(text, b"web-inf"));
             let slash = is_slash(text.get(behind));
             let ends = text.get(behind).is_none() && is_slash(before) && climbs > 0;
             let doubled = dots == 4 && slash && is_slash(text.get(behind + 1));

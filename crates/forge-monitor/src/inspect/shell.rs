@@ -23,6 +23,15 @@ const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
     Rule::new(id, Family::CommandInjection, score, explanation)
 }
 
+/// So many separators of a value are looked behind.
+const MAX_SEPARATORS: usize = 256;
+
+static MANY_COMMANDS: Rule = rule(
+    "shell.many_separators",
+    5,
+    "More places where a command may begin than are looked at.",
+);
+
 static BEHIND_SEPARATOR: Rule = rule(
     "shell.command_behind_separator",
     10,
@@ -227,7 +236,8 @@ fn separated(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
             }
         }
         seen += 1;
-        if seen > 64 {
+        if seen > MAX_SEPARATORS {
+            findings.add(&MANY_COMMANDS, text, at);
             return;
         }
         if behind(text, at, at + skip, separator, place, findings) {

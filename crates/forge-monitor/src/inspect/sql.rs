@@ -147,6 +147,8 @@ fn document_operators(text: &[u8], findings: &mut Findings) {
         b"func",
     ];
     let mut from = 0;
+    // Looked for once, since every `$` asks.
+    let is_object = text.contains(&b'{');
     while let Some(at) = super::bytes::find_from(text, b"$", from) {
         from = at + 1;
         let rest = text.get(from..).unwrap_or_default();
@@ -160,7 +162,7 @@ fn document_operators(text: &[u8], findings: &mut Findings) {
         let bracketed = before == Some(&b'[') && after == Some(&b']');
         let key = matches!(before, Some(b'"' | b'\'' | b'{' | b',' | b' '))
             && matches!(after, Some(b'"' | b'\'' | b':'))
-            && text.contains(&b'{');
+            && is_object;
         let whole = at == 0 && word == b"where" && matches!(after, None | Some(b':' | b'='));
         if (bracketed || key || whole) && OPERATORS.contains(&word) {
             findings.add(&OPERATOR, text, at);

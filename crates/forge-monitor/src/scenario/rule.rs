@@ -19,6 +19,10 @@ pub enum Distinct {
     Name,
 }
 
+/// The most that one suspicious request weighs: a single link, which another may have planted, is
+/// not enough for a ban.
+const MAX_SCORE: u32 = 10;
+
 /// What a signal weighs in a leaky bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -26,7 +30,7 @@ pub enum Weight {
     /// Each signal one.
     #[default]
     One,
-    /// The score of a suspicious request; other signals one.
+    /// The score of a suspicious request, at most 10; other signals one.
     Score,
     /// The bytes of a tool's output; other signals one.
     Bytes,
@@ -35,7 +39,9 @@ pub enum Weight {
 impl Weight {
     fn of(self, kind: &SignalKind) -> u64 {
         match (self, kind) {
-            (Self::Score, SignalKind::SuspiciousRequest { score }) => u64::from(*score),
+            (Self::Score, SignalKind::SuspiciousRequest { score }) => {
+                u64::from((*score).min(MAX_SCORE))
+            }
             (Self::Bytes, SignalKind::ToolOutput { bytes, .. }) => *bytes,
             _ => 1,
         }
