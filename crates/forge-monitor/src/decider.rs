@@ -831,7 +831,8 @@ mod tests {
             "nobody in particular"
         );
         assert!(!fail(&mut bench, 4));
-        assert!(fail(&mut bench, 5));
+        // Of who was seen first twelve bits are kept: once in a thousand times another looks alike.
+        assert!((5..=8).any(|user| fail(&mut bench, user)));
         assert_eq!(bench.active.blocks.len(), 1);
     }
 
@@ -849,7 +850,8 @@ mod tests {
     fn one_user_from_many_addresses_is_an_alert_and_no_block() {
         let mut bench = built(Scenario::password_spraying());
         let mut met = 0;
-        for last in 0..10 {
+        // More than ten, since one of them may look like the first.
+        for last in 0..13 {
             let outcomes = bench.show(failed(&format!("192.0.2.{last}")).user("7"));
             met += usize::from(is_met(&outcomes));
         }
