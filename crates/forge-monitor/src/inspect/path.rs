@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
-use super::bytes::{self, Kinds, find, find_any, has, is_word};
+use super::bytes::{self, Kinds, find_any, has, is_word};
 
 use super::normalise::Oddities;
 
@@ -61,12 +61,6 @@ static NUL: Rule = rule(
     "A NUL byte, which ends a name for some programs.",
 );
 
-static PLACEHOLDER: Rule = rule(
-    "path.placeholder",
-    10,
-    "A path with a placeholder of a list of attacks.",
-);
-
 const fn forgery(id: &'static str, score: u32, explanation: &'static str) -> Rule {
     Rule::new(id, Family::RequestForgery, score, explanation)
 }
@@ -114,17 +108,6 @@ pub(super) fn inspect(
     }
     if kinds.any(Kinds::COLON) {
         addresses(text, place, findings);
-    }
-    if kinds.any(Kinds::BRACE)
-        && let Some(at) = find(text, b"{file}")
-        && (text.starts_with(b"/")
-            || text.starts_with(b".")
-            || text.starts_with(b"\\")
-            || has(text, b"0x2"))
-        && text.len() == at + 6
-        && place != Place::Path
-    {
-        findings.add(&PLACEHOLDER, text, at);
     }
 }
 
