@@ -1,5 +1,8 @@
 //! The one task that decides; all I/O is handed to outlets, so nothing slow delays it.
 
+mod news;
+mod telling;
+
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,27 +17,22 @@ use super::courier::Bell;
 use super::outlet::{NoResult, Outlet, attempt};
 use super::reporter::{Reporter, count};
 use super::spill::Spill;
-use crate::alert::{Alert, AlertGroups, AlertSink, Fingerprint, Raised, Severity, Silence};
+use crate::alert::{Alert, AlertGroups, AlertSink, Severity, Silence};
 use crate::clock::{Clock, Timestamp};
 use crate::decider::{Decider, Outcome};
-use crate::decision::{Action, Decision, Lift, Stored, Target};
-use crate::delivery::{Delivery, OutboxStats};
+use crate::decision::{Action, Decision, Target};
 use crate::error::{LiftError, StoreError};
 use crate::guard::Guard;
 use crate::on_event::{DropReason, MonitorEvent};
 use crate::responder::Responder;
 use crate::signal::Signal;
 use crate::store::{AlertStore, DecisionStore};
+use news::News;
 
 /// How often ended decisions, due alerts, and what other processes did are looked for.
 const TICK: Duration = Duration::from_secs(1);
 /// How often old decisions and deliveries are deleted from the store.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
-/// How far back the store is asked for what others changed: their clocks may differ, and a change
-/// may be seen some time after it was dated.
-const OVERLAP: Duration = Duration::from_secs(30);
-/// How many changes are read at once.
-const MAX_NEWS: usize = 10_000;
 
 /// What waits in the monitor's queue.
 pub(super) enum Job {
@@ -59,12 +57,6 @@ type Answer<T> = oneshot::Sender<Result<T, LiftError>>;
 pub(super) struct Outlets {
     pub(super) outlets: Vec<Outlet>,
     pub(super) bells: Vec<Bell>,
-}
-
-pub(super) struct News {
-    changed: Vec<Stored>,
-    silences: Vec<Silence>,
-    outbox: OutboxStats,
 }
 
 /// Where alerts go, by name.
@@ -314,155 +306,6 @@ impl Engine {
         }
     }
 
-    fn lift(&mut self, id: Uuid, by: Arc<str>, answer: Answer<Arc<Decision>>) {
-        let now = self.clock.now();
-        let Some(decision) = self.decider.lift(id, now) else {
-            let _ = answer.send(Err(LiftError::NotFound));
-            return;
-        };
-        let lift = Lift::new(now, by).told(true);
-        self.lifted_here.insert(id);
-        let the = Arc::clone(&decision);
-        self.reporter
-            .tell(&MonitorEvent::DecisionLifted(the, lift.clone()));
-        self.resolve(&decision.scenario, &decision.target);
-        // Through the same outlet as the insertion, so that it cannot overtake it.
-        let (store, reporter) = (Arc::clone(&self.decisions), Arc::clone(&self.reporter));
-        // A full queue drops the answer with the work; the caller then reads `Store`.
-        self.outlet.offer(async move {
-            let result = match attempt(|| store.lift(id, &lift)).await {
-                Ok(Ok(_)) => Ok(decision),
-                Ok(Err(error)) => Err(LiftError::Store(error)),
-                Err(why) => {
-                    lost(&reporter, why, "the decision store");
-                    Err(LiftError::Store(no_answer()))
-                }
-            };
-            let _ = answer.send(result);
-        });
-    }
-
-    fn silence(&mut self, silence: Silence, answer: Answer<()>) {
-        let mut silences = self.alerts.silences().to_vec();
-        silences.push(silence.clone());
-        self.alerts.set_silences(silences);
-        let (store, reporter) = (Arc::clone(&self.alert_store), Arc::clone(&self.reporter));
-        self.outlet.offer(async move {
-            let result = match attempt(|| store.silence(&silence)).await {
-                Ok(result) => result.map_err(LiftError::Store),
-                Err(why) => {
-                    lost(&reporter, why, "the alert store");
-                    Err(LiftError::Store(no_answer()))
-                }
-            };
-            let _ = answer.send(result);
-        });
-    }
-
-    fn unsilence(&mut self, id: Uuid, answer: Answer<()>) {
-        let mut silences = self.alerts.silences().to_vec();
-        silences.retain(|silence| silence.id != id);
-        self.alerts.set_silences(silences);
-        let (store, reporter) = (Arc::clone(&self.alert_store), Arc::clone(&self.reporter));
-        let now = self.clock.now();
-        self.outlet.offer(async move {
-            let result = match attempt(|| store.unsilence(id, now)).await {
-                Ok(Ok(true)) => Ok(()),
-                Ok(Ok(false)) => Err(LiftError::NotFound),
-                Ok(Err(error)) => Err(LiftError::Store(error)),
-                Err(why) => {
-                    lost(&reporter, why, "the alert store");
-                    Err(LiftError::Store(no_answer()))
-                }
-            };
-            let _ = answer.send(result);
-        });
-    }
-
-    fn raise(&mut self, alert: Alert, has_end: bool) {
-        let scenario = Arc::clone(&alert.scenario);
-        let (elapsed, now) = (self.clock.monotonic(), self.clock.now());
-        match self.alerts.raise(alert, has_end, elapsed, now) {
-            Raised::Notice(alert) => self.send(alert),
-            Raised::Held => {}
-            raised => self.reporter.tell(&MonitorEvent::AlertSuppressed {
-                scenario,
-                silenced: raised == Raised::Silenced,
-            }),
-        }
-    }
-
-    /// What the alerts of a scenario about a target tell of is over.
-    fn resolve(&mut self, scenario: &Arc<str>, target: &Target) {
-        let now = self.clock.now();
-        let goes_on = self
-            .guard
-            .decisions()
-            .iter()
-            .any(|held| held.scenario == *scenario && held.target == *target);
-        if goes_on {
-            return;
-        }
-        let scope = target.to_string().escape_debug().to_string();
-        let fingerprint = Fingerprint::new(scenario, &scope);
-        let elapsed = self.clock.monotonic();
-        if let Some(alert) = self.alerts.resolve(&fingerprint, elapsed, now) {
-            self.send(alert);
-        }
-    }
-
-    /// Stores the alert for every sink it is for; where that fails it goes through the spill file.
-    fn send(&self, alert: Alert) {
-        let now = self.clock.now();
-        let sinks = self.sinks.iter().filter(|sink| sink.sink.takes(&alert));
-        let (deliveries, bells): (Vec<_>, Vec<_>) = sinks
-            .map(|sink| {
-                let delivery = Delivery::new(Arc::clone(&sink.name), alert.clone(), now);
-                (delivery, sink.bell.clone())
-            })
-            .unzip();
-        let alert = Arc::new(alert);
-        self.reporter.trends().alert(self.clock.monotonic());
-        self.reporter
-            .tell(&MonitorEvent::AlertRaised(Arc::clone(&alert)));
-        if deliveries.is_empty() {
-            return;
-        }
-        let (store, reporter) = (Arc::clone(&self.alert_store), Arc::clone(&self.reporter));
-        let (spill, the, to_spill) = (
-            Arc::clone(&self.spill),
-            Arc::clone(&alert),
-            deliveries.clone(),
-        );
-        let taken = self.outlet.offer(async move {
-            match attempt(|| store.enqueue(&deliveries)).await {
-                Ok(Ok(())) => {}
-                failed => {
-                    match failed {
-                        Ok(Err(error)) => {
-                            let error = &error as &dyn std::error::Error;
-                            tracing::error!(error, "an alert is not stored");
-                        }
-                        Err(why) => lost(&reporter, why, "the alert store"),
-                        Ok(Ok(())) => {}
-                    }
-                    let spilled = tokio::task::spawn_blocking(move || spill.push(deliveries));
-                    told_of_spill(&reporter, the, spilled.await.unwrap_or(false));
-                }
-            }
-            for bell in bells {
-                bell.ring();
-            }
-        });
-        if !taken {
-            let spilled = self.spill.push(to_spill);
-            told_of_spill(&self.reporter, alert, spilled);
-            for sink in &self.sinks {
-                sink.bell.ring();
-            }
-        }
-    }
-
     /// Ends decisions, sends alerts that are due, and prunes the store.
     fn keep_house(&mut self) {
         let (now, elapsed) = (self.clock.now(), self.clock.monotonic());
@@ -496,99 +339,6 @@ impl Engine {
             });
         }
     }
-
-    /// Asks the store what other processes decided, lifted and silenced, and what waits.
-    fn ask_for_news(&mut self) {
-        if self.asking {
-            return;
-        }
-        let since = self.clock.now() - OVERLAP;
-        let (decisions, alerts) = (Arc::clone(&self.decisions), Arc::clone(&self.alert_store));
-        let (queue, now, spill) = (
-            self.queue.clone(),
-            self.clock.now(),
-            Arc::clone(&self.spill),
-        );
-        self.asking = self.outlet.offer(async move {
-            let news = attempt(|| async {
-                let outbox = alerts.outbox().await?;
-                let spilled = spill.stats();
-                let oldest = outbox.oldest.into_iter().chain(spilled.oldest).min();
-                let waiting = outbox.waiting + spilled.waiting;
-                Ok::<_, StoreError>(News {
-                    changed: decisions.changed(since, MAX_NEWS).await?,
-                    silences: alerts.silences(now).await?,
-                    outbox: OutboxStats::new(waiting, outbox.dead, oldest),
-                })
-            });
-            // That the store is down is told by what needed it, and by the health check.
-            let news = match news.await {
-                Ok(Ok(news)) => news,
-                _ => News {
-                    changed: Vec::new(),
-                    silences: Vec::new(),
-                    outbox: spill.stats(),
-                },
-            };
-            if let Some(queue) = queue.upgrade() {
-                let _ = queue.send(Job::News(news)).await;
-            }
-        });
-    }
-
-    fn learn(&mut self, news: News) {
-        self.asking = false;
-        let now = self.clock.now();
-        let OutboxStats {
-            waiting, oldest, ..
-        } = news.outbox;
-        let oldest = oldest.map_or(0, |at| u64::try_from(at.as_micros()).unwrap_or(0));
-        self.reporter.outbox_depth.store(waiting, Ordering::Relaxed);
-        self.reporter.outbox_oldest.store(oldest, Ordering::Relaxed);
-        let mut known: HashSet<Uuid> = HashSet::new();
-        for silence in self.alerts.silences() {
-            known.insert(silence.id);
-        }
-        if news.silences.iter().any(|of| !known.contains(&of.id))
-            || news.silences.len() < known.len()
-        {
-            self.alerts.set_silences(news.silences);
-        }
-        let mut seen_lifted = HashSet::new();
-        for Stored { decision, lifted } in news.changed {
-            match lifted {
-                None if self.lifted_here.contains(&decision.id) => {}
-                None => {
-                    let decision = Arc::new(decision);
-                    if self.decider.adopt(&decision, now) {
-                        self.reporter.tell(&MonitorEvent::DecisionAdopted(decision));
-                    }
-                }
-                Some(lift) => {
-                    seen_lifted.insert(decision.id);
-                    self.lifted_elsewhere(decision, lift, now);
-                }
-            }
-        }
-        self.lifted_here.retain(|id| !seen_lifted.contains(id));
-    }
-
-    /// Another process lifted it. Who lifted it in the store alone leaves it to us to tell.
-    fn lifted_elsewhere(&mut self, decision: Decision, lift: Lift, now: Timestamp) {
-        if let Some(held) = self.decider.lift(decision.id, now) {
-            self.resolve(&held.scenario, &held.target);
-        }
-        if lift.told {
-            return;
-        }
-        let (store, reporter) = (Arc::clone(&self.decisions), Arc::clone(&self.reporter));
-        self.outlet.offer(async move {
-            if let Ok(Ok(true)) = attempt(|| store.lift_told(decision.id)).await {
-                let decision = Arc::new(decision);
-                reporter.tell(&MonitorEvent::DecisionLifted(decision, lift));
-            }
-        });
-    }
 }
 
 /// What a decision does, for people to read.
@@ -600,15 +350,6 @@ fn done(decision: &Decision) -> String {
         Action::TightenLimit => format!("limits tightened for {seconds} s"),
         Action::RequireSignIn => "has to sign in again".to_owned(),
     }
-}
-
-fn told_of_spill(reporter: &Reporter, alert: Arc<Alert>, spilled: bool) {
-    reporter.tell(&if spilled {
-        MonitorEvent::AlertSpilled(alert)
-    } else {
-        tracing::error!(id = %alert.id, "an alert is lost: neither stored nor spilled");
-        MonitorEvent::AlertLost(alert)
-    });
 }
 
 fn no_answer() -> StoreError {
