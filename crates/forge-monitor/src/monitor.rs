@@ -75,7 +75,7 @@ impl Monitor {
         } = &*self.inner;
         let class = signal.kind.class();
         let elapsed = clock.monotonic();
-        let job = Job::Signal(signal.received(clock.now()), elapsed);
+        let job = Job::Signal(signal.bounded(), elapsed);
         if queue.try_send(job).is_err() {
             let second = elapsed.as_secs() + 1;
             reporter.last_drop.store(second, Ordering::Relaxed);

@@ -213,6 +213,11 @@ impl Signal {
     /// The signal as the monitor takes it: dated, with a canonical address, in bounded memory.
     pub(crate) fn received(mut self, now: Timestamp) -> Self {
         self.at.get_or_insert(now);
+        self.bounded()
+    }
+
+    /// The same, to be dated later: who emits it is not to wait for one more clock.
+    pub(crate) fn bounded(mut self) -> Self {
         self.address = self.address.map(|address| address.to_canonical());
         self.user = self.user.filter(|user| user.len() <= MAX_USER_LEN);
         match &mut self.kind {

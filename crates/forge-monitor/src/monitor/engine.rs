@@ -152,10 +152,12 @@ impl Engine {
 
     fn observe(&mut self, signal: &Signal, elapsed: Duration, outcomes: &mut Vec<Outcome>) {
         let now = self.clock.now();
+        let waited = self.clock.monotonic().saturating_sub(elapsed);
+        let at = signal.at.unwrap_or(now - waited);
         self.decider.observe(signal, elapsed, now, outcomes);
         self.reporter.trends().signal(signal, elapsed);
         for outcome in outcomes.drain(..) {
-            self.follow(outcome, signal.at.unwrap_or(now), elapsed);
+            self.follow(outcome, at, elapsed);
         }
         let class = signal.kind.class();
         let took = self.clock.monotonic().saturating_sub(elapsed);
