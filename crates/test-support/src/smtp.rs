@@ -165,6 +165,9 @@ async fn serve(listener: TcpListener, tls: SmtpTls, acceptor: TlsAcceptor, share
         shared.connections.fetch_add(1, Ordering::SeqCst);
         let fault = *shared.fault.lock().unwrap_or_else(PoisonError::into_inner);
         let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
+        // As mail servers do: the second line of an answer does not wait until the first is
+        // acknowledged.
+        let _ = stream.set_nodelay(true);
         tokio::spawn(async move {
             match fault {
                 SmtpFault::Refuse => {}
