@@ -22,6 +22,9 @@ static NEEDLE: [AtomicU8; LONGEST] = [const { AtomicU8::new(0) }; LONGEST];
 static NEEDLE_LEN: AtomicUsize = AtomicUsize::new(0);
 static FOUND: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes in blocks that are not given back, of all threads.
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
@@ -36,6 +39,11 @@ pub fn count<T>(work: impl FnOnce() -> T) -> (usize, T) {
     let before = ALLOCATIONS.get();
     let done = work();
     (ALLOCATIONS.get() - before, done)
+}
+
+/// How many bytes all threads have in use, without what the allocator needs to keep account.
+pub fn in_use() -> usize {
+    IN_USE.load(Ordering::Relaxed)
 }
 
 /// In how many blocks that are freed meanwhile, by any thread, `needle` lies. One call at a time
@@ -79,7 +87,8 @@ unsafe fn look(block: *const u8, len: usize) {
     }
 }
 
-fn count_one() {
+fn count_one(bytes: usize) {
+    IN_USE.fetch_add(bytes, Ordering::Relaxed);
     // A thread that is ending has no counter any more.
     let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
 }
@@ -87,18 +96,19 @@ fn count_one() {
 // SAFETY: every block comes from the system's allocator and goes back to it with its own layout.
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count_one();
+        count_one(layout.size());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count_one();
+        count_one(layout.size());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller gives back a block of this layout.
         unsafe {
             look(block, layout.size());
