@@ -1,5 +1,8 @@
 //! What every decision store must do, and that a monitor takes its decisions up again.
 
+#[cfg(feature = "sqlite")]
+mod sqlite_database;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -374,87 +377,4 @@ async fn memory_conforms() {
 async fn memory_survives_a_restart_of_the_monitor() {
     let store = MemoryMonitorStore::new();
     survives_a_restart(|| async { store.clone() }).await;
-}
-
-#[cfg(feature = "sqlite")]
-mod sqlite {
-    use super::*;
-    use forge_monitor::SqliteMonitorStore;
-    use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
-
-    async fn pool(folder: &tempfile::TempDir) -> SqlitePool {
-        let options = SqliteConnectOptions::new()
-            .filename(folder.path().join("forge.db"))
-            .create_if_missing(true);
-        SqlitePool::connect_with(options).await.unwrap()
-    }
-
-    async fn open(folder: &tempfile::TempDir) -> SqliteMonitorStore {
-        let store = SqliteMonitorStore::new(pool(folder).await);
-        store.migrate().await.unwrap();
-        store
-    }
-
-    #[tokio::test]
-    async fn sqlite_conforms() {
-        let folder = tempfile::tempdir().unwrap();
-        conforms(&open(&folder).await).await;
-    }
-
-    #[tokio::test]
-    async fn sqlite_is_shared() {
-        let folder = tempfile::tempdir().unwrap();
-        shares_what_is_decided(open(&folder).await).await;
-    }
-
-    #[tokio::test]
-    async fn sqlite_survives_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        survives_a_restart(|| open(&folder)).await;
-    }
-
-    #[tokio::test]
-    async fn migrates_beside_the_migrations_of_others() {
-        let folder = tempfile::tempdir().unwrap();
-        let pool = pool(&folder).await;
-        sqlx::query("CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, other TEXT)")
-            .execute(&pool)
-            .await
-            .unwrap();
-        let store = SqliteMonitorStore::new(pool.clone());
-        store.migrate().await.unwrap();
-        store.migrate().await.unwrap();
-        let applied: i64 = sqlx::query_scalar("SELECT count(*) FROM monitor_migrations")
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-        assert_eq!(applied, 2);
-        let others: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations")
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-        assert_eq!(others, 0);
-    }
-
-    #[tokio::test]
-    async fn a_malformed_row_is_an_error_and_the_monitor_does_not_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder).await;
-        store.insert(&decision(user("7"), 0, 10)).await.unwrap();
-        sqlx::query("UPDATE monitor_decisions SET kind = 'network'")
-            .execute(&pool(&folder).await)
-            .await
-            .unwrap();
-        let read = store.active(at(0), 10).await;
-        assert!(
-            matches!(read, Err(StoreError::Corrupt("target"))),
-            "{read:?}"
-        );
-        let started = Monitor::builder()
-            .store(store)
-            .clock(ManualClock::new(at(0)))
-            .start()
-            .await;
-        assert!(started.is_err());
-    }
 }
