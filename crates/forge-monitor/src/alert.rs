@@ -54,12 +54,20 @@ impl Fingerprint {
         Self(format!("{scenario}/{scope}").into())
     }
 
+    /// That of the notice about all those of a scenario that have none of their own.
+    pub(crate) fn of_several(scenario: &str) -> Self {
+        Self::new(scenario, SEVERAL)
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
+
+/// The scope of a notice about more than have one of their own.
+const SEVERAL: &str = "several";
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -34,12 +34,14 @@ pub struct Delivery {
     pub alert: Alert,
     /// Since when it waits.
     pub created: Timestamp,
+    /// When it is to be tried next.
+    pub due: Timestamp,
     /// How often it was tried, the try under way included.
     pub attempts: u32,
 }
 
 impl Delivery {
-    /// A delivery that was not tried yet, with a new id.
+    /// A delivery that was not tried yet and is due at once, with a new id.
     #[must_use]
     pub fn new(sink: impl Into<Arc<str>>, alert: Alert, created: Timestamp) -> Self {
         Self {
@@ -47,8 +49,16 @@ impl Delivery {
             sink: sink.into(),
             alert,
             created,
+            due: created,
             attempts: 0,
         }
+    }
+
+    /// Sets when it is to be tried next.
+    #[must_use]
+    pub fn due(mut self, due: Timestamp) -> Self {
+        self.due = due;
+        self
     }
 
     /// Sets the id and the tries, for stores that read a delivery back.
@@ -71,6 +81,24 @@ impl Delivery {
         // Up to a quarter less, so that sinks that failed together are not tried together.
         let part = (self.id.as_u128() as u32 % 256) as f64 / 1024.0;
         Settled::Again(now + pause.mul_f64(1.0 - part))
+    }
+}
+
+/// A delivery that was given up, and is kept for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// What was to be delivered.
+    pub delivery: Delivery,
+    /// When it was given up.
+    pub at: Timestamp,
+}
+
+impl DeadLetter {
+    /// A delivery, and when it was given up.
+    #[must_use]
+    pub fn new(delivery: Delivery, at: Timestamp) -> Self {
+        Self { delivery, at }
     }
 }
 

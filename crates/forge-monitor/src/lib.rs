@@ -36,8 +36,9 @@
 //!
 //! [`Signal`]s come from the observers of other layers. Each [`Scenario`] looks at those it matches
 //! by address or user; one too many makes a [`Decision`], which [`GuardLayer`] enforces from then
-//! on, the [`DecisionStore`] keeps over a restart, and each [`Responder`] acts on. An [`Alert`] is
-//! grouped with its like and waits in the [`AlertStore`] until each [`AlertSink`] has it. A
+//! on, the [`MonitorStore`] keeps over a restart, and each [`Responder`] acts on. An [`Alert`] is
+//! grouped with its like, stored in one transaction with what it tells of, and waits in the store
+//! until each [`AlertSink`] has it. A
 //! [`HealthRegistry`] answers how well the service is.
 //!
 //! # Feature flags
@@ -104,7 +105,7 @@ pub use alert::{
 };
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use decision::{Action, Decision, Lift, Stored, Target};
-pub use delivery::{Delivery, OutboxStats, Settled};
+pub use delivery::{DeadLetter, Delivery, OutboxStats, Settled};
 #[cfg(any(feature = "email", feature = "webhook"))]
 pub use error::SinkError;
 pub use error::{BoxError, BuildError, LiftError, StartError, StoreError};
@@ -144,5 +145,5 @@ pub use sink::{AlertmanagerSink, WebhookForm, WebhookSink};
 pub use sink::{EmailSink, EmailSinkBuilder, EmailTls};
 #[cfg(feature = "sqlite")]
 pub use store::SqliteMonitorStore;
-pub use store::{AlertStore, DecisionStore, MemoryMonitorStore, StoreFuture};
+pub use store::{AlertStore, Batch, DecisionStore, MemoryMonitorStore, MonitorStore, StoreFuture};
 pub use trends::LastHour;

@@ -4,6 +4,7 @@ mod builder;
 mod courier;
 mod engine;
 mod outlet;
+mod recorder;
 mod reporter;
 mod spill;
 
@@ -20,12 +21,13 @@ use uuid::Uuid;
 use crate::alert::{Alert, Silence};
 use crate::clock::Clock;
 use crate::decision::Decision;
+use crate::delivery::DeadLetter;
 use crate::error::{LiftError, StoreError};
 use crate::guard::Guard;
 use crate::health::{Health, HealthCheck, HealthFuture};
 use crate::on_event::MonitorEvent;
 use crate::signal::Signal;
-use crate::store::AlertStore;
+use crate::store::{AlertStore, MonitorStore};
 use crate::trends::LastHour;
 use engine::Job;
 
@@ -33,6 +35,7 @@ pub use builder::MonitorBuilder;
 pub use reporter::MonitorStats;
 
 use reporter::Reporter;
+use spill::Spill;
 
 /// For how long after a panic or a drop the monitor is degraded.
 const DEGRADED_FOR: Duration = Duration::from_secs(300);
@@ -53,7 +56,8 @@ struct Inner {
     reporter: Arc<Reporter>,
     guard: Guard,
     clock: Arc<dyn Clock>,
-    alerts: Arc<dyn AlertStore>,
+    store: Arc<dyn MonitorStore>,
+    spill: Arc<Spill>,
     tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -134,7 +138,31 @@ impl Monitor {
     /// # Errors
     /// The store does not answer.
     pub async fn silences(&self) -> Result<Vec<Silence>, StoreError> {
-        self.inner.alerts.silences(self.inner.clock.now()).await
+        self.inner.store.silences(self.inner.clock.now()).await
+    }
+
+    /// The deliveries that were given up, at most `limit`, the last first.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.inner.store.dead(limit).await
+    }
+
+    /// Lets a delivery that was given up be tried again, at once and as often as a new one.
+    ///
+    /// # Errors
+    /// [`LiftError::NotFound`] where none that was given up has this id; [`LiftError::Stopped`]
+    /// after a shutdown; [`LiftError::Store`] where the store does not answer.
+    pub async fn requeue(&self, id: Uuid) -> Result<(), LiftError> {
+        self.ask(|answer| Job::Requeue(id, answer)).await
+    }
+
+    /// Asks the store at once what other processes decided, lifted and silenced; otherwise that is
+    /// done once a second. It does not wait for the answer.
+    pub fn refresh(&self) {
+        // With a full queue the next second will do.
+        let _ = self.inner.queue.try_send(Job::Refresh);
     }
 
     /// Raises an alert that comes from no scenario, without waiting. Where the queue is full, or
@@ -143,6 +171,7 @@ impl Monitor {
         if let Err(refused) = self.inner.queue.try_send(Job::Raise(alert))
             && let Job::Raise(alert) = refused.into_inner()
         {
+            self.inner.reporter.lost(self.inner.clock.monotonic());
             let lost = MonitorEvent::AlertLost(Arc::new(alert));
             self.inner.reporter.tell(&lost);
         }
@@ -155,8 +184,8 @@ impl Monitor {
         self.inner.reporter.trends().last_hour(now)
     }
 
-    /// Whether the monitor works: degraded for five minutes after a scenario panicked or a signal
-    /// was dropped, and while an alert waits for longer than that; down after a shutdown. It is a
+    /// Whether the monitor works: degraded for five minutes after a scenario panicked, a signal was
+    /// dropped or an alert was lost, and while an alert waits for longer than that; down after a shutdown. It is a
     /// [`HealthCheck`] itself.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -176,6 +205,9 @@ impl Monitor {
         }
         if recent(reporter.last_drop.load(Ordering::Relaxed)) {
             return Health::degraded("the queue was full and signals were dropped");
+        }
+        if recent(reporter.last_loss.load(Ordering::Relaxed)) {
+            return Health::degraded("an alert was lost");
         }
         let waits = Duration::from_micros(self.stats().outbox_age_micros);
         if waits > PATIENCE_WITH_ALERTS {
@@ -205,12 +237,16 @@ impl Monitor {
             return;
         }
         let waiting = flushed.await.unwrap_or_default();
+        if let Some(recorder) = waiting.recorder {
+            recorder.flush().await;
+        }
         for outlet in waiting.outlets {
             outlet.flush().await;
         }
         for bell in waiting.bells {
             bell.flush().await;
         }
+        self.inner.spill.flush().await;
     }
 
     async fn ask<T>(
@@ -238,6 +274,7 @@ impl Monitor {
             let _ = task.await;
             tasks.remove(0);
         }
+        self.inner.spill.flush().await;
     }
 }
 

@@ -219,7 +219,9 @@ impl Signal {
     /// The same, to be dated later: who emits it is not to wait for one more clock.
     pub(crate) fn bounded(mut self) -> Self {
         self.address = self.address.map(|address| address.to_canonical());
-        self.user = self.user.filter(|user| user.len() <= MAX_USER_LEN);
+        // No database keeps a zero byte in a text, and no user has one in an id.
+        let is_id = |user: &String| user.len() <= MAX_USER_LEN && !user.contains('\0');
+        self.user = self.user.filter(is_id);
         match &mut self.kind {
             SignalKind::ToolCall { tool } | SignalKind::ToolOutput { tool, .. } => cut(tool),
             SignalKind::PathMissing { path } | SignalKind::TrapTouched { path } => cut(path),

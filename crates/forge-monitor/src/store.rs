@@ -2,6 +2,8 @@
 
 mod memory;
 #[cfg(feature = "sqlite")]
+mod sql;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 use std::future::Future;
@@ -13,7 +15,7 @@ use uuid::Uuid;
 use crate::alert::Silence;
 use crate::clock::Timestamp;
 use crate::decision::{Decision, Lift, Stored};
-use crate::delivery::{Delivery, OutboxStats, Settled};
+use crate::delivery::{DeadLetter, Delivery, OutboxStats, Settled};
 use crate::error::StoreError;
 
 pub use memory::MemoryMonitorStore;
@@ -40,8 +42,9 @@ pub trait DecisionStore: Send + Sync + 'static {
     /// [told](Lift::told) yet, at most `limit`, in no particular order.
     fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>>;
 
-    /// Lifts the decision; `false` where there is none of this id, it is lifted already, or it has
-    /// ended. Of several callers at once exactly one is told `true`.
+    /// Lifts the decision, and what else of the same action holds for the same target: two nodes may
+    /// have decided the same at once. `false` where there is none of this id, it is lifted already,
+    /// or it has ended; then nothing is lifted. Of several callers at once exactly one is told `true`.
     fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool>;
 
     /// Notes that a lifting was told to the observers; `false` where it was so already. Of several
@@ -77,6 +80,13 @@ pub trait AlertStore: Send + Sync + 'static {
         at: Timestamp,
     ) -> StoreFuture<'a, bool>;
 
+    /// The deliveries that were given up, at most `limit`, the last first.
+    fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>>;
+
+    /// Lets a delivery that was given up wait again, as if it were new at `at`; `false` where none
+    /// that was has this id.
+    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool>;
+
     /// What waits and what was given up.
     fn outbox(&self) -> StoreFuture<'_, OutboxStats>;
 
@@ -91,6 +101,26 @@ pub trait AlertStore: Send + Sync + 'static {
 
     /// The silences that have not ended at `at`, oldest first, at most 1000.
     fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>>;
+}
+
+/// What a monitor has to store at once.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Batch {
+    /// New decisions.
+    pub decisions: Vec<Arc<Decision>>,
+    /// New deliveries: of the alerts that tell of the decisions, and of others.
+    pub deliveries: Vec<Delivery>,
+    /// The ids of deliveries that others take the place of. One that was tried already stays.
+    pub withdrawn: Vec<Uuid>,
+}
+
+/// Keeps decisions and alerts in one place, so that no decision is stored without the alert that
+/// tells of it. Object-safe; the monitor holds an `Arc<dyn MonitorStore>`.
+pub trait MonitorStore: DecisionStore + AlertStore {
+    /// Stores and withdraws all of the batch or nothing, whatever dies meanwhile;
+    /// [`StoreError::Duplicate`] where a decision or a delivery of one of the ids is stored already.
+    fn record<'a>(&'a self, batch: &'a Batch) -> StoreFuture<'a, ()>;
 }
 
 /// How many silences are read.
@@ -146,6 +176,14 @@ impl<S: AlertStore + ?Sized> AlertStore for Arc<S> {
         (**self).settle(id, attempts, settled, at)
     }
 
+    fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
+        (**self).dead(limit)
+    }
+
+    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+        (**self).requeue(id, at)
+    }
+
     fn outbox(&self) -> StoreFuture<'_, OutboxStats> {
         (**self).outbox()
     }
@@ -164,5 +202,11 @@ impl<S: AlertStore + ?Sized> AlertStore for Arc<S> {
 
     fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {
         (**self).silences(at)
+    }
+}
+
+impl<S: MonitorStore + ?Sized> MonitorStore for Arc<S> {
+    fn record<'a>(&'a self, batch: &'a Batch) -> StoreFuture<'a, ()> {
+        (**self).record(batch)
     }
 }

@@ -78,9 +78,13 @@ async fn counts_signals_decisions_blocks_and_refusals() {
         "forge_monitor_outbox_depth 0",
         "forge_monitor_queue_depth 0",
     ];
-    while !settled.iter().all(|line| rendered.render().contains(line)) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let are_told = async {
+        while !settled.iter().all(|line| rendered.render().contains(line)) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let minute = Duration::from_secs(60);
+    tokio::time::timeout(minute, are_told).await.unwrap();
     let counted = lines(&rendered.render());
     let expected = [
         r#"forge_monitor_alert_deliveries_total{sink="kept",outcome="delivered"} 4"#,

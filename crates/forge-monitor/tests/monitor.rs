@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_monitor::{
-    Alert, AlertState, BoxError, Decision, DecisionStore, HealthStatus, Lift, LiftError,
-    ManualClock, Monitor, MonitorBuilder, MonitorEvent, OnMonitorEvent, Scenario, Severity, Signal,
-    SignalClass, SignalKind, StartError, StoreError, StoreFuture, Stored, Timestamp,
+    Alert, AlertState, AlertStore, Batch, BoxError, DeadLetter, Decision, DecisionStore, Delivery,
+    HealthStatus, Lift, LiftError, ManualClock, Monitor, MonitorBuilder, MonitorEvent,
+    MonitorStore, OnMonitorEvent, OutboxStats, Scenario, Settled, Severity, Signal, SignalClass,
+    SignalKind, Silence, StartError, StoreError, StoreFuture, Stored, Timestamp,
 };
 use uuid::Uuid;
 
@@ -195,8 +196,14 @@ async fn a_panicking_observer_or_scenario_does_not_end_the_monitor() {
     monitor.emit(failed(2));
     monitor.flush().await;
     assert_eq!(monitor.blocks().len(), 2);
-    let of_one = ["ScenarioPanicked", "DecisionMade", "AlertRaised"];
-    assert_eq!(told.names(), [of_one, of_one].concat());
+    let names = told.names();
+    let (panics, others): (Vec<_>, Vec<_>) = names
+        .iter()
+        .map(String::as_str)
+        .partition(|name| *name == "ScenarioPanicked");
+    assert_eq!(panics.len(), 2);
+    let of_one = ["DecisionMade", "AlertRaised"];
+    assert_eq!(others, [of_one, of_one].concat());
     // Two of the scenario; of the observer one for each event, those included that are not named.
     assert!(monitor.stats().panics >= 2 + 8);
     assert_eq!(monitor.health().status(), HealthStatus::Degraded);
@@ -303,6 +310,223 @@ async fn alerts_of_one_client_are_grouped() {
     assert_eq!((last.count, last.state), (2, AlertState::Resolved));
 }
 
+/// Keeps what it is sent: the scopes, how often each happened, and the notices' ids.
+#[derive(Clone, Default)]
+struct Mailbox(Arc<Mutex<Vec<Alert>>>);
+
+impl Mailbox {
+    fn sink(&self) -> impl forge_monitor::AlertSink {
+        let mailbox = Arc::clone(&self.0);
+        move |alert: Arc<Alert>| {
+            mailbox.lock().unwrap().push((*alert).clone());
+            std::future::ready(Ok(()))
+        }
+    }
+
+    fn got(&self) -> Vec<(String, u64)> {
+        let got = self.0.lock().unwrap();
+        got.iter().map(|of| (of.scope.clone(), of.count)).collect()
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_back_is_delivered_by_the_next_run_where_this_one_dies() {
+    let store = forge_monitor::MemoryMonitorStore::new();
+    let mailbox = Mailbox::default();
+    let start = async |clock: &ManualClock| {
+        let builder = monitor(clock, &Told::default()).store(store.clone());
+        let builder = builder.alert_sink("ops", mailbox.sink());
+        builder.alerts_individually(1).start().await.unwrap()
+    };
+    let clock = ManualClock::new(START);
+    let killed = start(&clock).await;
+    for last in 1..=4 {
+        killed.emit(failed(last));
+    }
+    killed.flush().await;
+    let first = ("network 192.0.2.1".to_owned(), 1);
+    assert_eq!(mailbox.got(), std::slice::from_ref(&first));
+    // Its clock stands from now on, as that of a process that is gone.
+    let next_clock = ManualClock::new(START + Duration::from_secs(900 + 60));
+    let next = start(&next_clock).await;
+    next.flush().await;
+    let several = ("several".to_owned(), 1);
+    assert_eq!(mailbox.got(), [first.clone(), several]);
+
+    // Whoever lives to the end of the cool-down tells all of it, once.
+    mailbox.0.lock().unwrap().clear();
+    let clock = ManualClock::new(START + Duration::from_secs(86_400));
+    let lives = start(&clock).await;
+    for last in 11..=14 {
+        lives.emit(failed(last));
+    }
+    lives.flush().await;
+    clock.advance(Duration::from_secs(900));
+    lives.flush().await;
+    clock.advance(Duration::from_secs(900));
+    lives.flush().await;
+    let got = mailbox.got();
+    let several: Vec<_> = got.iter().filter(|(scope, _)| scope == "several").collect();
+    assert_eq!(several, [&("several".to_owned(), 3)]);
+    for monitor in [&lives, &next] {
+        monitor.shutdown().await;
+    }
+    assert_eq!(store.outbox().await.unwrap().waiting, 0);
+}
+
+#[tokio::test]
+async fn what_is_silenced_while_it_is_held_back_is_not_told_later() {
+    let store = forge_monitor::MemoryMonitorStore::new();
+    let (clock, mailbox) = (ManualClock::new(START), Mailbox::default());
+    let builder = monitor(&clock, &Told::default()).store(store.clone());
+    let builder = builder.alert_sink("ops", mailbox.sink());
+    let monitor = builder.alerts_individually(1).start().await.unwrap();
+    for last in 1..=2 {
+        monitor.emit(failed(last));
+    }
+    monitor.flush().await;
+    assert_eq!(store.outbox().await.unwrap().waiting, 1);
+    let until = START + Duration::from_secs(86_400);
+    monitor
+        .silence(Silence::new("first_failure", START, until))
+        .await
+        .unwrap();
+    clock.advance(Duration::from_secs(900));
+    monitor.flush().await;
+    assert_eq!(store.outbox().await.unwrap().waiting, 0);
+    clock.advance(Duration::from_secs(3600));
+    monitor.flush().await;
+    assert_eq!(mailbox.got().len(), 1);
+}
+
+/// A store that takes its time for a batch.
+struct Slow(
+    Arc<tokio::sync::Semaphore>,
+    forge_monitor::MemoryMonitorStore,
+);
+
+impl DecisionStore for Slow {
+    fn insert<'a>(&'a self, decision: &'a Decision) -> StoreFuture<'a, ()> {
+        self.1.insert(decision)
+    }
+
+    fn active(&self, at: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Decision>> {
+        self.1.active(at, limit)
+    }
+
+    fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
+        self.1.changed(since, limit)
+    }
+
+    fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool> {
+        self.1.lift(id, lift)
+    }
+
+    fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
+        self.1.lift_told(id)
+    }
+
+    fn prune(&self, before: Timestamp) -> StoreFuture<'_, u64> {
+        self.1.prune(before)
+    }
+}
+
+impl AlertStore for Slow {
+    fn enqueue<'a>(&'a self, deliveries: &'a [Delivery]) -> StoreFuture<'a, ()> {
+        self.1.enqueue(deliveries)
+    }
+
+    fn lease<'a>(
+        &'a self,
+        sink: &'a str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> StoreFuture<'a, Option<Delivery>> {
+        self.1.lease(sink, now, until)
+    }
+
+    fn settle<'a>(
+        &'a self,
+        id: Uuid,
+        attempts: u32,
+        settled: Settled,
+        at: Timestamp,
+    ) -> StoreFuture<'a, bool> {
+        self.1.settle(id, attempts, settled, at)
+    }
+
+    fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
+        self.1.dead(limit)
+    }
+
+    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+        self.1.requeue(id, at)
+    }
+
+    fn outbox(&self) -> StoreFuture<'_, OutboxStats> {
+        self.1.outbox()
+    }
+
+    fn forget(&self, before: Timestamp) -> StoreFuture<'_, u64> {
+        self.1.forget(before)
+    }
+
+    fn silence<'a>(&'a self, silence: &'a Silence) -> StoreFuture<'a, ()> {
+        self.1.silence(silence)
+    }
+
+    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+        self.1.unsilence(id, at)
+    }
+
+    fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {
+        self.1.silences(at)
+    }
+}
+
+impl MonitorStore for Slow {
+    fn record<'a>(&'a self, batch: &'a Batch) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            self.0.acquire().await.unwrap().forget();
+            self.1.record(batch).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_decision_before_it_is_stored_with_its_alert() {
+    let (clock, told) = (ManualClock::new(START), Told::default());
+    let (may_go_on, store) = (
+        Arc::new(tokio::sync::Semaphore::new(0)),
+        forge_monitor::MemoryMonitorStore::new(),
+    );
+    let builder = monitor(&clock, &told).store(Slow(Arc::clone(&may_go_on), store.clone()));
+    let mailbox = Mailbox::default();
+    let monitor = builder
+        .alert_sink("ops", mailbox.sink())
+        .start()
+        .await
+        .unwrap();
+    monitor.emit(failed(1));
+    let is_enforced = async {
+        while monitor.guard().address(client(1)).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let minute = Duration::from_secs(60);
+    tokio::time::timeout(minute, is_enforced).await.unwrap();
+    // It is enforced, and that is all.
+    assert!(told.names().is_empty() && mailbox.got().is_empty());
+    assert!(store.active(START, 9).await.unwrap().is_empty());
+    may_go_on.add_permits(1);
+    monitor.flush().await;
+    assert_eq!(
+        told.names(),
+        ["DecisionMade", "AlertRaised", "AlertDelivered"]
+    );
+    assert_eq!(store.active(START, 9).await.unwrap().len(), 1);
+}
+
 /// A store that is down.
 struct Down;
 
@@ -337,14 +561,63 @@ impl DecisionStore for Down {
     }
 }
 
+impl AlertStore for Down {
+    fn enqueue<'a>(&'a self, _: &'a [Delivery]) -> StoreFuture<'a, ()> {
+        Box::pin(async { down() })
+    }
+
+    fn lease<'a>(
+        &'a self,
+        _: &'a str,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> StoreFuture<'a, Option<Delivery>> {
+        Box::pin(async { down() })
+    }
+
+    fn settle<'a>(&'a self, _: Uuid, _: u32, _: Settled, _: Timestamp) -> StoreFuture<'a, bool> {
+        Box::pin(async { down() })
+    }
+
+    fn dead(&self, _: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
+        Box::pin(async { down() })
+    }
+
+    fn requeue(&self, _: Uuid, _: Timestamp) -> StoreFuture<'_, bool> {
+        Box::pin(async { down() })
+    }
+
+    fn outbox(&self) -> StoreFuture<'_, OutboxStats> {
+        Box::pin(async { down() })
+    }
+
+    fn forget(&self, _: Timestamp) -> StoreFuture<'_, u64> {
+        Box::pin(async { down() })
+    }
+
+    fn silence<'a>(&'a self, _: &'a Silence) -> StoreFuture<'a, ()> {
+        Box::pin(async { down() })
+    }
+
+    fn unsilence(&self, _: Uuid, _: Timestamp) -> StoreFuture<'_, bool> {
+        Box::pin(async { down() })
+    }
+
+    fn silences(&self, _: Timestamp) -> StoreFuture<'_, Vec<Silence>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+impl MonitorStore for Down {
+    fn record<'a>(&'a self, _: &'a Batch) -> StoreFuture<'a, ()> {
+        Box::pin(async { down() })
+    }
+}
+
 #[tokio::test]
 async fn with_the_store_down_blocks_are_enforced_and_the_failure_told() {
     let (clock, told) = (ManualClock::new(START), Told::default());
-    let monitor = monitor(&clock, &told)
-        .decision_store(Down)
-        .start()
-        .await
-        .unwrap();
+    let monitor = monitor(&clock, &told).store(Down).start().await.unwrap();
     monitor.emit(failed(1));
     monitor.flush().await;
     let blocked = monitor.guard().address(client(1)).unwrap();
@@ -358,11 +631,7 @@ async fn with_the_store_down_blocks_are_enforced_and_the_failure_told() {
 #[tokio::test]
 async fn does_not_start_where_it_cannot_know_whom_it_has_blocked() {
     let later = ManualClock::new(START + Duration::from_secs(86_400 * 30));
-    let started = Monitor::builder()
-        .decision_store(Down)
-        .clock(later)
-        .start()
-        .await;
+    let started = Monitor::builder().store(Down).clock(later).start().await;
     assert!(matches!(started, Err(StartError::Store(_))));
 }
 

@@ -1,6 +1,7 @@
 //! Alerts on real sockets: mail servers that misbehave, and receivers of webhooks.
 #![cfg(all(feature = "axum", feature = "email", feature = "webhook"))]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,12 +12,15 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::post;
 use base64::Engine as _;
 use forge_monitor::{
-    Alert, AlertSink, AlertStore, AlertmanagerSink, Delivery, EmailSink, EmailTls, ManualClock,
-    MemoryMonitorStore, Monitor, MonitorBuilder, Severity, StoreError, StoreFuture, Timestamp,
-    WebhookForm, WebhookSink,
+    Alert, AlertSink, AlertStore, AlertmanagerSink, Batch, BoxError, DeadLetter, Decision,
+    DecisionStore, Delivery, EmailSink, EmailTls, HealthStatus, Lift, ManualClock,
+    MemoryMonitorStore, Monitor, MonitorBuilder, MonitorStore, OutboxStats, Settled, Severity,
+    Silence, StoreError, StoreFuture, Stored, Timestamp, WebhookForm, WebhookSink,
 };
 use http::{HeaderMap, StatusCode};
 use test_support::{Smtp, SmtpFault, SmtpTls};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
@@ -202,58 +206,111 @@ async fn what_waits_is_delivered_by_the_next_run_under_the_same_id() {
     second.unwrap().shutdown().await;
 }
 
-/// An outbox that is down.
-struct Down;
-
-fn down<T>() -> StoreFuture<'static, T>
-where
-    T: Send + 'static,
-{
-    Box::pin(async { Err(StoreError::Unavailable("down".into())) })
+/// A store that answers while it is up.
+#[derive(Clone)]
+struct Frail {
+    store: MemoryMonitorStore,
+    is_up: Arc<AtomicBool>,
 }
 
-impl AlertStore for Down {
-    fn enqueue<'a>(&'a self, _: &'a [Delivery]) -> StoreFuture<'a, ()> {
-        down()
+impl Frail {
+    fn new(is_up: bool) -> Self {
+        Self {
+            store: MemoryMonitorStore::new(),
+            is_up: Arc::new(AtomicBool::new(is_up)),
+        }
+    }
+
+    fn if_up<'a, T: 'a>(&self, answer: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
+        match self.is_up.load(Ordering::SeqCst) {
+            true => answer,
+            false => Box::pin(async { Err(StoreError::Unavailable("down".into())) }),
+        }
+    }
+}
+
+impl DecisionStore for Frail {
+    fn insert<'a>(&'a self, decision: &'a Decision) -> StoreFuture<'a, ()> {
+        self.if_up(self.store.insert(decision))
+    }
+
+    fn active(&self, at: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Decision>> {
+        self.store.active(at, limit)
+    }
+
+    fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
+        self.if_up(self.store.changed(since, limit))
+    }
+
+    fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool> {
+        self.if_up(self.store.lift(id, lift))
+    }
+
+    fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
+        self.if_up(self.store.lift_told(id))
+    }
+
+    fn prune(&self, before: Timestamp) -> StoreFuture<'_, u64> {
+        self.if_up(self.store.prune(before))
+    }
+}
+
+impl AlertStore for Frail {
+    fn enqueue<'a>(&'a self, deliveries: &'a [Delivery]) -> StoreFuture<'a, ()> {
+        self.if_up(self.store.enqueue(deliveries))
     }
 
     fn lease<'a>(
         &'a self,
-        _: &'a str,
-        _: Timestamp,
-        _: Timestamp,
+        sink: &'a str,
+        now: Timestamp,
+        until: Timestamp,
     ) -> StoreFuture<'a, Option<Delivery>> {
-        down()
+        self.if_up(self.store.lease(sink, now, until))
     }
 
     fn settle<'a>(
         &'a self,
-        _: uuid::Uuid,
-        _: u32,
-        _: forge_monitor::Settled,
-        _: Timestamp,
+        id: Uuid,
+        attempts: u32,
+        settled: Settled,
+        at: Timestamp,
     ) -> StoreFuture<'a, bool> {
-        down()
+        self.if_up(self.store.settle(id, attempts, settled, at))
     }
 
-    fn outbox(&self) -> StoreFuture<'_, forge_monitor::OutboxStats> {
-        down()
+    fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
+        self.if_up(self.store.dead(limit))
     }
 
-    fn forget(&self, _: Timestamp) -> StoreFuture<'_, u64> {
-        down()
+    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+        self.if_up(self.store.requeue(id, at))
     }
 
-    fn silence<'a>(&'a self, _: &'a forge_monitor::Silence) -> StoreFuture<'a, ()> {
-        down()
+    fn outbox(&self) -> StoreFuture<'_, OutboxStats> {
+        self.if_up(self.store.outbox())
     }
 
-    fn unsilence(&self, _: uuid::Uuid, _: Timestamp) -> StoreFuture<'_, bool> {
-        down()
+    fn forget(&self, before: Timestamp) -> StoreFuture<'_, u64> {
+        self.if_up(self.store.forget(before))
     }
 
-    fn silences(&self, _: Timestamp) -> StoreFuture<'_, Vec<forge_monitor::Silence>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn silence<'a>(&'a self, silence: &'a Silence) -> StoreFuture<'a, ()> {
+        self.if_up(self.store.silence(silence))
+    }
+
+    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+        self.if_up(self.store.unsilence(id, at))
+    }
+
+    fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {
+        self.store.silences(at)
+    }
+}
+
+impl MonitorStore for Frail {
+    fn record<'a>(&'a self, batch: &'a Batch) -> StoreFuture<'a, ()> {
+        self.if_up(self.store.record(batch))
     }
 }
 
@@ -264,7 +321,7 @@ async fn with_the_database_down_alerts_leave_through_the_spill_file_even_by_the_
     let file = folder.path().join("alerts.spill");
     let (clock, kept) = (ManualClock::new(START), Kept::default());
     let run = || {
-        let monitor = monitor(&server, &clock, &kept).alert_store(Down);
+        let monitor = monitor(&server, &clock, &kept).store(Frail::new(false));
         monitor.spill_file(&file)
     };
     let first = run().start().await.unwrap();
@@ -290,11 +347,66 @@ async fn with_the_database_down_alerts_leave_through_the_spill_file_even_by_the_
     assert_eq!(kept.count(), 2);
 }
 
+#[tokio::test]
+async fn with_the_database_down_and_the_spill_file_full_the_first_alerts_are_kept_and_the_rest_counted()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("alerts.spill");
+    let clock = ManualClock::new(START);
+    let refuses = |_: Arc<Alert>| async { Err::<(), BoxError>("not now".into()) };
+    let kept = Kept::default();
+    let builder = || {
+        let builder = Monitor::builder().clock(clock.clone());
+        let builder = builder.alerts_individually(usize::MAX).spill_file(&file);
+        builder.spill_bytes(8 << 10)
+    };
+    let first = builder().store(Frail::new(false));
+    let first = first.alert_sink("ops", refuses).start().await.unwrap();
+    for n in 0..100 {
+        first.raise(alert(&format!("{n:03}")));
+    }
+    first.flush().await;
+    let stats = first.stats();
+    assert_eq!(stats.alerts_spilled + stats.alerts_lost, 100);
+    assert!((10..50).contains(&stats.alerts_spilled), "{stats:?}");
+    assert!(std::fs::metadata(&file).unwrap().len() <= 16 << 10);
+    assert_eq!(first.health().status(), HealthStatus::Degraded);
+    first.shutdown().await;
+
+    let second = builder().store(Frail::new(false));
+    let second = second.alert_sink("ops", kept.sink()).start().await.unwrap();
+    second.flush().await;
+    let scopes: Vec<_> = kept
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|of| of.scope.clone())
+        .collect();
+    let expected: Vec<_> = (0..stats.alerts_spilled)
+        .map(|n| format!("{n:03}"))
+        .collect();
+    assert_eq!(scopes, expected);
+    second.shutdown().await;
+}
+
 /// A receiver of webhooks and what it was sent.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Receiver {
     got: Arc<Mutex<Vec<(HeaderMap, String)>>>,
     answer: Arc<Mutex<StatusCode>>,
+    /// One for each alert that is taken and not answered.
+    slow: Arc<Semaphore>,
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Self {
+            got: Arc::default(),
+            answer: Arc::default(),
+            slow: Arc::new(Semaphore::new(0)),
+        }
+    }
 }
 
 impl Receiver {
@@ -308,6 +420,11 @@ impl Receiver {
             receiver.got.lock().unwrap().push((headers, body));
             *receiver.answer.lock().unwrap()
         }
+        /// Takes the alert, and never answers.
+        async fn hang(State(receiver): State<Receiver>) -> StatusCode {
+            receiver.slow.add_permits(1);
+            std::future::pending().await
+        }
         let app = Router::new()
             .route("/hook", post(take))
             .route("/api/v2/alerts", post(take))
@@ -315,10 +432,7 @@ impl Receiver {
                 "/elsewhere",
                 post(async || Redirect::temporary("/hook").into_response()),
             )
-            .route(
-                "/slow",
-                post(async || std::future::pending::<StatusCode>().await),
-            )
+            .route("/slow", post(hang))
             .with_state(self.clone());
         test_support::serve(app).await
     }
@@ -385,6 +499,34 @@ async fn a_redirect_is_not_followed_and_a_private_address_not_reached() {
         "{error}"
     );
     assert!(receiver.got().is_empty());
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_answer_delays_nobody_else() {
+    let receiver = Receiver::default();
+    let server = receiver.serve().await;
+    let slow = WebhookSink::dangerous_private(&format!("{}/slow", server.url())).unwrap();
+    let (clock, kept) = (ManualClock::new(START), Kept::default());
+    let monitor = Monitor::builder()
+        .clock(clock.clone())
+        .alert_sink("slow", slow)
+        .alert_sink("kept", kept.sink());
+    let monitor = monitor.start().await.unwrap();
+    for n in 1..=3 {
+        monitor.raise(alert(&n.to_string()));
+        let is_told = async {
+            while kept.count() < n {
+                tokio::task::yield_now().await;
+            }
+        };
+        let minute = Duration::from_secs(60);
+        tokio::time::timeout(minute, is_told).await.unwrap();
+    }
+    // It has the first one, and still has not answered.
+    receiver.slow.acquire().await.unwrap().forget();
+    let stats = monitor.stats();
+    assert_eq!((stats.alerts_delivered, stats.alerts_failed), (3, 0));
+    assert_eq!(receiver.slow.available_permits(), 0);
 }
 
 #[tokio::test]

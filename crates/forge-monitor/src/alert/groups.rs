@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Alert, AlertState, Fingerprint, Inhibition, Severity, Silence};
+use super::{Alert, AlertState, Fingerprint, Inhibition, SEVERAL, Severity, Silence};
 use crate::clock::Timestamp;
 
 /// How many fingerprints are grouped at once.
@@ -225,6 +225,19 @@ impl AlertGroups {
         due
     }
 
+    /// The notice of that fingerprint that is held back, and until when.
+    pub(crate) fn waiting(&self, fingerprint: &Fingerprint) -> Option<(&Alert, Duration)> {
+        let group = self.groups.get(fingerprint);
+        let group = group.and_then(|of| Some((of.waiting.as_ref()?, of.quiet_until)));
+        group.or_else(|| {
+            let mut crowds = self.crowds.values();
+            crowds.find_map(|crowd| {
+                let waiting = crowd.waiting.as_ref()?;
+                (waiting.fingerprint == *fingerprint).then_some((waiting, crowd.quiet_until))
+            })
+        })
+    }
+
     /// All notices that wait, for a shutdown.
     pub(crate) fn drain(&mut self) -> Vec<Alert> {
         let groups = self.groups.drain().filter_map(|(_, group)| group.waiting);
@@ -250,8 +263,8 @@ impl AlertGroups {
             return true;
         }
         let several = Alert {
-            fingerprint: Fingerprint::new(&alert.scenario, "several"),
-            scope: "several".to_owned(),
+            fingerprint: Fingerprint::of_several(&alert.scenario),
+            scope: SEVERAL.to_owned(),
             ..alert.clone()
         };
         crowd.waiting = Some(merged(crowd.waiting.take(), several));
@@ -281,6 +294,8 @@ fn merged(earlier: Option<Alert>, alert: Alert) -> Alert {
     match earlier {
         // What was over goes on after all.
         Some(earlier) => Alert {
+            // It is stored under this id already.
+            id: earlier.id,
             first: earlier.first.min(alert.first),
             last: earlier.last.max(alert.last),
             count: earlier.count.saturating_add(alert.count),

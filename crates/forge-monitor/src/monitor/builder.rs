@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::courier::Courier;
-use super::engine::{Engine, Sink};
+use super::engine::{Asking, Engine, Parked, Sink};
 use super::outlet::Outlet;
+use super::recorder::Recorder;
 use super::reporter::Reporter;
 use super::spill::Spill;
 use super::{Inner, Monitor};
@@ -24,7 +25,7 @@ use crate::on_event::{MonitorEvent, OnMonitorEvent};
 use crate::responder::Responder;
 use crate::scenario::Scenario;
 use crate::signal::Signal;
-use crate::store::{AlertStore, DecisionStore, MemoryMonitorStore};
+use crate::store::{AlertStore, DecisionStore, MemoryMonitorStore, MonitorStore};
 
 /// How many stored decisions are read at the start.
 const MAX_RESTORED: usize = 100_000;
@@ -34,9 +35,9 @@ const MAX_RESTORED: usize = 100_000;
 pub struct MonitorBuilder {
     scenarios: Vec<Scenario>,
     never_block: NeverBlock,
-    decisions: Arc<dyn DecisionStore>,
-    alerts: Arc<dyn AlertStore>,
+    store: Arc<dyn MonitorStore>,
     spill: Option<PathBuf>,
+    spill_bytes: usize,
     responders: Vec<Arc<dyn Responder>>,
     sinks: Vec<(Arc<str>, Arc<dyn AlertSink>)>,
     inhibitions: Vec<Inhibition>,
@@ -52,13 +53,12 @@ pub struct MonitorBuilder {
 impl MonitorBuilder {
     pub(super) fn new() -> Self {
         const DAY: Duration = Duration::from_secs(86_400);
-        let store = Arc::new(MemoryMonitorStore::new());
         Self {
             scenarios: Vec::new(),
             never_block: NeverBlock::new(),
-            decisions: store.clone(),
-            alerts: store,
+            store: Arc::new(MemoryMonitorStore::new()),
             spill: None,
+            spill_bytes: 4 << 20,
             responders: Vec::new(),
             sinks: Vec::new(),
             inhibitions: Vec::new(),
@@ -107,22 +107,8 @@ impl MonitorBuilder {
 
     /// Where decisions, alerts on their way and silences are kept. Default: a
     /// [`MemoryMonitorStore`], which ends with the process.
-    pub fn store<S: DecisionStore + AlertStore>(mut self, store: S) -> Self {
-        let store = Arc::new(store);
-        self.decisions = store.clone();
-        self.alerts = store;
-        self
-    }
-
-    /// Where decisions alone are kept.
-    pub fn decision_store(mut self, store: impl DecisionStore) -> Self {
-        self.decisions = Arc::new(store);
-        self
-    }
-
-    /// Where alerts on their way and silences alone are kept.
-    pub fn alert_store(mut self, store: impl AlertStore) -> Self {
-        self.alerts = Arc::new(store);
+    pub fn store(mut self, store: impl MonitorStore) -> Self {
+        self.store = Arc::new(store);
         self
     }
 
@@ -130,6 +116,14 @@ impl MonitorBuilder {
     /// well. It is made when it is needed, for this user alone. Default: none, they wait in memory.
     pub fn spill_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.spill = Some(path.into());
+        self
+    }
+
+    /// How many bytes of alerts may wait that could not be stored, some 600 each and for each sink; what
+    /// is beyond is lost, counted and told in the log. The file is at most twice as large. Default:
+    /// 4 MiB.
+    pub fn spill_bytes(mut self, spill_bytes: usize) -> Self {
+        self.spill_bytes = spill_bytes;
         self
     }
 
@@ -263,10 +257,10 @@ impl MonitorBuilder {
 
         let now = self.clock.now();
         let stored = self
-            .decisions
+            .store
             .active(now - self.limits.escalation_memory, MAX_RESTORED)
             .await?;
-        let silences = self.alerts.silences(now).await?;
+        let silences = self.store.silences(now).await?;
         let active = Arc::new(Active::default());
         let keep_decisions = self.keep_decisions.max(self.limits.escalation_memory);
         let mut decider = Decider::new(
@@ -293,24 +287,30 @@ impl MonitorBuilder {
             let alert = Alert::new(scenario, &scope, Severity::Warning, summary, held.since);
             alerts.adopt(&alert, self.clock.monotonic());
         }
-        let path = self.spill;
-        let spill = tokio::task::spawn_blocking(move || Spill::open(path));
-        let spill = Arc::new(spill.await.unwrap_or_else(|_| Spill::open(None)));
+        let (path, bytes) = (self.spill, self.spill_bytes);
+        let spill = tokio::task::spawn_blocking(move || Spill::open(path, bytes));
+        let spill = Arc::new(spill.await.unwrap_or_else(|_| Spill::open(None, bytes)));
 
         let mut tasks = Vec::new();
+        let (recorder, task) = Recorder::spawn(
+            Arc::clone(&self.store),
+            Arc::clone(&spill),
+            Arc::clone(&self.clock),
+            Arc::clone(&reporter),
+        );
+        tasks.push(task);
         let mut outlet = || {
             let (outlet, task) = Outlet::spawn();
             tasks.push(task);
             outlet
         };
-        let store_outlet = outlet();
         let responders = self.responders.into_iter().map(|r| (r, outlet())).collect();
         let mut sinks = Vec::new();
         for (name, sink) in self.sinks {
             let courier = Courier {
                 name: Arc::clone(&name),
                 sink: Arc::clone(&sink),
-                store: Arc::clone(&self.alerts),
+                store: Arc::clone(&self.store),
                 spill: Arc::clone(&spill),
                 clock: Arc::clone(&self.clock),
                 reporter: Arc::clone(&reporter),
@@ -328,16 +328,16 @@ impl MonitorBuilder {
             clock: Arc::clone(&self.clock),
             guard: guard.clone(),
             queue: queue.downgrade(),
-            outlet: store_outlet,
-            decisions: self.decisions,
-            alert_store: Arc::clone(&self.alerts),
-            spill,
+            recorder,
+            store: Arc::clone(&self.store),
+            spill: Arc::clone(&spill),
             responders,
             sinks,
             keep_decisions,
             next_prune: self.clock.monotonic(),
-            asking: false,
-            lifted_here: HashSet::new(),
+            asking: Asking::new(now),
+            parked: Parked::default(),
+            silenced_here: 0,
         };
         // The detector first: when it ends, the outlets follow.
         tasks.insert(0, tokio::spawn(engine.run(jobs)));
@@ -348,7 +348,8 @@ impl MonitorBuilder {
                 reporter,
                 guard,
                 clock: self.clock,
-                alerts: self.alerts,
+                store: self.store,
+                spill,
                 tasks: tokio::sync::Mutex::new(tasks),
             }),
         })

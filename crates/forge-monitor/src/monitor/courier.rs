@@ -14,7 +14,7 @@ use crate::alert::AlertSink;
 use crate::clock::{Clock, Timestamp};
 use crate::delivery::{Delivery, LEASE, Settled};
 use crate::on_event::MonitorEvent;
-use crate::store::AlertStore;
+use crate::store::MonitorStore;
 
 /// How often a retry is looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ impl Bell {
 pub(super) struct Courier {
     pub(super) name: Arc<str>,
     pub(super) sink: Arc<dyn AlertSink>,
-    pub(super) store: Arc<dyn AlertStore>,
+    pub(super) store: Arc<dyn MonitorStore>,
     pub(super) spill: Arc<Spill>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) reporter: Arc<Reporter>,
@@ -116,9 +116,7 @@ impl Courier {
         }
         while let Some(delivery) = self.spill.next(&self.name, self.clock.now()) {
             let settled = self.deliver(&delivery).await;
-            let spill = Arc::clone(&self.spill);
-            let settle = move || spill.settle(delivery.id, settled);
-            let _ = tokio::task::spawn_blocking(settle).await;
+            self.spill.settle(delivery.id, settled).wait().await;
         }
     }
 

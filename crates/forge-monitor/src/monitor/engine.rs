@@ -3,7 +3,6 @@
 mod news;
 mod telling;
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +13,8 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::courier::Bell;
-use super::outlet::{NoResult, Outlet, attempt};
+use super::outlet::{Outlet, attempt};
+use super::recorder::{Recorder, lost};
 use super::reporter::{Reporter, count};
 use super::spill::Spill;
 use crate::alert::{Alert, AlertGroups, AlertSink, Severity, Silence};
@@ -26,8 +26,10 @@ use crate::guard::Guard;
 use crate::on_event::{DropReason, MonitorEvent};
 use crate::responder::Responder;
 use crate::signal::Signal;
-use crate::store::{AlertStore, DecisionStore};
+use crate::store::MonitorStore;
+pub(super) use news::Asking;
 use news::News;
+pub(super) use telling::Parked;
 
 /// How often ended decisions, due alerts, and what other processes did are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -41,8 +43,11 @@ pub(super) enum Job {
     Lift(Uuid, Arc<str>, Answer<Arc<Decision>>),
     Silence(Silence, Answer<()>),
     Unsilence(Uuid, Answer<()>),
+    Requeue(Uuid, Answer<()>),
     /// An alert that no scenario raised.
     Raise(Alert),
+    /// Something has changed in the store.
+    Refresh,
     /// What other processes did, as the store tells.
     News(News),
     /// Answered with the outlets, when all before it is decided.
@@ -55,6 +60,7 @@ type Answer<T> = oneshot::Sender<Result<T, LiftError>>;
 /// What has to be waited for until nothing is left to do.
 #[derive(Default)]
 pub(super) struct Outlets {
+    pub(super) recorder: Option<Recorder>,
     pub(super) outlets: Vec<Outlet>,
     pub(super) bells: Vec<Bell>,
 }
@@ -74,18 +80,17 @@ pub(super) struct Engine {
     pub(super) guard: Guard,
     /// The monitor's own queue, for what comes back from the outlets.
     pub(super) queue: mpsc::WeakSender<Job>,
-    pub(super) outlet: Outlet,
-    pub(super) decisions: Arc<dyn DecisionStore>,
-    pub(super) alert_store: Arc<dyn AlertStore>,
+    pub(super) recorder: Recorder,
+    pub(super) store: Arc<dyn MonitorStore>,
     pub(super) spill: Arc<Spill>,
     pub(super) responders: Vec<(Arc<dyn Responder>, Outlet)>,
     pub(super) sinks: Vec<Sink>,
     pub(super) keep_decisions: Duration,
     pub(super) next_prune: Duration,
-    /// The store is being asked for news.
-    pub(super) asking: bool,
-    /// Decisions that are lifted here, until the store knows it.
-    pub(super) lifted_here: HashSet<Uuid>,
+    pub(super) asking: Asking,
+    pub(super) parked: Parked,
+    /// How often a silence was made or ended here.
+    pub(super) silenced_here: u64,
 }
 
 impl Engine {
@@ -134,14 +139,16 @@ impl Engine {
             Job::Lift(id, by, answer) => self.lift(id, by, answer),
             Job::Silence(silence, answer) => self.silence(silence, answer),
             Job::Unsilence(id, answer) => self.unsilence(id, answer),
-            Job::Raise(alert) => self.raise(alert, false),
+            Job::Requeue(id, answer) => self.requeue(id, answer),
+            Job::Raise(alert) => self.raise(alert, false, Vec::new()),
+            Job::Refresh => self.refresh(),
             Job::News(news) => self.learn(news),
             Job::Flush(answer) => {
                 self.keep_house();
-                let outlets = std::iter::once(&self.outlet)
-                    .chain(self.responders.iter().map(|(_, outlet)| outlet));
+                let outlets = self.responders.iter().map(|(_, outlet)| outlet);
                 // Whoever asked may have gone.
                 let _ = answer.send(Outlets {
+                    recorder: Some(self.recorder.clone()),
                     outlets: outlets.cloned().collect(),
                     bells: self.sinks.iter().map(|sink| sink.bell.clone()).collect(),
                 });
@@ -169,7 +176,7 @@ impl Engine {
     fn follow(&mut self, outcome: Outcome, at: Timestamp, elapsed: Duration) {
         match outcome {
             Outcome::Met(scenario, target, decisions) => {
-                self.met(scenario, &target, &decisions, at);
+                self.met(scenario, &target, decisions, at);
             }
             Outcome::Simulated(scenario, target, decisions) => {
                 if decisions.is_empty() {
@@ -209,14 +216,11 @@ impl Engine {
         &mut self,
         scenario: usize,
         target: &Target,
-        decisions: &[Arc<Decision>],
+        decisions: Vec<Arc<Decision>>,
         at: Timestamp,
     ) {
-        for decision in decisions {
-            self.reporter
-                .tell(&MonitorEvent::DecisionMade(Arc::clone(decision)));
+        for decision in &decisions {
             self.reporter.trends().decision(self.clock.monotonic());
-            self.persist(decision);
             self.respond(decision);
         }
         let scenario = self.decider.scenario(scenario);
@@ -227,7 +231,7 @@ impl Engine {
                 simulated: false,
             });
         }
-        let summary = match decisions {
+        let summary = match &*decisions {
             [] => scenario.summary(),
             decisions => {
                 let done: Vec<_> = decisions.iter().map(|of| done(of)).collect();
@@ -243,7 +247,7 @@ impl Engine {
             &summary,
             at,
         );
-        self.raise(alert, has_end);
+        self.raise(alert, has_end, decisions);
     }
 
     fn respond(&self, decision: &Arc<Decision>) {
@@ -281,7 +285,7 @@ impl Engine {
         };
         let name = Arc::clone(&scenario);
         let alert = Alert::new(name, scope, Severity::Critical, summary, at);
-        self.raise(alert, false);
+        self.raise(alert, false, Vec::new());
         self.reporter.tell(&MonitorEvent::DecisionDropped {
             scenario,
             target,
@@ -289,51 +293,36 @@ impl Engine {
         });
     }
 
-    fn persist(&self, decision: &Arc<Decision>) {
-        let (store, reporter) = (Arc::clone(&self.decisions), Arc::clone(&self.reporter));
-        let the = Arc::clone(decision);
-        let taken = self.outlet.offer(async move {
-            match attempt(|| store.insert(&the)).await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => {
-                    tracing::error!(%error, decision = %the.id, "a decision is not stored");
-                }
-                Err(why) => lost(&reporter, why, "the decision store"),
-            }
-            reporter.tell(&MonitorEvent::StoreFailed(the));
-        });
-        if !taken {
-            self.reporter
-                .tell(&MonitorEvent::StoreFailed(Arc::clone(decision)));
-        }
-    }
-
     /// Ends decisions, sends alerts that are due, and prunes the store.
     fn keep_house(&mut self) {
         let (now, elapsed) = (self.clock.now(), self.clock.monotonic());
         for decision in self.decider.expire(now) {
-            let the = Arc::clone(&decision);
-            self.reporter.tell(&MonitorEvent::DecisionExpired(the));
+            let (reporter, told) = (
+                Arc::clone(&self.reporter),
+                MonitorEvent::DecisionExpired(Arc::clone(&decision)),
+            );
+            let expired = told.clone();
+            // Not before it is told that it was made.
+            if !self.recorder.offer(async move { reporter.tell(&told) }) {
+                self.reporter.tell(&expired);
+            }
             self.resolve(&decision.scenario, &decision.target);
         }
-        for alert in self.alerts.due(elapsed, now) {
-            self.send(alert);
-        }
+        self.send_due();
         let bytes = self.decider.bytes() as u64;
         self.reporter.state_bytes.store(bytes, Ordering::Relaxed);
         if elapsed >= self.next_prune {
             self.next_prune = elapsed + PRUNE_EVERY;
-            let (decisions, alerts) = (Arc::clone(&self.decisions), Arc::clone(&self.alert_store));
-            let reporter = Arc::clone(&self.reporter);
+            let (store, reporter) = (Arc::clone(&self.store), Arc::clone(&self.reporter));
             let before = now - self.keep_decisions;
             // Where the queue is full the next hour will do.
-            self.outlet.offer(async move {
-                match attempt(|| decisions.prune(before)).await {
+            self.recorder.offer(async move {
+                match attempt(|| store.prune(before)).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => tracing::warn!(%error, "old decisions are not deleted"),
                     Err(why) => lost(&reporter, why, "the decision store"),
                 }
-                match attempt(|| alerts.forget(before)).await {
+                match attempt(|| store.forget(before)).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => tracing::warn!(%error, "old alerts are not deleted"),
                     Err(why) => lost(&reporter, why, "the alert store"),
@@ -356,14 +345,4 @@ fn done(decision: &Decision) -> String {
 
 fn no_answer() -> StoreError {
     StoreError::Unavailable("no answer from the store".into())
-}
-
-fn lost(reporter: &Reporter, why: NoResult, whose: &'static str) {
-    match why {
-        NoResult::Panicked => {
-            count(&reporter.panics);
-            tracing::error!("{whose} panicked");
-        }
-        NoResult::TimedOut => tracing::warn!("{whose} took too long"),
-    }
 }

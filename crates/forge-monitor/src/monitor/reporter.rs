@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -89,6 +90,7 @@ pub(crate) struct Reporter {
     /// The monotonic second of the last panic of a scenario, one more than that; zero is never.
     pub(crate) last_panic: AtomicU64,
     pub(crate) last_drop: AtomicU64,
+    pub(crate) last_loss: AtomicU64,
     trends: Mutex<Trends>,
 }
 
@@ -120,6 +122,7 @@ impl Reporter {
             panics: zero(),
             last_panic: zero(),
             last_drop: zero(),
+            last_loss: zero(),
             trends: Mutex::new(Trends::new()),
         }
     }
@@ -134,6 +137,11 @@ impl Reporter {
                 count(&self.panics);
             }
         }
+    }
+
+    /// An alert is lost at the monotonic time `now`.
+    pub(crate) fn lost(&self, now: Duration) {
+        self.last_loss.store(now.as_secs() + 1, Ordering::Relaxed);
     }
 
     pub(crate) fn trends(&self) -> MutexGuard<'_, Trends> {

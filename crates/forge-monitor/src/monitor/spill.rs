@@ -1,226 +1,338 @@
 //! Where alerts wait that could not be stored: in memory, and in a file of lines.
 //!
-//! A line is a delivery, or the id of one that is settled. The file is emptied when nothing waits.
+//! A line is a delivery, or the id of one that is settled. A thread of its own writes the file, so
+//! that neither the detector nor a courier waits for a disk; who wants to know when it is there
+//! awaits [`Written`]. What waits is bounded in bytes: beyond that the newest is refused, since the
+//! first alerts tell what happened and later ones mostly that it goes on. The file is at most twice as
+//! large: before it would grow beyond that it is written anew with what still waits, and it is
+//! emptied when nothing does.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod file;
 
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::delivery::{Delivery, HORIZON, OutboxStats, Settled};
+use file::{Line, SpillFile};
 
-/// How many deliveries wait here at most.
-const MAX_WAITING: usize = 4096;
-/// How much of a file is read.
-const MAX_BYTES: u64 = 16 << 20;
-
+/// What waits, and the thread that keeps it on disk where there is a file.
 #[derive(Debug)]
 pub(super) struct Spill {
-    path: Option<PathBuf>,
-    waiting: Mutex<Vec<Waiting>>,
+    shared: Arc<Shared>,
+    writer: Option<mpsc::Sender<Job>>,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    delivery: Delivery,
-    due: Timestamp,
+struct Shared {
+    /// How many bytes may wait.
+    max_bytes: usize,
+    waiting: Mutex<Waiting>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Line {
-    Delivery(Box<Delivery>),
-    Settled(String),
+#[derive(Debug, Default)]
+struct Waiting {
+    deliveries: Vec<Held>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    delivery: Delivery,
+    /// The length of its line.
+    bytes: usize,
+}
+
+/// What the thread is asked for, and whom it tells when that is done.
+struct Job {
+    lines: Vec<u8>,
+    written: oneshot::Sender<()>,
+}
+
+/// Completes when what was taken is on disk, or cannot be put there.
+#[derive(Debug)]
+pub(super) struct Written(Option<oneshot::Receiver<()>>);
+
+impl Written {
+    pub(super) async fn wait(self) {
+        if let Some(written) = self.0 {
+            // The thread has ended: there is nothing to wait for.
+            let _ = written.await;
+        }
+    }
 }
 
 impl Spill {
-    /// With what an earlier run left in the file.
-    pub(super) fn open(path: Option<PathBuf>) -> Self {
-        let waiting = path.as_deref().map_or_else(Vec::new, read);
-        Self {
-            path,
-            waiting: Mutex::new(waiting),
+    /// With what an earlier run left in the file, at most so many bytes of it. May block.
+    pub(super) fn open(path: Option<PathBuf>, max_bytes: usize) -> Self {
+        let mut waiting = Waiting::default();
+        if let Some(path) = &path {
+            for delivery in file::read(path, max_bytes) {
+                waiting.push(delivery, max_bytes);
+            }
         }
+        let shared = Arc::new(Shared {
+            max_bytes,
+            waiting: Mutex::new(waiting),
+        });
+        let writer = path.and_then(|path| start(SpillFile::new(path), Arc::clone(&shared)));
+        Self { shared, writer }
     }
 
-    /// Takes deliveries, and puts them on disk where there is a file; whether there was room. May
-    /// block.
-    pub(super) fn push(&self, deliveries: Vec<Delivery>) -> bool {
-        let mut waiting = self.waiting();
-        if waiting.len() + deliveries.len() > MAX_WAITING {
-            return false;
-        }
-        let lines = deliveries
+    /// Takes deliveries, all or none; nothing where there is no room.
+    pub(super) fn push(&self, deliveries: Vec<Delivery>) -> Option<Written> {
+        let lines: Vec<_> = deliveries
             .iter()
-            .map(|of| Line::Delivery(of.clone().into()));
-        self.append(&lines.collect::<Vec<_>>());
-        waiting.extend(deliveries.into_iter().map(|delivery| Waiting {
-            due: delivery.created,
-            delivery,
-        }));
-        true
+            .map(|of| Line::of(of).to_bytes())
+            .collect();
+        let bytes = lines.iter().map(Vec::len).sum::<usize>();
+        let mut waiting = self.shared.waiting();
+        if waiting.bytes + bytes > self.shared.max_bytes {
+            return None;
+        }
+        for (delivery, line) in deliveries.into_iter().zip(&lines) {
+            waiting.add(delivery, line.len());
+        }
+        drop(waiting);
+        Some(self.write(lines.concat()))
     }
 
     /// The delivery of that sink that is due and has waited longest, counted as tried once more.
     /// A sink is served by one task alone.
     pub(super) fn next(&self, sink: &str, now: Timestamp) -> Option<Delivery> {
-        let mut waiting = self.waiting();
+        let mut waiting = self.shared.waiting();
         let due = waiting
+            .deliveries
             .iter_mut()
-            .filter(|of| &*of.delivery.sink == sink)
+            .map(|held| &mut held.delivery)
+            .filter(|of| &*of.sink == sink)
             .filter(|of| of.due <= now || of.due > now + HORIZON)
-            .min_by_key(|of| (of.due, of.delivery.id))?;
-        due.delivery.attempts += 1;
-        Some(due.delivery.clone())
+            .min_by_key(|of| (of.due, of.id))?;
+        due.attempts += 1;
+        Some(due.clone())
     }
 
-    /// Notes what came of a try. May block.
-    pub(super) fn settle(&self, id: Uuid, settled: Settled) {
-        let mut waiting = self.waiting();
+    /// Notes what came of a try.
+    pub(super) fn settle(&self, id: Uuid, settled: Settled) -> Written {
+        let mut waiting = self.shared.waiting();
         if let Settled::Again(due) = settled {
-            let of = waiting.iter_mut().find(|of| of.delivery.id == id);
-            if let Some(of) = of {
-                of.due = due;
+            let mut held = waiting.deliveries.iter_mut();
+            if let Some(held) = held.find(|held| held.delivery.id == id) {
+                held.delivery.due = due;
             }
-            return;
+            return Written(None);
         }
-        waiting.retain(|of| of.delivery.id != id);
-        if waiting.is_empty() {
-            self.empty();
-        } else {
-            self.append(&[Line::Settled(id.to_string())]);
-        }
+        waiting.remove(id);
+        drop(waiting);
+        self.write(Line::Settled(id.to_string()).to_bytes())
     }
 
     pub(super) fn stats(&self) -> OutboxStats {
-        let waiting = self.waiting();
-        let oldest = waiting.iter().map(|of| of.delivery.created).min();
-        OutboxStats::new(waiting.len() as u64, 0, oldest)
+        let waiting = self.shared.waiting();
+        let held = waiting.deliveries.iter();
+        let oldest = held.map(|held| held.delivery.created).min();
+        OutboxStats::new(waiting.deliveries.len() as u64, 0, oldest)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
-        // No code that can panic runs while the lock is held.
+    /// Waits until everything taken before is on disk.
+    pub(super) async fn flush(&self) {
+        self.write(Vec::new()).wait().await;
+    }
+
+    fn write(&self, lines: Vec<u8>) -> Written {
+        let Some(writer) = &self.writer else {
+            return Written(None);
+        };
+        let (written, is_written) = oneshot::channel();
+        // Where the thread has ended, the receiver tells.
+        let _ = writer.send(Job { lines, written });
+        Written(Some(is_written))
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // No code that can panic runs while the lock is held, and no I/O is done.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Where the disk does not take it, it waits in memory alone.
-    fn append(&self, lines: &[Line]) {
-        let Some(path) = &self.path else {
+impl Waiting {
+    /// What was read from a file that may have been written with more room.
+    fn push(&mut self, delivery: Delivery, max_bytes: usize) {
+        let bytes = Line::of(&delivery).to_bytes().len();
+        if self.bytes + bytes > max_bytes {
+            tracing::error!(id = %delivery.alert.id, "an alert of the spill file is lost: no room");
             return;
-        };
-        let write = || -> std::io::Result<()> {
-            let mut text = Vec::new();
-            for line in lines {
-                serde_json::to_writer(&mut text, line)?;
-                text.push(b'\n');
+        }
+        self.add(delivery, bytes);
+    }
+
+    fn add(&mut self, delivery: Delivery, bytes: usize) {
+        self.bytes += bytes;
+        self.deliveries.push(Held { delivery, bytes });
+    }
+
+    fn copies(&self) -> Vec<Delivery> {
+        let held = self.deliveries.iter();
+        held.map(|held| held.delivery.clone()).collect()
+    }
+
+    fn remove(&mut self, id: Uuid) {
+        let is_it = |held: &Held| held.delivery.id == id;
+        if let Some(place) = self.deliveries.iter().position(is_it) {
+            self.bytes -= self.deliveries.remove(place).bytes;
+        }
+    }
+}
+
+/// Starts the thread that writes; it ends with the last sender.
+fn start(mut file: SpillFile, shared: Arc<Shared>) -> Option<mpsc::Sender<Job>> {
+    let (sender, jobs) = mpsc::channel::<Job>();
+    let write = move || {
+        for Job { lines, written } in jobs {
+            if !lines.is_empty() {
+                let what_waits = || shared.waiting().copies();
+                // Whoever adds to what waits asks for its lines to be written after that.
+                let nothing_waits = shared.waiting().deliveries.is_empty();
+                let done = match nothing_waits {
+                    true => file.empty(),
+                    false => file.append(&lines, 2 * shared.max_bytes as u64, what_waits),
+                };
+                if let Err(error) = done {
+                    // It waits in memory, and is written with the next that is.
+                    tracing::error!(%error, "alerts cannot be written to the spill file");
+                }
             }
-            let mut file = private(path)?;
-            file.write_all(&text)?;
-            file.sync_data()
-        };
-        if let Err(error) = write() {
-            tracing::error!(%error, "alerts cannot be written to the spill file");
-        }
-    }
-
-    fn empty(&self) {
-        let Some(path) = &self.path else {
-            return;
-        };
-        if let Err(error) = private(path).and_then(|file| file.set_len(0)) {
-            tracing::error!(%error, "the spill file cannot be emptied");
-        }
-    }
-}
-
-/// The file, for this user alone.
-fn private(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-fn read(path: &Path) -> Vec<Waiting> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            tracing::error!(%error, "the spill file cannot be read");
-            return Vec::new();
+            // Whoever asked may not want to know.
+            let _ = written.send(());
         }
     };
-    let mut waiting: Vec<Waiting> = Vec::new();
-    for line in BufReader::new(file.take(MAX_BYTES)).split(b'\n') {
-        let Ok(line) = line else {
-            break;
-        };
-        // The last line may have been cut off when the process was.
-        match serde_json::from_slice(&line) {
-            Ok(Line::Delivery(delivery)) if waiting.len() < MAX_WAITING => {
-                waiting.push(Waiting {
-                    due: delivery.created,
-                    delivery: *delivery,
-                });
-            }
-            Ok(Line::Settled(id)) => {
-                waiting.retain(|of| of.delivery.id.to_string() != id);
-            }
-            _ => {}
+    let thread = std::thread::Builder::new().name("forge-monitor-spill".to_owned());
+    match thread.spawn(write) {
+        Ok(_) => Some(sender),
+        Err(error) => {
+            tracing::error!(%error, "the spill file cannot be written: alerts wait in memory alone");
+            None
         }
     }
-    waiting
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::alert::{Alert, Severity};
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+    use std::path::Path;
+    use std::time::Duration;
+
+    const ROOM: usize = 1 << 20;
 
     fn delivery(sink: &str, at: i64) -> Delivery {
         let at = Timestamp::from_micros(at);
         Delivery::new(sink, Alert::new("x", "y", Severity::Info, "z", at), at)
     }
 
-    #[test]
-    fn what_waits_outlives_the_process_and_what_is_settled_does_not() {
+    fn open(path: &Path) -> Spill {
+        Spill::open(Some(path.to_owned()), ROOM)
+    }
+
+    fn length(path: &Path) -> u64 {
+        fs::metadata(path).unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn what_waits_outlives_the_process_and_what_is_settled_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("alerts.spill");
-        let (a, b) = (delivery("log", 1), delivery("mail", 2));
-        let spill = Spill::open(Some(path.clone()));
-        assert!(spill.push(vec![a.clone(), b.clone()]));
-        spill.settle(a.id, Settled::Delivered);
+        let (a, b, c) = (delivery("log", 1), delivery("mail", 2), delivery("mail", 3));
+        let spill = open(&path);
+        spill.push(vec![a.clone(), b.clone()]).unwrap().wait().await;
+        spill.settle(a.id, Settled::Delivered).wait().await;
         drop(spill);
 
-        // A line that was cut off.
+        // A line that was cut off when the process was: the next one is a line of its own.
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(b"{\"delivery\":{\"id\":\"01").unwrap();
-        let spill = Spill::open(Some(path.clone()));
-        assert_eq!(spill.stats().waiting, 1);
+        let spill = open(&path);
+        spill.push(vec![c.clone()]).unwrap().wait().await;
+        drop(spill);
+        let spill = open(&path);
+        assert_eq!(spill.stats().waiting, 2);
         let now = Timestamp::from_micros(2);
         assert_eq!(spill.next("log", now), None);
         let next = spill.next("mail", now).unwrap();
         assert_eq!((next.id, next.attempts), (b.id, 1));
-        let later = now + std::time::Duration::from_secs(5);
-        spill.settle(b.id, Settled::Again(later));
+        let later = now + Duration::from_secs(5);
+        spill.settle(b.id, Settled::Again(later)).wait().await;
         assert_eq!(spill.next("mail", now), None);
+        assert_eq!(spill.next("mail", later).unwrap().id, c.id);
+        spill.settle(c.id, Settled::Delivered).wait().await;
         assert_eq!(spill.next("mail", later).unwrap().attempts, 2);
-        spill.settle(b.id, Settled::Dead);
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+        spill.settle(b.id, Settled::Dead).wait().await;
+        assert_eq!(length(&path), 0);
     }
 
     #[test]
     fn without_a_file_it_waits_in_memory_and_there_is_an_end_to_it() {
-        let spill = Spill::open(None);
-        for n in 0..MAX_WAITING as i64 {
-            assert!(spill.push(vec![delivery("log", n)]));
+        let line = Line::of(&delivery("log", 1_000_000)).to_bytes().len();
+        let spill = Spill::open(None, 100 * line);
+        let taken =
+            (0..200).take_while(|n| spill.push(vec![delivery("log", 1_000_000 + n)]).is_some());
+        assert_eq!(taken.count(), 100);
+        assert_eq!(
+            spill.stats().oldest,
+            Some(Timestamp::from_micros(1_000_000))
+        );
+        let first = spill
+            .next("log", Timestamp::from_micros(2_000_000))
+            .unwrap();
+        assert!(spill.push(vec![delivery("log", 3_000_000)]).is_none());
+        spill.settle(first.id, Settled::Delivered);
+        assert!(spill.push(vec![delivery("log", 3_000_000)]).is_some());
+    }
+
+    #[tokio::test]
+    async fn the_file_stays_within_twice_what_may_wait_and_loses_nothing_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alerts.spill");
+        let line = Line::of(&delivery("log", 1_000_000)).to_bytes().len();
+        let room = 5 * line;
+        let spill = Spill::open(Some(path.clone()), room);
+        let stays = delivery("mail", 1_000_000);
+        spill.push(vec![stays.clone()]).unwrap();
+        for n in 0..200 {
+            let passes = delivery("log", 1_000_001 + n);
+            spill.push(vec![passes.clone()]).unwrap().wait().await;
+            spill.settle(passes.id, Settled::Delivered).wait().await;
+            assert!(length(&path) <= 2 * room as u64);
         }
-        assert!(!spill.push(vec![delivery("log", 0)]));
-        assert_eq!(spill.stats().oldest, Some(Timestamp::from_micros(0)));
+        assert!(length(&path) > 0);
+        drop(spill);
+        // One that may hold less takes what fits.
+        assert_eq!(Spill::open(Some(path.clone()), line / 2).stats().waiting, 0);
+        let spill = Spill::open(Some(path.clone()), room);
+        let now = Timestamp::from_micros(2_000_000);
+        assert_eq!(spill.next("mail", now).unwrap().id, stays.id);
+        assert_eq!(spill.stats().waiting, 1);
+        let names = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(names, 1, "nothing is left of what it was written anew with");
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_did_not_take_is_written_with_the_next_that_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing").join("alerts.spill");
+        let spill = open(&path);
+        spill.push(vec![delivery("log", 1)]).unwrap().wait().await;
+        assert_eq!(spill.stats().waiting, 1, "it waits in memory");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        spill.push(vec![delivery("log", 2)]).unwrap().wait().await;
+        drop(spill);
+        assert_eq!(open(&path).stats().waiting, 2);
     }
 }

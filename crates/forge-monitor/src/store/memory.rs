@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::{AlertStore, DecisionStore, MAX_SILENCES, StoreFuture};
+use super::{AlertStore, Batch, DecisionStore, MAX_SILENCES, MonitorStore, StoreFuture};
 use crate::alert::Silence;
 use crate::clock::Timestamp;
 use crate::decision::{Decision, Lift, Stored};
-use crate::delivery::{Delivery, HORIZON, OutboxStats, Settled};
+use crate::delivery::{DeadLetter, Delivery, HORIZON, OutboxStats, Settled};
 use crate::error::StoreError;
 
 /// How many deliveries are kept; one more displaces the oldest that is settled, or is refused.
@@ -33,7 +33,6 @@ struct Rows {
 #[derive(Debug)]
 struct Row {
     delivery: Delivery,
-    due: Timestamp,
     leased_until: Timestamp,
     state: State,
 }
@@ -43,6 +42,55 @@ enum State {
     Waiting,
     Delivered(Timestamp),
     Dead(Timestamp),
+}
+
+impl Rows {
+    /// All or nothing.
+    fn put(
+        &mut self,
+        decisions: &[&Decision],
+        deliveries: &[Delivery],
+        withdrawn: &[Uuid],
+    ) -> Result<(), StoreError> {
+        let known = |id| self.deliveries.iter().any(|row| row.delivery.id == id);
+        if decisions
+            .iter()
+            .any(|of| self.decisions.contains_key(&of.id))
+            || deliveries.iter().any(|of| known(of.id))
+        {
+            return Err(StoreError::Duplicate);
+        }
+        let is_withdrawn = |row: &Row| {
+            let id = &row.delivery.id;
+            row.state == State::Waiting && row.delivery.attempts == 0 && withdrawn.contains(id)
+        };
+        let is_settled = |row: &Row| row.state != State::Waiting;
+        let rows = self.deliveries.iter();
+        let stay = rows.filter(|row| !is_withdrawn(row) && !is_settled(row));
+        if stay.count() + deliveries.len() > MAX_DELIVERIES {
+            return Err(StoreError::Unavailable("the outbox is full".into()));
+        }
+        if !withdrawn.is_empty() {
+            self.deliveries.retain(|row| !is_withdrawn(row));
+        }
+        while self.deliveries.len() + deliveries.len() > MAX_DELIVERIES {
+            let Some(oldest) = self.deliveries.iter().position(is_settled) else {
+                break;
+            };
+            self.deliveries.remove(oldest);
+        }
+        for decision in decisions {
+            let stored = Stored::new((*decision).clone(), None);
+            self.decisions.insert(decision.id, stored);
+        }
+        self.deliveries
+            .extend(deliveries.iter().map(|delivery| Row {
+                delivery: delivery.clone(),
+                leased_until: Timestamp::from_micros(i64::MIN),
+                state: State::Waiting,
+            }));
+        Ok(())
+    }
 }
 
 impl MemoryMonitorStore {
@@ -60,15 +108,7 @@ impl MemoryMonitorStore {
 
 impl DecisionStore for MemoryMonitorStore {
     fn insert<'a>(&'a self, decision: &'a Decision) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            match self.rows().decisions.entry(decision.id) {
-                std::collections::hash_map::Entry::Occupied(_) => Err(StoreError::Duplicate),
-                std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(Stored::new(decision.clone(), None));
-                    Ok(())
-                }
-            }
-        })
+        Box::pin(async move { self.rows().put(&[decision], &[], &[]) })
     }
 
     fn active(&self, at: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Decision>> {
@@ -99,13 +139,19 @@ impl DecisionStore for MemoryMonitorStore {
 
     fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            Ok(match self.rows().decisions.get_mut(&id) {
-                Some(row) if row.lifted.is_none() && row.decision.until > lift.at => {
+            let mut rows = self.rows();
+            let holds = |row: &Stored| row.lifted.is_none() && row.decision.until > lift.at;
+            let Some(of) = rows.decisions.get(&id).filter(|row| holds(row)) else {
+                return Ok(false);
+            };
+            let (target, action) = (of.decision.target.clone(), of.decision.action);
+            for row in rows.decisions.values_mut() {
+                let is_meant = row.decision.target == target && row.decision.action == action;
+                if is_meant && holds(row) {
                     row.lifted = Some(lift.clone());
-                    true
                 }
-                _ => false,
-            })
+            }
+            Ok(true)
         })
     }
 
@@ -131,31 +177,19 @@ impl DecisionStore for MemoryMonitorStore {
     }
 }
 
+impl MonitorStore for MemoryMonitorStore {
+    fn record<'a>(&'a self, batch: &'a Batch) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let decisions: Vec<_> = batch.decisions.iter().map(|of| &**of).collect();
+            let mut rows = self.rows();
+            rows.put(&decisions, &batch.deliveries, &batch.withdrawn)
+        })
+    }
+}
+
 impl AlertStore for MemoryMonitorStore {
     fn enqueue<'a>(&'a self, deliveries: &'a [Delivery]) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            let mut rows = self.rows();
-            let room = MAX_DELIVERIES.saturating_sub(deliveries.len());
-            while rows.deliveries.len() > room {
-                let settled = |row: &Row| row.state != State::Waiting;
-                let Some(oldest) = rows.deliveries.iter().position(settled) else {
-                    return Err(StoreError::Unavailable("the outbox is full".into()));
-                };
-                rows.deliveries.remove(oldest);
-            }
-            let known = |id| rows.deliveries.iter().any(|row| row.delivery.id == id);
-            if deliveries.iter().any(|delivery| known(delivery.id)) {
-                return Err(StoreError::Duplicate);
-            }
-            rows.deliveries
-                .extend(deliveries.iter().map(|delivery| Row {
-                    delivery: delivery.clone(),
-                    due: delivery.created,
-                    leased_until: Timestamp::from_micros(i64::MIN),
-                    state: State::Waiting,
-                }));
-            Ok(())
-        })
+        Box::pin(async move { self.rows().put(&[], deliveries, &[]) })
     }
 
     fn lease<'a>(
@@ -171,8 +205,8 @@ impl AlertStore for MemoryMonitorStore {
                 .deliveries
                 .iter_mut()
                 .filter(|row| &*row.delivery.sink == sink && row.state == State::Waiting)
-                .filter(|row| is_past(row.due) && is_past(row.leased_until))
-                .min_by_key(|row| (row.due, row.delivery.id));
+                .filter(|row| is_past(row.delivery.due) && is_past(row.leased_until))
+                .min_by_key(|row| (row.delivery.due, row.delivery.id));
             Ok(due.map(|row| {
                 row.leased_until = until;
                 row.delivery.attempts += 1;
@@ -201,10 +235,44 @@ impl AlertStore for MemoryMonitorStore {
             row.leased_until = Timestamp::from_micros(i64::MIN);
             match settled {
                 Settled::Delivered => row.state = State::Delivered(at),
-                Settled::Again(due) => row.due = due,
+                Settled::Again(due) => row.delivery.due = due,
                 Settled::Dead => row.state = State::Dead(at),
             }
             Ok(true)
+        })
+    }
+
+    fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
+        Box::pin(async move {
+            let rows = self.rows();
+            let dead = rows.deliveries.iter().filter_map(|row| match row.state {
+                State::Dead(at) => Some(DeadLetter::new(row.delivery.clone(), at)),
+                _ => None,
+            });
+            let mut dead: Vec<_> = dead.collect();
+            dead.sort_by_key(|of| std::cmp::Reverse((of.at, of.delivery.id)));
+            dead.truncate(limit);
+            Ok(dead)
+        })
+    }
+
+    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            let mut rows = self.rows();
+            let is_it = |row: &&mut Row| row.delivery.id == id;
+            let row = rows.deliveries.iter_mut().find(is_it);
+            Ok(match row {
+                Some(row) if matches!(row.state, State::Dead(_)) => {
+                    row.state = State::Waiting;
+                    (
+                        row.delivery.attempts,
+                        row.delivery.created,
+                        row.delivery.due,
+                    ) = (0, at, at);
+                    true
+                }
+                _ => false,
+            })
         })
     }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_monitor::{
-    Action, Alert, AlertStore, Decision, DecisionStore, Delivery, Lift, ManualClock,
-    MemoryMonitorStore, Monitor, MonitorBuilder, MonitorEvent, OutboxStats, Settled, Severity,
-    Signal, SignalKind, Silence, StoreError, Stored, Target, Timestamp,
+    Action, Alert, AlertStore, Batch, DeadLetter, Decision, DecisionStore, Delivery, Lift,
+    ManualClock, MemoryMonitorStore, Monitor, MonitorBuilder, MonitorEvent, MonitorStore,
+    OutboxStats, Settled, Severity, Signal, SignalKind, Silence, StoreError, Stored, Target,
+    Timestamp,
 };
 use uuid::Uuid;
 
@@ -30,16 +31,20 @@ fn user(id: &str) -> Target {
     Target::User(id.into())
 }
 
-async fn conforms<S: DecisionStore + AlertStore>(store: &S) {
+async fn conforms<S: MonitorStore>(store: &S) {
     reads_back_what_was_inserted(store).await;
     lists_what_ends_after_a_time(store).await;
     lifts_once(store).await;
+    lifts_what_else_holds_for_the_target(store).await;
     tells_others_what_changed(store).await;
     prunes_what_has_ended(store).await;
     leases_what_is_due_to_one_at_a_time(store).await;
     takes_the_outcome_of_the_last_try_alone(store).await;
     takes_all_deliveries_or_none(store).await;
     keeps_what_was_given_up_for_a_while(store).await;
+    lets_what_was_given_up_wait_again(store).await;
+    records_all_of_a_batch_or_nothing(store).await;
+    withdraws_what_was_not_tried(store).await;
     survives_a_clock_that_is_set_back(store).await;
     keeps_silences_until_their_end(store).await;
 }
@@ -117,6 +122,32 @@ async fn lifts_once(store: &dyn DecisionStore) {
     );
     assert_eq!(store.active(at(0), 100).await.unwrap(), [two]);
     assert_eq!(store.prune(at(100)).await.unwrap(), 2);
+}
+
+async fn lifts_what_else_holds_for_the_target(store: &dyn DecisionStore) {
+    let same = |since| decision(user("1"), since, 10);
+    let tightened = Decision::new(Action::TightenLimit, "x", user("1"), at(0), at(10));
+    let other = decision(user("2"), 0, 10);
+    let over = decision(user("1"), 0, 1);
+    let (one, two) = (same(0), same(2));
+    for decision in [&one, &two, &tightened, &other, &over] {
+        store.insert(decision).await.unwrap();
+    }
+    assert!(
+        !store.lift(over.id, &lift(3)).await.unwrap(),
+        "it has ended"
+    );
+    assert_eq!(store.active(at(3), 100).await.unwrap().len(), 4);
+    assert!(store.lift(one.id, &lift(3)).await.unwrap());
+    assert!(!store.lift(two.id, &lift(3)).await.unwrap());
+    let mut held = store.active(at(3), 100).await.unwrap();
+    held.sort_by_key(|of| of.target.value());
+    assert_eq!(held, [tightened, other]);
+    let changed = store.changed(at(3), 100).await.unwrap();
+    let mut lifted: Vec<_> = changed.iter().map(|of| of.decision.id).collect();
+    lifted.sort();
+    assert_eq!(lifted, [one.id, two.id]);
+    assert_eq!(store.prune(at(100)).await.unwrap(), 5);
 }
 
 async fn tells_others_what_changed(store: &dyn DecisionStore) {
@@ -221,6 +252,112 @@ async fn keeps_what_was_given_up_for_a_while(store: &dyn AlertStore) {
     assert_eq!(store.forget(at(6)).await.unwrap(), 1);
 }
 
+async fn lets_what_was_given_up_wait_again(store: &dyn AlertStore) {
+    let sent = [
+        delivery("mail", 1),
+        delivery("mail", 2),
+        delivery("mail", 3),
+    ];
+    store.enqueue(&sent).await.unwrap();
+    for time in 5..8 {
+        let leased = store.lease("mail", at(4), at(99)).await.unwrap().unwrap();
+        let settled = match time {
+            7 => Settled::Delivered,
+            _ => Settled::Dead,
+        };
+        store.settle(leased.id, 1, settled, at(time)).await.unwrap();
+    }
+    let dead = store.dead(10).await.unwrap();
+    let [a, b, c] = sent;
+    let expected = |of: &Delivery, time| DeadLetter::new(of.clone().stored(of.id, 1), at(time));
+    assert_eq!(dead, [expected(&b, 6), expected(&a, 5)]);
+    assert_eq!(store.dead(1).await.unwrap(), [expected(&b, 6)]);
+    for id in [Uuid::nil(), c.id] {
+        assert!(!store.requeue(id, at(9)).await.unwrap());
+    }
+    let both = tokio::join!(store.requeue(a.id, at(9)), store.requeue(a.id, at(9)));
+    assert!(both.0.unwrap() ^ both.1.unwrap());
+    let outbox = store.outbox().await.unwrap();
+    assert_eq!(outbox, OutboxStats::new(1, 1, Some(at(9))));
+    // As if it were new: what is said of an earlier try is not of this one.
+    assert!(!store.settle(a.id, 1, Settled::Dead, at(9)).await.unwrap());
+    let again = store.lease("mail", at(9), at(99)).await.unwrap().unwrap();
+    assert_eq!((again.id, again.attempts, again.alert), (a.id, 1, a.alert));
+    assert!(
+        store
+            .settle(a.id, 1, Settled::Delivered, at(9))
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.forget(at(100)).await.unwrap(), 3);
+}
+
+/// What waits for the sink, due by then.
+async fn due(store: &dyn AlertStore, sink: &str, time: i64) -> Vec<Delivery> {
+    let mut due = Vec::new();
+    while let Some(delivery) = store.lease(sink, at(time), at(time + 99)).await.unwrap() {
+        let settled = store.settle(delivery.id, delivery.attempts, Settled::Delivered, at(time));
+        assert!(settled.await.unwrap());
+        due.push(delivery);
+    }
+    due
+}
+
+fn batch(decisions: &[&Decision], deliveries: &[&Delivery]) -> Batch {
+    let mut batch = Batch::default();
+    batch.decisions = decisions.iter().map(|of| Arc::new((*of).clone())).collect();
+    batch.deliveries = deliveries.iter().map(|of| (*of).clone()).collect();
+    batch
+}
+
+async fn records_all_of_a_batch_or_nothing(store: &dyn MonitorStore) {
+    let (one, two) = (decision(user("1"), 0, 10), decision(user("2"), 0, 10));
+    let (mail, hook) = (delivery("mail", 1), delivery("hook", 1));
+    store.record(&Batch::default()).await.unwrap();
+    store.record(&batch(&[&one], &[&mail])).await.unwrap();
+    for known in [
+        batch(&[&two, &one], &[&hook]),
+        batch(&[&two], &[&hook, &mail]),
+    ] {
+        let again = store.record(&known).await;
+        assert!(matches!(again, Err(StoreError::Duplicate)), "{again:?}");
+    }
+    assert_eq!(store.active(at(0), 9).await.unwrap(), [one]);
+    assert_eq!(due(store, "hook", 9).await, []);
+    let got = due(store, "mail", 9).await;
+    assert_eq!(got, [mail.clone().stored(mail.id, 1)]);
+    assert_eq!(store.prune(at(100)).await.unwrap(), 1);
+    assert_eq!(store.forget(at(100)).await.unwrap(), 1);
+}
+
+async fn withdraws_what_was_not_tried(store: &dyn MonitorStore) {
+    let later = |of: Delivery| of.due(at(50));
+    let (tried, parked, stays) = (
+        delivery("mail", 1),
+        later(delivery("mail", 2)),
+        later(delivery("mail", 3)),
+    );
+    let first = batch(&[], &[&tried, &parked, &stays]);
+    store.record(&first).await.unwrap();
+    store.lease("mail", at(9), at(20)).await.unwrap().unwrap();
+    assert_eq!(
+        store.lease("mail", at(9), at(20)).await.unwrap(),
+        None,
+        "not due"
+    );
+    let instead = delivery("mail", 10);
+    let mut second = batch(&[], &[&instead]);
+    second.withdrawn = vec![tried.id, parked.id, Uuid::nil()];
+    store.record(&second).await.unwrap();
+    let got: Vec<_> = due(store, "mail", 60)
+        .await
+        .iter()
+        .map(|of| of.id)
+        .collect();
+    assert_eq!(got, [tried.id, instead.id, stays.id]);
+    assert_eq!(store.forget(at(100)).await.unwrap(), 3);
+}
+
 async fn survives_a_clock_that_is_set_back(store: &dyn AlertStore) {
     const DAY: i64 = 86_400;
     let sent = delivery("mail", DAY);
@@ -268,7 +405,7 @@ async fn prunes_what_has_ended(store: &dyn DecisionStore) {
 /// `open` opens the same store again, as after a restart.
 async fn survives_a_restart<S, F>(open: impl Fn() -> F)
 where
-    S: DecisionStore + AlertStore,
+    S: MonitorStore,
     F: Future<Output = S>,
 {
     let clock = ManualClock::new(at(0));
@@ -313,8 +450,21 @@ where
     third.shutdown().await;
 }
 
+/// Looks again and again, for a minute at most; with the time paused it goes on when nobody works.
+async fn until(condition: impl Fn() -> bool) {
+    let came_true = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let minute = Duration::from_secs(60);
+    tokio::time::timeout(minute, came_true)
+        .await
+        .expect("it came true");
+}
+
 /// Two monitors on one store, as of two processes; the second one hears of what the first does.
-async fn shares_what_is_decided<S: DecisionStore + AlertStore + Clone>(store: S) {
+async fn shares_what_is_decided<S: MonitorStore + Clone>(store: S) {
     let clock = ManualClock::new(at(0));
     let told = Arc::new(std::sync::Mutex::new(Vec::new()));
     let monitor = async || {
@@ -339,10 +489,8 @@ async fn shares_what_is_decided<S: DecisionStore + AlertStore + Clone>(store: S)
     one.flush().await;
     let block = one.guard().address(client).unwrap();
     let hears = async |monitor: &Monitor, blocked: bool| {
-        // Once a second the store is asked; the time is paused, and goes on when nobody works.
-        while monitor.guard().address(client).is_some() != blocked {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        // The store is asked once a second, or when it says that something has changed.
+        until(|| monitor.guard().address(client).is_some() == blocked).await;
     };
     hears(&two, true).await;
     assert_eq!(*two.guard().address(client).unwrap(), *block);
@@ -351,9 +499,7 @@ async fn shares_what_is_decided<S: DecisionStore + AlertStore + Clone>(store: S)
     assert!(store.lift(block.id, &lift).await.unwrap());
     hears(&one, false).await;
     hears(&two, false).await;
-    while told.lock().unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until(|| !told.lock().unwrap().is_empty()).await;
     one.flush().await;
     two.flush().await;
     assert_eq!(

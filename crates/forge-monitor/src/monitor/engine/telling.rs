@@ -1,24 +1,37 @@
 //! What people are told, and what they do not want to hear.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::{Answer, Engine, attempt, lost, no_answer};
 use crate::alert::{Alert, Fingerprint, Raised, Silence};
-use crate::decision::Target;
+use crate::decision::{Decision, Target};
 use crate::delivery::Delivery;
 use crate::error::LiftError;
-use crate::monitor::reporter::Reporter;
+use crate::monitor::courier::Bell;
+use crate::monitor::recorder::Record;
 use crate::on_event::MonitorEvent;
+
+/// How much later than it is due an alert that is held back is delivered by whoever finds it in the
+/// store: that the one who held it has died is then certain.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Alerts that are held back until a cool-down ends, as they lie in the store: if this process dies
+/// meanwhile, the next one, or another node, delivers them.
+#[derive(Debug, Default)]
+pub(in crate::monitor) struct Parked(HashMap<Fingerprint, (Uuid, Vec<Uuid>)>);
 
 impl Engine {
     pub(super) fn silence(&mut self, silence: Silence, answer: Answer<()>) {
         let mut silences = self.alerts.silences().to_vec();
         silences.push(silence.clone());
         self.alerts.set_silences(silences);
-        let (store, reporter) = (Arc::clone(&self.alert_store), Arc::clone(&self.reporter));
-        self.outlet.offer(async move {
+        self.silenced_here += 1;
+        let (store, reporter) = (Arc::clone(&self.store), Arc::clone(&self.reporter));
+        self.recorder.offer(async move {
             let result = match attempt(|| store.silence(&silence)).await {
                 Ok(result) => result.map_err(LiftError::Store),
                 Err(why) => {
@@ -34,9 +47,10 @@ impl Engine {
         let mut silences = self.alerts.silences().to_vec();
         silences.retain(|silence| silence.id != id);
         self.alerts.set_silences(silences);
-        let (store, reporter) = (Arc::clone(&self.alert_store), Arc::clone(&self.reporter));
+        self.silenced_here += 1;
+        let (store, reporter) = (Arc::clone(&self.store), Arc::clone(&self.reporter));
         let now = self.clock.now();
-        self.outlet.offer(async move {
+        self.recorder.offer(async move {
             let result = match attempt(|| store.unsilence(id, now)).await {
                 Ok(Ok(true)) => Ok(()),
                 Ok(Ok(false)) => Err(LiftError::NotFound),
@@ -50,17 +64,49 @@ impl Engine {
         });
     }
 
-    pub(super) fn raise(&mut self, alert: Alert, has_end: bool) {
+    /// Lets a delivery that was given up be tried again.
+    pub(super) fn requeue(&self, id: Uuid, answer: Answer<()>) {
+        let (store, reporter) = (Arc::clone(&self.store), Arc::clone(&self.reporter));
+        let (now, bells) = (self.clock.now(), self.bells());
+        self.recorder.offer(async move {
+            let result = match attempt(|| store.requeue(id, now)).await {
+                Ok(Ok(true)) => Ok(()),
+                Ok(Ok(false)) => Err(LiftError::NotFound),
+                Ok(Err(error)) => Err(LiftError::Store(error)),
+                Err(why) => {
+                    lost(&reporter, why, "the alert store");
+                    Err(LiftError::Store(no_answer()))
+                }
+            };
+            bells.iter().for_each(Bell::ring);
+            let _ = answer.send(result);
+        });
+    }
+
+    /// Takes an alert, and stores it in one transaction with the decisions that it tells of. One that
+    /// is held back is stored too.
+    pub(super) fn raise(&mut self, alert: Alert, has_end: bool, decisions: Vec<Arc<Decision>>) {
         let scenario = Arc::clone(&alert.scenario);
+        let fingerprints = [
+            alert.fingerprint.clone(),
+            Fingerprint::of_several(&scenario),
+        ];
         let (elapsed, now) = (self.clock.monotonic(), self.clock.now());
-        match self.alerts.raise(alert, has_end, elapsed, now) {
-            Raised::Notice(alert) => self.send(alert),
-            Raised::Held => {}
-            raised => self.reporter.tell(&MonitorEvent::AlertSuppressed {
-                scenario,
-                silenced: raised == Raised::Silenced,
-            }),
-        }
+        let record = match self.alerts.raise(alert, has_end, elapsed, now) {
+            Raised::Notice(alert) => self.notice(alert),
+            Raised::Held => self.park(&fingerprints),
+            raised => {
+                self.reporter.tell(&MonitorEvent::AlertSuppressed {
+                    scenario,
+                    silenced: raised == Raised::Silenced,
+                });
+                Record::default()
+            }
+        };
+        self.recorder.record(Record {
+            decisions,
+            ..record
+        });
     }
 
     /// What the alerts of a scenario about a target tell of is over.
@@ -77,69 +123,81 @@ impl Engine {
         let scope = target.to_string().escape_debug().to_string();
         let fingerprint = Fingerprint::new(scenario, &scope);
         let elapsed = self.clock.monotonic();
-        if let Some(alert) = self.alerts.resolve(&fingerprint, elapsed, now) {
+        let record = match self.alerts.resolve(&fingerprint, elapsed, now) {
+            Some(alert) => self.notice(alert),
+            None => self.park(&[fingerprint]),
+        };
+        self.recorder.record(record);
+    }
+
+    /// Sends a notice that comes from no decision.
+    pub(super) fn send(&mut self, alert: Alert) {
+        let record = self.notice(alert);
+        self.recorder.record(record);
+    }
+
+    /// Sends what is due, and withdraws what is not to be told any more.
+    pub(super) fn send_due(&mut self) {
+        let (now, elapsed) = (self.clock.now(), self.clock.monotonic());
+        for alert in self.alerts.due(elapsed, now) {
             self.send(alert);
         }
+        let parked: Vec<_> = self.parked.0.keys().cloned().collect();
+        let record = self.park(&parked);
+        self.recorder.record(record);
     }
 
-    /// Stores the alert for every sink it is for; where that fails it goes through the spill file.
-    pub(super) fn send(&self, alert: Alert) {
-        let now = self.clock.now();
-        let sinks = self.sinks.iter().filter(|sink| sink.sink.takes(&alert));
-        let (deliveries, bells): (Vec<_>, Vec<_>) = sinks
-            .map(|sink| {
-                let delivery = Delivery::new(Arc::clone(&sink.name), alert.clone(), now);
-                (delivery, sink.bell.clone())
-            })
-            .unzip();
-        let alert = Arc::new(alert);
+    /// A notice for every sink that takes it, in place of what was held back of it.
+    fn notice(&mut self, alert: Alert) -> Record {
         self.reporter.trends().alert(self.clock.monotonic());
-        self.reporter
-            .tell(&MonitorEvent::AlertRaised(Arc::clone(&alert)));
-        if deliveries.is_empty() {
-            return;
-        }
-        let (store, reporter) = (Arc::clone(&self.alert_store), Arc::clone(&self.reporter));
-        let (spill, the, to_spill) = (
-            Arc::clone(&self.spill),
-            Arc::clone(&alert),
-            deliveries.clone(),
-        );
-        let taken = self.outlet.offer(async move {
-            match attempt(|| store.enqueue(&deliveries)).await {
-                Ok(Ok(())) => {}
-                failed => {
-                    match failed {
-                        Ok(Err(error)) => {
-                            let error = &error as &dyn std::error::Error;
-                            tracing::error!(error, "an alert is not stored");
-                        }
-                        Err(why) => lost(&reporter, why, "the alert store"),
-                        Ok(Ok(())) => {}
-                    }
-                    let spilled = tokio::task::spawn_blocking(move || spill.push(deliveries));
-                    told_of_spill(&reporter, the, spilled.await.unwrap_or(false));
-                }
-            }
-            for bell in bells {
-                bell.ring();
-            }
-        });
-        if !taken {
-            let spilled = self.spill.push(to_spill);
-            told_of_spill(&self.reporter, alert, spilled);
-            for sink in &self.sinks {
-                sink.bell.ring();
-            }
+        let parked = self.parked.0.remove(&alert.fingerprint);
+        Record {
+            deliveries: self.deliveries(&alert),
+            alert: Some(Arc::new(alert)),
+            withdrawn: parked.map_or_else(Vec::new, |(_, ids)| ids),
+            bells: self.bells(),
+            ..Record::default()
         }
     }
-}
 
-fn told_of_spill(reporter: &Reporter, alert: Arc<Alert>, spilled: bool) {
-    reporter.tell(&if spilled {
-        MonitorEvent::AlertSpilled(alert)
-    } else {
-        tracing::error!(id = %alert.id, "an alert is lost: neither stored nor spilled");
-        MonitorEvent::AlertLost(alert)
-    });
+    /// Brings what is stored of held alerts to what is held.
+    fn park(&mut self, fingerprints: &[Fingerprint]) -> Record {
+        let (now, elapsed) = (self.clock.now(), self.clock.monotonic());
+        let mut record = Record::default();
+        for fingerprint in fingerprints {
+            let waiting = self.alerts.waiting(fingerprint);
+            let stored = self.parked.0.get(fingerprint).map(|(alert, _)| *alert);
+            if waiting.map(|(alert, _)| alert.id) == stored {
+                continue;
+            }
+            let held = waiting.map(|(alert, until)| {
+                let due = now + until.saturating_sub(elapsed) + GRACE;
+                let deliveries = self.deliveries(alert).into_iter();
+                // Until then it does not wait for the sink.
+                let deliveries = deliveries.map(|of| Delivery { created: due, ..of }.due(due));
+                (alert.id, deliveries.collect::<Vec<_>>())
+            });
+            if let Some((_, ids)) = self.parked.0.remove(fingerprint) {
+                record.withdrawn.extend(ids);
+            }
+            if let Some((alert, deliveries)) = held {
+                let ids = deliveries.iter().map(|of| of.id).collect();
+                self.parked.0.insert(fingerprint.clone(), (alert, ids));
+                record.deliveries.extend(deliveries);
+            }
+        }
+        record
+    }
+
+    fn deliveries(&self, alert: &Alert) -> Vec<Delivery> {
+        let now = self.clock.now();
+        let sinks = self.sinks.iter().filter(|sink| sink.sink.takes(alert));
+        sinks
+            .map(|sink| Delivery::new(Arc::clone(&sink.name), alert.clone(), now))
+            .collect()
+    }
+
+    fn bells(&self) -> Vec<Bell> {
+        self.sinks.iter().map(|sink| sink.bell.clone()).collect()
+    }
 }
