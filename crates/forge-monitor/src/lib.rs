@@ -48,6 +48,7 @@
 //! - `axum`: the guard on an [`axum`](https://docs.rs/axum) router, and `health_router`.
 //! - `tonic`: the guard on a [`tonic`](https://docs.rs/tonic) server.
 //! - `sqlite`: the store `SqliteMonitorStore`.
+//! - `postgres`: the store `PostgresMonitorStore`, which several nodes share.
 //! - `toml`: scenarios from TOML, `Scenarios`.
 //! - `email`: the sink `EmailSink`, over SMTP with TLS.
 //! - `webhook`: the sinks `WebhookSink` and `AlertmanagerSink`.
@@ -143,6 +144,8 @@ pub use signal::{MAX_USER_LEN, MatchSignal, Signal, SignalClass, SignalKind};
 pub use sink::{AlertmanagerSink, WebhookForm, WebhookSink};
 #[cfg(feature = "email")]
 pub use sink::{EmailSink, EmailSinkBuilder, EmailTls};
+#[cfg(feature = "postgres")]
+pub use store::PostgresMonitorStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteMonitorStore;
 pub use store::{AlertStore, Batch, DecisionStore, MemoryMonitorStore, MonitorStore, StoreFuture};

@@ -1,7 +1,9 @@
 //! Where decisions and alerts outlive the process.
 
 mod memory;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -19,6 +21,8 @@ use crate::delivery::{DeadLetter, Delivery, OutboxStats, Settled};
 use crate::error::StoreError;
 
 pub use memory::MemoryMonitorStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresMonitorStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteMonitorStore;
 

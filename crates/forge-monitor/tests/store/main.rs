@@ -1,5 +1,7 @@
 //! What every decision store must do, and that a monitor takes its decisions up again.
 
+#[cfg(feature = "postgres")]
+mod postgres_database;
 #[cfg(feature = "sqlite")]
 mod sqlite_database;
 

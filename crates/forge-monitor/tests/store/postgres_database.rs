@@ -1,0 +1,162 @@
+//! PostgreSQL: a database for each test, and what only it can show.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::*;
+use forge_monitor::{BoxError, PostgresMonitorStore};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+async fn connect(url: &str) -> PgPool {
+    let pool = PgPoolOptions::new().max_connections(4);
+    let pool = pool.acquire_timeout(Duration::from_secs(1));
+    pool.connect(url).await.unwrap()
+}
+
+/// The URL of a new database; nothing where PostgreSQL is not installed.
+fn database() -> Option<String> {
+    let postgres = test_support::require(test_support::Postgres::shared())?;
+    Some(postgres.create_database())
+}
+
+async fn open(url: &str) -> PostgresMonitorStore {
+    let store = PostgresMonitorStore::new(connect(url).await);
+    store.migrate().await.unwrap();
+    store
+}
+
+#[tokio::test]
+async fn postgres_conforms() {
+    let Some(url) = database() else { return };
+    conforms(&open(&url).await).await;
+}
+
+#[tokio::test]
+async fn postgres_is_shared() {
+    let Some(url) = database() else { return };
+    shares_what_is_decided(open(&url).await).await;
+}
+
+#[tokio::test]
+async fn postgres_survives_a_restart() {
+    let Some(url) = database() else { return };
+    survives_a_restart(|| open(&url)).await;
+}
+
+#[tokio::test]
+async fn several_nodes_migrate_at_once() {
+    let Some(url) = database() else { return };
+    let (one, two) = (connect(&url).await, connect(&url).await);
+    let (one, two) = (
+        PostgresMonitorStore::new(one),
+        PostgresMonitorStore::new(two),
+    );
+    let both = tokio::join!(one.migrate(), two.migrate());
+    both.0.unwrap();
+    both.1.unwrap();
+    one.migrate().await.unwrap();
+}
+
+/// The monitor of a node that hears of what the others do.
+async fn node(url: &str, told: &Arc<AtomicUsize>) -> (Monitor, tokio::task::JoinHandle<()>) {
+    let store = open(url).await;
+    let told = Arc::clone(told);
+    let sink = move |_: Arc<Alert>| {
+        told.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Ok::<(), BoxError>(()))
+    };
+    let monitor = Monitor::builder()
+        .built_in_scenarios()
+        .clock(ManualClock::new(at(0)))
+        .store(store.clone())
+        .alert_sink("ops", sink);
+    let monitor = monitor.start().await.unwrap();
+    let hears = monitor.clone();
+    let follows = tokio::spawn(async move {
+        store.follow(&hears).await;
+    });
+    (monitor, follows)
+}
+
+fn fail(monitor: &Monitor, client: IpAddr) {
+    for _ in 0..6 {
+        monitor.emit(Signal::new(SignalKind::AuthFailed).address(client));
+    }
+}
+
+#[tokio::test]
+async fn what_two_nodes_decide_at_once_is_lifted_at_one_for_both_and_one_delivers_each_alert() {
+    let Some(url) = database() else { return };
+    let told = Arc::default();
+    let ((one, follows_one), (two, follows_two)) =
+        (node(&url, &told).await, node(&url, &told).await);
+    let client: IpAddr = [192, 0, 2, 1].into();
+    fail(&one, client);
+    fail(&two, client);
+    tokio::join!(one.flush(), two.flush());
+    let block = one.guard().address(client).unwrap();
+    assert!(two.guard().address(client).is_some());
+    let pool = connect(&url).await;
+    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM monitor_decisions")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(stored, 2);
+    one.lift(block.id, "a test").await.unwrap();
+    until(|| two.guard().address(client).is_none()).await;
+    // Nor does it come back by what the other node had decided.
+    for node in [&one, &two] {
+        node.refresh();
+        node.flush().await;
+    }
+    let held: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM monitor_decisions WHERE lifted_at IS NULL")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!(held, 0);
+    assert!(one.blocks().is_empty() && two.blocks().is_empty());
+
+    // Each node tells of what it decided and of its end; nobody tells it twice.
+    let rows = async |state: &str| -> i64 {
+        let count = "SELECT count(*) FROM monitor_deliveries WHERE state = $1";
+        let count = sqlx::query_scalar(count).bind(state).fetch_one(&pool);
+        count.await.unwrap()
+    };
+    let all_told = async {
+        while rows("waiting").await > 0 {
+            tokio::join!(one.flush(), two.flush());
+        }
+    };
+    let minute = Duration::from_secs(60);
+    tokio::time::timeout(minute, all_told).await.unwrap();
+    assert_eq!(rows("delivered").await, told.load(Ordering::SeqCst) as i64);
+    for follows in [follows_one, follows_two] {
+        follows.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_goes_and_comes_back_learns_of_what_was_decided_meanwhile() {
+    let Some(mut instance) = test_support::require(test_support::Postgres::start()) else {
+        return;
+    };
+    let url = instance.create_database();
+    let told = Arc::default();
+    let ((one, follows_one), (two, follows_two)) =
+        (node(&url, &told).await, node(&url, &told).await);
+    instance.stop();
+    let client: IpAddr = [192, 0, 2, 1].into();
+    fail(&one, client);
+    one.flush().await;
+    assert!(one.guard().address(client).is_some());
+    assert_eq!(one.stats().store_failures, 1);
+    // Its alert did not wait for the database.
+    until(|| told.load(Ordering::SeqCst) == 1).await;
+    assert!(two.guard().address(client).is_none());
+    instance.restart();
+    until(|| two.guard().address(client).is_some()).await;
+    for follows in [follows_one, follows_two] {
+        follows.abort();
+    }
+}
