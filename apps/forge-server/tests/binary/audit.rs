@@ -1,0 +1,215 @@
+//! `forge audit`.
+
+use std::fs;
+use std::path::Path;
+
+use fake_github::{OCTO_ADMIN, OCTO_STRANGER, OCTO_USER};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::support::{assert_refuses, browser, run_with, sign_in};
+use crate::trial::Trial;
+
+#[tokio::test]
+async fn an_audit_log_is_verified_and_a_change_is_found() {
+    let data = TempDir::new().unwrap();
+    let trial = Trial::start(&["--data", data.path().to_str().unwrap()]);
+    for account in [OCTO_ADMIN, OCTO_USER, OCTO_STRANGER] {
+        sign_in(&browser(), &trial, account).await;
+    }
+    trial.end();
+    let log = data.path().join("audit.db");
+    let verify = |file: &Path| run_with(&["audit", "verify", file.to_str().unwrap()]);
+
+    let whole = verify(&log);
+    assert_eq!(whole.status.code(), Some(0), "{whole:?}");
+    assert!(
+        whole.stdout.starts_with("5 events, unbroken up to "),
+        "{whole:?}"
+    );
+    assert_eq!(whole.stderr, "");
+
+    for (change, position) in [
+        ("UPDATE audit_segment_1 SET actor = '1001' WHERE seq = 5", 5),
+        (
+            "UPDATE audit_words_1 SET word = 'octo-root' WHERE word = 'octo-user'",
+            3,
+        ),
+        (
+            "UPDATE audit_segment_1 SET hash = zeroblob(32) WHERE seq = 2",
+            2,
+        ),
+        ("DELETE FROM audit_segment_1 WHERE seq = 4", 4),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let copy = folder.path().join("audit.db");
+        fs::copy(&log, &copy).unwrap();
+        let db = Connection::open(&copy).unwrap();
+        let triggers = "SELECT group_concat('DROP TRIGGER ' || name, ';')
+                        FROM sqlite_schema WHERE type = 'trigger'";
+        let drop: String = db.query_row(triggers, [], |row| row.get(0)).unwrap();
+        db.execute(change, []).unwrap_err();
+        db.execute_batch(&drop).unwrap();
+        assert_eq!(db.execute(change, []).unwrap(), 1);
+        db.close().unwrap();
+        assert_refuses(
+            &verify(&copy),
+            &[&format!("audit record {position} does not verify")],
+        );
+    }
+
+    let nothing = data.path().join("nothing.db");
+    assert_refuses(&verify(&nothing), &["there is no such file"]);
+    assert!(!nothing.exists(), "a verification makes nothing");
+    let other = data.path().join("keyring");
+    assert_refuses(&verify(&other), &["file is not a database"]);
+}
+
+#[tokio::test]
+async fn an_audit_log_is_proved_archived_searched_and_forgotten() {
+    let data = TempDir::new().unwrap();
+    let trial = Trial::start(&["--data", data.path().to_str().unwrap()]);
+    for account in [OCTO_ADMIN, OCTO_USER, OCTO_STRANGER] {
+        sign_in(&browser(), &trial, account).await;
+    }
+    let ended = trial.end();
+    let key = ended.stderr.lines().find_map(|line| {
+        let (_, key) = line.split_once("audit checkpoints are signed key=")?;
+        Some(key.trim().to_owned())
+    });
+    let key = key.unwrap();
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for name in ["audit.db", "audit.checkpoints"] {
+        fs::copy(data.path().join(name), path(name)).unwrap();
+    }
+    let (log, notes) = (path("audit.db"), path("audit.checkpoints"));
+    let says = |arguments: &[&str], what: &str| {
+        let ended = run_with(arguments);
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert!(ended.stdout.contains(what), "{what}: {ended:?}");
+        ended.stdout
+    };
+
+    // With the public key alone, and the checkpoints that left the database.
+    let before = fs::read(&log).unwrap();
+    let proved = &[
+        "audit",
+        "verify",
+        &log,
+        "--key",
+        &key,
+        "--checkpoints",
+        &notes,
+    ];
+    says(proved, "as 2 signed checkpoints have it");
+    assert_eq!(fs::read(&log).unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    let cut = path("cut.db");
+    fs::copy(&log, &cut).unwrap();
+    let db = Connection::open(&cut).unwrap();
+    db.execute_batch(
+        "DROP TRIGGER audit_segment_1_no_DELETE; DELETE FROM audit_segment_1 WHERE seq = 5;
+         DELETE FROM audit_checkpoints",
+    )
+    .unwrap();
+    db.close().unwrap();
+    says(&["audit", "verify", &cut], "4 events");
+    let found = run_with(&[
+        "audit",
+        "verify",
+        &cut,
+        "--key",
+        &key,
+        "--checkpoints",
+        &notes,
+    ]);
+    assert_refuses(&found, &["audit record 5 does not verify: Missing"]);
+    let other = key.replace("127.0.0.1", "other");
+    let refused = run_with(&["audit", "verify", &log, "--key", &other]);
+    assert_refuses(&refused, &["not the public key of a log"]);
+
+    // An archive verifies alone, and is a database again.
+    let archive = path("audit.jsonl.zst");
+    says(&["audit", "archive", &log, &archive], "the events up to 5");
+    assert_refuses(
+        &run_with(&["audit", "archive", &log, &archive]),
+        &["File exists"],
+    );
+    says(
+        &["audit", "verify", &archive, "--key", &key],
+        "5 events, unbroken",
+    );
+    let mut bytes = fs::read(&archive).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path("bad"), bytes).unwrap();
+    assert_ne!(
+        run_with(&["audit", "verify", &path("bad")]).status.code(),
+        Some(0)
+    );
+    let copy = path("copy.db");
+    says(&["audit", "import", &archive, &copy], "5 events imported");
+    says(
+        &["audit", "verify", &copy, "--key", &key],
+        "5 events, unbroken",
+    );
+    let found = says(
+        &[
+            "audit",
+            "export",
+            &copy,
+            "--format",
+            "csv",
+            "--action",
+            "auth.sign_in",
+        ],
+        "octo-stranger",
+    );
+    assert_eq!(
+        found.lines().count(),
+        4,
+        "a header and three events: {found}"
+    );
+    says(
+        &["audit", "export", &log, "--format", "ocsf", "--after", "4"],
+        "class_uid",
+    );
+    let refused = run_with(&["audit", "export", &log, "--format", "xml"]);
+    assert_refuses(&refused, &["the formats are"]);
+
+    // A person is forgotten, and the rest verifies.
+    let person = OCTO_STRANGER.to_string();
+    let erase = [
+        "audit",
+        "erase",
+        &log,
+        "--actor",
+        &person,
+        "--why",
+        "request 7",
+    ];
+    says(&erase, "1 events erased");
+    says(
+        &[
+            "audit",
+            "verify",
+            &log,
+            "--key",
+            &key,
+            "--checkpoints",
+            &notes,
+        ],
+        "0 pruned and 1 erased",
+    );
+    let left = says(&["audit", "export", &log], "audit.erase");
+    assert!(!left.contains("octo-stranger") && left.contains("request 7"));
+    says(
+        &["audit", "prune", &log, "--keep", "400d"],
+        "0 events dropped",
+    );
+    assert_refuses(
+        &run_with(&["audit", "prune", &log, "--keep", "forever"]),
+        &["need no pruning"],
+    );
+}
