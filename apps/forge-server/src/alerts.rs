@@ -1,7 +1,6 @@
 //! Where alerts go, and `forge alerts`: whether they get there, and what is not to be told.
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use forge_monitor::{
 };
 use uuid::Uuid;
 
-use crate::blocks::open;
 use crate::cli::Settings;
 use crate::clock::Clock;
 use crate::config::{AlertsConfig, parse};
@@ -20,6 +18,8 @@ use crate::routes::rfc3339;
 
 /// How long a sink may take for a test.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How many alerts that were given up are listed.
+pub(crate) const MAX_DEAD: usize = 1000;
 
 /// `forge alerts`
 #[derive(Debug, Subcommand)]
@@ -30,6 +30,17 @@ pub enum AlertsCommand {
     List(Settings),
     /// Sends no alert that fits for a while; a running server takes note within two seconds.
     Silence(SilenceAlerts),
+    /// Lists the alerts that were given up, because a way did not take them for hours.
+    Dead(Settings),
+    /// Tries an alert that was given up again, or all of them; a running server does so within
+    /// fifteen seconds.
+    Retry {
+        /// The id from the list, or `all`.
+        what: String,
+        /// Where the data is.
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Ends a silence.
     Unsilence {
         /// The id from the list.
@@ -132,8 +143,10 @@ pub async fn test(config: &AlertsConfig, out: &mut impl Write) -> Result<(), Box
 ///
 /// # Errors
 /// The database cannot be read.
-pub async fn list(data: &Path, out: &mut impl Write) -> Result<(), BoxError> {
-    let store = open(data).await?;
+pub async fn list(
+    store: &(impl AlertStore + ?Sized),
+    out: &mut impl Write,
+) -> Result<(), BoxError> {
     let outbox = store.outbox().await?;
     writeln!(
         out,
@@ -150,14 +163,74 @@ pub async fn list(data: &Path, out: &mut impl Write) -> Result<(), BoxError> {
             out,
             "{}  {} / {}  until {}  {} {}",
             silence.id,
-            silence.scenario,
-            silence.scope,
+            forge_audit::escape(&silence.scenario),
+            forge_audit::escape(&silence.scope),
             rfc3339(silence.until.as_micros()),
-            silence.by,
+            forge_audit::escape(&silence.by),
             forge_audit::escape(&silence.comment),
         )?;
     }
     Ok(())
+}
+
+/// Lists what was given up, the last first.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn dead(
+    store: &(impl AlertStore + ?Sized),
+    out: &mut impl Write,
+) -> Result<(), BoxError> {
+    let dead = store.dead(MAX_DEAD).await?;
+    if dead.is_empty() {
+        writeln!(out, "nothing was given up")?;
+    }
+    for letter in dead {
+        let alert = &letter.delivery.alert;
+        writeln!(
+            out,
+            "{}  {}  {}  {}  {}",
+            letter.delivery.id,
+            forge_audit::escape(&letter.delivery.sink),
+            rfc3339(letter.at.as_micros()),
+            forge_audit::escape(&alert.title()),
+            forge_audit::escape(&alert.summary),
+        )?;
+    }
+    Ok(())
+}
+
+/// Lets what was given up wait again: one, or all.
+///
+/// # Errors
+/// The database cannot be written, or nothing was given up that is meant.
+pub async fn retry(
+    store: &(impl AlertStore + ?Sized),
+    what: &str,
+    out: &mut impl Write,
+) -> Result<(), BoxError> {
+    let now = Clock::system().now();
+    let ids: Vec<Uuid> = match what {
+        "all" => {
+            let dead = store.dead(MAX_DEAD).await?;
+            dead.iter().map(|letter| letter.delivery.id).collect()
+        }
+        id => vec![
+            id.parse()
+                .map_err(|_| "name an id from `forge alerts dead`, or all")?,
+        ],
+    };
+    let mut again = 0;
+    for id in ids {
+        again += u32::from(store.requeue(id, now).await?);
+    }
+    match again {
+        0 => Err("nothing was given up that this means: see `forge alerts dead`".into()),
+        again => {
+            writeln!(out, "{again} to be tried again")?;
+            Ok(())
+        }
+    }
 }
 
 /// Adds a silence.
@@ -165,7 +238,7 @@ pub async fn list(data: &Path, out: &mut impl Write) -> Result<(), BoxError> {
 /// # Errors
 /// The database cannot be written, or the duration is none.
 pub async fn silence(
-    data: &Path,
+    store: &(impl AlertStore + ?Sized),
     wanted: &SilenceAlerts,
     out: &mut impl Write,
 ) -> Result<(), BoxError> {
@@ -174,7 +247,7 @@ pub async fn silence(
     let silence = Silence::new(wanted.scenario.as_str(), now, now + length)
         .scope(wanted.scope.as_str())
         .by("the command line", wanted.comment.as_str());
-    open(data).await?.silence(&silence).await?;
+    store.silence(&silence).await?;
     writeln!(out, "{}", silence.id)?;
     Ok(())
 }
@@ -183,8 +256,7 @@ pub async fn silence(
 ///
 /// # Errors
 /// The database cannot be written, or there is none of this id.
-pub async fn unsilence(data: &Path, id: Uuid) -> Result<(), BoxError> {
-    let store = open(data).await?;
+pub async fn unsilence(store: &(impl AlertStore + ?Sized), id: Uuid) -> Result<(), BoxError> {
     match store.unsilence(id, Clock::system().now()).await? {
         true => Ok(()),
         false => Err("no silence that holds has this id".into()),

@@ -6,22 +6,14 @@
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::Path;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use forge_monitor::{
-    BoxError, Clock as _, Decision, DecisionStore, Lift, SqliteMonitorStore, Target,
-};
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use forge_monitor::{BoxError, Clock as _, Decision, DecisionStore, Lift, Target};
 use uuid::Uuid;
 
 use crate::cli::Settings;
 use crate::clock::Clock;
-use crate::database::FILE;
 use crate::routes::rfc3339;
-use crate::stores::DECISIONS;
 
 /// How many are listed.
 const MAX_LISTED: usize = 100_000;
@@ -87,8 +79,11 @@ impl What {
 ///
 /// # Errors
 /// The database cannot be read.
-pub async fn list(data: &Path, json: bool, out: &mut impl Write) -> Result<(), BoxError> {
-    let store = open(data).await?;
+pub async fn list(
+    store: &(impl DecisionStore + ?Sized),
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), BoxError> {
     let mut held = store.active(Clock::system().now(), MAX_LISTED).await?;
     held.sort_by_key(|decision| (decision.since, decision.id));
     if json {
@@ -118,9 +113,12 @@ pub async fn list(data: &Path, json: bool, out: &mut impl Write) -> Result<(), B
 ///
 /// # Errors
 /// The database cannot be written, or nothing holds.
-pub async fn lift(data: &Path, what: &str, out: &mut impl Write) -> Result<(), BoxError> {
+pub async fn lift(
+    store: &(impl DecisionStore + ?Sized),
+    what: &str,
+    out: &mut impl Write,
+) -> Result<(), BoxError> {
     let what = What::parse(what)?;
-    let store = open(data).await?;
     let now = Clock::system().now();
     let held = store.active(now, MAX_LISTED).await?;
     let mut lifted = 0;
@@ -143,30 +141,4 @@ pub async fn lift(data: &Path, what: &str, out: &mut impl Write) -> Result<(), B
         0 => Err("nothing holds for this: see `forge blocks list`".into()),
         _ => Ok(()),
     }
-}
-
-/// The store of a server, which need not run. It is not changed by being opened.
-///
-/// # Errors
-/// There is no database, or it cannot be opened.
-pub async fn open(data: &Path) -> Result<SqliteMonitorStore, BoxError> {
-    Ok(SqliteMonitorStore::new(pool(data).await?))
-}
-
-async fn pool(data: &Path) -> Result<SqlitePool, BoxError> {
-    // Where the database is shared, a node keeps its decisions to itself.
-    let own = data.join(DECISIONS);
-    let path = if own.exists() { own } else { data.join(FILE) };
-    if !path.exists() {
-        return Err(format!(
-            "there is no database {}: name the folder with --data",
-            path.display()
-        )
-        .into());
-    }
-    let options = SqliteConnectOptions::new()
-        .filename(&path)
-        .busy_timeout(Duration::from_secs(5));
-    let pool = SqlitePoolOptions::new().max_connections(1);
-    Ok(pool.connect_with(options).await?)
 }

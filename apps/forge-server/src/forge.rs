@@ -25,9 +25,9 @@ use crate::limits::Limiters;
 use crate::proxies::ProxyWatch;
 use crate::sign_in::SignIns;
 use crate::signing_keys::SigningKeys;
-use crate::stores::{Revocations, Stores};
+use crate::stores::{OtherNodes, Stores};
 use crate::wiring::Wiring;
-use crate::{membership, monitoring, routes, server, stack, stores};
+use crate::{database, membership, monitoring, routes, server, stack};
 
 /// How often sessions that are over are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
@@ -50,7 +50,7 @@ pub struct Forge {
     first_start: bool,
     signing_keys: SigningKeys,
     audit: Audit,
-    revocations: Revocations,
+    others: OtherNodes,
 }
 
 impl Forge {
@@ -61,7 +61,9 @@ impl Forge {
     pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
         let config = Arc::new(config);
         make_folder(&config.data)?;
-        make_file(&config.data.join(stores::own_file(&config)))?;
+        if config.database.is_none() {
+            make_file(&config.data.join(database::FILE))?;
+        }
         let audit = Audit::open(&config, &clock).await?;
         let wiring = Wiring::new(audit.log.clone(), &clock);
 
@@ -82,7 +84,7 @@ impl Forge {
             .await
             .map_err(|error| StartError::part("allow-list")(error.into()))?;
 
-        let stores = Stores::open(&pool, &config.data).await?;
+        let stores = Stores::open(&pool).await?;
         let signing_keys = SigningKeys::new(pool.clone(), vault.clone(), clock.clone());
         let keys = signing_keys.turn().await?;
         let tokens = AccessTokens::new(config.public(""), config.public("/mcp"), keys);
@@ -105,7 +107,7 @@ impl Forge {
 
         let monitor = monitoring::start(
             &config,
-            (stores.decisions, &audit.log),
+            (stores.monitor, &audit.log),
             &responding,
             &wiring,
             &clock,
@@ -150,7 +152,7 @@ impl Forge {
             first_start,
             signing_keys,
             audit,
-            revocations: stores.revocations,
+            others: stores.others,
         })
     }
 
@@ -181,13 +183,13 @@ impl Forge {
             router,
             signing_keys,
             audit,
-            revocations,
+            others,
             ..
         } = self;
         let housekeeping = [
             sweep(app.sessions.clone()),
             flush(app.sessions.clone()),
-            revocations.follow(app.sessions.clone()),
+            others.follow(app.sessions.clone(), app.monitor.clone()),
             turn_keys(signing_keys, app.sessions.clone()),
             recheck_memberships(app.clone()),
             keep_metrics(),

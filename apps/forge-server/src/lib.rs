@@ -54,11 +54,11 @@ mod wiring;
 
 pub use accounts::{Account, AccountError, Accounts, Allowed, Member, Membership, Role};
 pub use alerts::{
-    list as list_alerts, silence as silence_alerts, test as test_alerts,
-    unsilence as unsilence_alerts,
+    dead as list_dead_alerts, list as list_alerts, retry as retry_alerts,
+    silence as silence_alerts, test as test_alerts, unsilence as unsilence_alerts,
 };
 pub use app::App;
-pub use blocks::{lift as lift_blocks, list as list_blocks, open as open_monitor_store};
+pub use blocks::{lift as lift_blocks, list as list_blocks};
 pub use clock::Clock;
 pub use config::Config;
 pub use database::{Database, Pool};
@@ -76,4 +76,5 @@ pub use replay::replay;
 pub use server::listen;
 pub use shutdown::signal as shutdown_signal;
 pub use sign_in::{SignInCookie, SignIns};
+pub use stores::open_monitor_store;
 pub use wiring::Wiring;

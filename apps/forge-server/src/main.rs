@@ -1,10 +1,11 @@
 //! The `forge` binary: parses, builds, serves, drains.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
+use forge_monitor::MonitorStore;
 use forge_server::cli::{
     AlertsCommand, BlocksCommand, Cli, Command, ConfigCommand, MonitorCommand, Serve, Settings,
 };
@@ -147,33 +148,43 @@ async fn alerts(command: AlertsCommand) -> Result<(), Error> {
             let config = Config::read(&inputs(settings)?)?;
             forge_server::test_alerts(&config.alerts, out).await
         }
-        AlertsCommand::List(settings) => forge_server::list_alerts(&data(settings)?, out).await,
+        AlertsCommand::List(settings) => {
+            forge_server::list_alerts(&*store(settings).await?, out).await
+        }
         AlertsCommand::Silence(wanted) => {
-            let data = data(wanted.settings.clone())?;
-            forge_server::silence_alerts(&data, &wanted, out).await
+            let store = store(wanted.settings.clone()).await?;
+            forge_server::silence_alerts(&*store, &wanted, out).await
         }
         AlertsCommand::Unsilence { id, settings } => {
-            forge_server::unsilence_alerts(&data(settings)?, id).await
+            forge_server::unsilence_alerts(&*store(settings).await?, id).await
+        }
+        AlertsCommand::Dead(settings) => {
+            let listed = forge_server::list_dead_alerts(&*store(settings).await?, out).await;
+            seen_enough(listed)
+        }
+        AlertsCommand::Retry { what, settings } => {
+            forge_server::retry_alerts(&*store(settings).await?, &what, out).await
         }
     }
 }
 
 async fn blocks(command: BlocksCommand) -> Result<(), Error> {
+    let out = &mut io::stdout();
     match command {
         BlocksCommand::List { json, settings } => {
-            forge_server::list_blocks(&data(settings)?, json, &mut io::stdout()).await
+            let listed = forge_server::list_blocks(&*store(settings).await?, json, out).await;
+            seen_enough(listed)
         }
         BlocksCommand::Lift(lift) => {
-            let data = data(lift.settings)?;
-            forge_server::lift_blocks(&data, &lift.what, &mut io::stdout()).await
+            let store = store(lift.settings).await?;
+            forge_server::lift_blocks(&*store, &lift.what, out).await
         }
     }
 }
 
-/// The folder of the server's data.
-fn data(settings: Settings) -> Result<PathBuf, Error> {
-    let data = Config::data(&inputs(settings)?);
-    data.ok_or_else(|| "name the folder of the server's data with --data".into())
+/// What the server's monitor keeps.
+async fn store(settings: Settings) -> Result<Arc<dyn MonitorStore>, Error> {
+    forge_server::open_monitor_store(&inputs(settings)?).await
 }
 
 /// Writes to standard output.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use forge_audit::AuditLog;
 use forge_monitor::{
     Action, BoxError, Decision, Health, HealthGroup, HealthRegistry, Inhibition, Monitor,
-    NeverBlock, Signal, SignalKind, SqliteMonitorStore, Target,
+    MonitorStore, NeverBlock, Signal, SignalKind, Target,
 };
 use forge_session::{RevokeCause, Selector, Sessions};
 
@@ -28,7 +28,7 @@ use crate::wiring::Wiring;
 /// The database cannot be read.
 pub(crate) async fn start(
     config: &Config,
-    (store, audit): (SqliteMonitorStore, &AuditLog),
+    (store, audit): (Arc<dyn MonitorStore>, &AuditLog),
     sessions: &Arc<Sessions>,
     wiring: &Wiring,
     clock: &Clock,
@@ -42,6 +42,7 @@ pub(crate) async fn start(
         .history(tool_calls(audit).await)
         .store(store)
         .spill_file(config.data.join("alerts.spill"))
+        .spill_bytes(config.alerts.spill)
         .responder(move |decision| respond(Weak::clone(&sessions), decision))
         // With the database down, whoever is told of it knows why the rest is.
         .inhibit(Inhibition::new(

@@ -16,6 +16,8 @@ use super::{Reader, parse, visible};
 pub struct AlertsConfig {
     pub at_least: Severity,
     pub cool_down: Duration,
+    /// In bytes.
+    pub spill: usize,
     pub email: Option<EmailSink>,
     pub alertmanager: Option<AlertmanagerSink>,
     /// `[[alerts.webhook]]`, by name.
@@ -26,12 +28,14 @@ impl AlertsConfig {
     pub(super) fn from_reader(reader: &mut Reader) -> Option<Self> {
         let at_least = reader.one("alerts.at_least", severity);
         let cool_down = reader.one("alerts.cool_down", parse::duration);
+        let spill = reader.one("alerts.spill", parse::number(1 << 16..=1 << 30));
         let email = email(reader);
         let alertmanager = alertmanager(reader);
         let webhooks = webhooks(reader);
         Some(Self {
             at_least: at_least?,
             cool_down: cool_down?,
+            spill: spill?,
             email,
             alertmanager,
             webhooks,

@@ -89,7 +89,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "database.connections",
         "number",
         Default::Text("10"),
-        "Connections of this node to it, at most; one more hears what other nodes revoke.",
+        "Connections of this node to it, at most; two more hear what other nodes revoke and decide.",
     ),
     plain(
         "database.audit",
@@ -470,6 +470,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "duration",
         Default::Text("15m"),
         "How long nothing more is sent about the same thing; what comes meanwhile is one notice at the end.",
+    ),
+    plain(
+        "alerts.spill",
+        "bytes",
+        Default::Text("4194304"),
+        "How much of alerts may wait in `alerts.spill` in the data folder while the database does not take them, some 600 bytes each and for each way; from 65536. What is beyond is lost, and said in the log. The file may be twice as large.",
     ),
     plain(
         "alerts.email.host",

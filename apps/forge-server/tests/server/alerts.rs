@@ -11,7 +11,7 @@ use crate::support::{Answer, Browser, ROOMY, Trial, only, seconds, with_action};
 const ATTACKER: &str = "203.0.113.9";
 
 /// A server behind a proxy whose alerts go to that mail server.
-async fn trial(mails: &Smtp) -> Trial {
+pub(crate) async fn trial(mails: &Smtp) -> Trial {
     let ca = mails_ca(mails);
     let port = mails.addr.port().to_string();
     let settings = [
@@ -25,19 +25,19 @@ async fn trial(mails: &Smtp) -> Trial {
     Trial::start_with(ROOMY.into_iter().chain(settings)).await
 }
 
-fn mails_ca(mails: &Smtp) -> tempfile::NamedTempFile {
+pub(crate) fn mails_ca(mails: &Smtp) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &mails.certificate).unwrap();
     file
 }
 
-async fn from(browser: &Browser, path: &str) -> Answer {
+pub(crate) async fn from(browser: &Browser, path: &str) -> Answer {
     let request = browser.request(Method::GET, path);
     let request = request.header("x-forwarded-for", ATTACKER);
     browser.send_uncounted(request).await
 }
 
-async fn fail_six_times(trial: &Trial) {
+pub(crate) async fn fail_six_times(trial: &Trial) {
     let browser = trial.browser();
     for _ in 0..6 {
         let guess = "/auth/github/callback?code=x&state=guess";
@@ -112,7 +112,7 @@ async fn the_seventh_request_is_refused_the_mail_is_there_and_an_admin_lifts_it(
 }
 
 #[tokio::test]
-async fn a_mail_that_waits_is_sent_after_a_restart() {
+pub(crate) async fn a_mail_that_waits_is_sent_after_a_restart() {
     let mails = Smtp::start(SmtpTls::StartTls).await;
     mails.fault(SmtpFault::Refuse);
     let ca = mails_ca(&mails);
@@ -167,21 +167,17 @@ async fn a_test_alert_says_of_each_way_whether_it_works() {
 }
 
 #[tokio::test]
-async fn a_silence_from_the_command_line_holds_in_the_server() {
+pub(crate) async fn a_silence_from_the_command_line_holds_in_the_server() {
     let mails = Smtp::start(SmtpTls::StartTls).await;
     let trial = trial(&mails).await;
     let now = forge_monitor::Clock::now(&trial.clock);
     let silence = forge_monitor::Silence::new("failed_*", now, now + seconds(600));
-    let store = forge_server::open_monitor_store(trial.data())
+    let store = forge_server::open_monitor_store(&trial.inputs)
         .await
         .unwrap();
-    forge_monitor::AlertStore::silence(&store, &silence)
-        .await
-        .unwrap();
+    store.silence(&silence).await.unwrap();
     let mut list = Vec::new();
-    forge_server::list_alerts(trial.data(), &mut list)
-        .await
-        .unwrap();
+    forge_server::list_alerts(&*store, &mut list).await.unwrap();
     assert!(
         String::from_utf8(list)
             .unwrap()

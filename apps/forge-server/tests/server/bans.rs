@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Answer, Browser, ROOMY, Trial, only, seconds, with_action};
 
-const ATTACKER: &str = "203.0.113.9";
+pub(crate) const ATTACKER: &str = "203.0.113.9";
 
 /// Loopback is the proxy, so that clients have addresses of their own.
 async fn behind_a_proxy() -> Trial {
@@ -14,7 +14,7 @@ async fn behind_a_proxy() -> Trial {
     Trial::start_with(ROOMY.into_iter().chain(proxy)).await
 }
 
-async fn from(browser: &Browser, address: &str, path: &str) -> Answer {
+pub(crate) async fn from(browser: &Browser, address: &str, path: &str) -> Answer {
     let request = browser.request(Method::GET, path);
     let request = request.header("x-forwarded-for", address);
     browser.send_uncounted(request).await
@@ -30,13 +30,25 @@ async fn fail(trial: &Trial, address: &str, times: u32) {
     trial.app.monitor.flush().await;
 }
 
-async fn blocks(admin: &Browser) -> Vec<Value> {
+/// Looks again and again, for a minute at most.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let came_true = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let minute = std::time::Duration::from_secs(60);
+    let came_true = tokio::time::timeout(minute, came_true).await;
+    came_true.expect("it came true");
+}
+
+pub(crate) async fn blocks(admin: &Browser) -> Vec<Value> {
     let list = admin.get("/api/admin/blocks").await.expect(200).json();
     list["blocks"].as_array().unwrap().clone()
 }
 
 #[tokio::test]
-async fn the_sixth_failure_closes_the_door_until_an_admin_opens_it() {
+pub(crate) async fn the_sixth_failure_closes_the_door_until_an_admin_opens_it() {
     let trial = behind_a_proxy().await;
     let browser = trial.browser();
     fail(&trial, ATTACKER, 5).await;
@@ -107,7 +119,7 @@ async fn a_ban_ends_by_itself_and_does_not_feed_itself() {
 }
 
 #[tokio::test]
-async fn a_ban_outlives_a_restart() {
+pub(crate) async fn a_ban_outlives_a_restart() {
     let trial = behind_a_proxy().await;
     fail(&trial, ATTACKER, 6).await;
     let trial = trial.restart().await;
@@ -198,14 +210,17 @@ async fn another_sites_page_does_not_get_its_visitor_banned() {
 }
 
 #[tokio::test]
-async fn a_ban_is_listed_and_lifted_from_the_command_line_beside_the_server() {
+pub(crate) async fn a_ban_is_listed_and_lifted_from_the_command_line_beside_the_server() {
     let trial = behind_a_proxy().await;
     fail(&trial, ATTACKER, 6).await;
     let browser = trial.browser();
     from(&browser, ATTACKER, "/").await.problem(403);
 
     let mut list = Vec::new();
-    forge_server::list_blocks(trial.data(), false, &mut list)
+    let store = forge_server::open_monitor_store(&trial.inputs)
+        .await
+        .unwrap();
+    forge_server::list_blocks(&*store, false, &mut list)
         .await
         .unwrap();
     let list = String::from_utf8(list).unwrap();
@@ -214,18 +229,16 @@ async fn a_ban_is_listed_and_lifted_from_the_command_line_beside_the_server() {
         "{list}"
     );
     let mut said = Vec::new();
-    forge_server::lift_blocks(trial.data(), ATTACKER, &mut said)
+    forge_server::lift_blocks(&*store, ATTACKER, &mut said)
         .await
         .unwrap();
     let said = String::from_utf8(said).unwrap();
     assert!(said.contains("failed_authentications"), "{said}");
-    let again = forge_server::lift_blocks(trial.data(), ATTACKER, &mut Vec::new()).await;
+    let again = forge_server::lift_blocks(&*store, ATTACKER, &mut Vec::new()).await;
     assert!(again.is_err());
 
     // The server asks its database once a second.
-    while !trial.app.monitor.blocks().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until(|| trial.app.monitor.blocks().is_empty()).await;
     from(&browser, ATTACKER, "/").await.expect(200);
     trial.app.monitor.flush().await;
     let admin = trial.sign_in(OCTO_ADMIN).await;
@@ -257,11 +270,11 @@ async fn whoever_asks_for_what_only_scanners_look_for_is_banned_at_once() {
 }
 
 #[tokio::test]
-async fn a_user_is_banned_has_to_sign_in_again_and_has_smaller_limits() {
-    use forge_monitor::{Action, Decision, DecisionStore, Target};
+pub(crate) async fn a_user_is_banned_has_to_sign_in_again_and_has_smaller_limits() {
+    use forge_monitor::{Action, Decision, Target};
     let trial =
         Trial::start_with(ROOMY.into_iter().chain([("limits.web", "60/min burst 8")])).await;
-    let store = forge_server::open_monitor_store(trial.data())
+    let store = forge_server::open_monitor_store(&trial.inputs)
         .await
         .unwrap();
     let decide = async |action| {
@@ -270,15 +283,11 @@ async fn a_user_is_banned_has_to_sign_in_again_and_has_smaller_limits() {
         let decision = Decision::new(action, "a_test", target, now, now + seconds(600));
         store.insert(&decision).await.unwrap();
         // As if another node had decided it.
-        while !trial
-            .app
-            .monitor
-            .blocks()
-            .iter()
-            .any(|of| of.id == decision.id)
-        {
-            tokio::task::yield_now().await;
-        }
+        let holds = || {
+            let blocks = trial.app.monitor.blocks();
+            blocks.iter().any(|of| of.id == decision.id)
+        };
+        until(holds).await;
         decision.id
     };
     let user = trial.sign_in(fake_github::OCTO_USER).await;

@@ -25,6 +25,16 @@ macro_rules! on_postgres {
 }
 
 on_postgres! {
+    alerts {
+        a_mail_that_waits_is_sent_after_a_restart
+        a_silence_from_the_command_line_holds_in_the_server
+    }
+    bans {
+        a_ban_is_listed_and_lifted_from_the_command_line_beside_the_server
+        a_ban_outlives_a_restart
+        a_user_is_banned_has_to_sign_in_again_and_has_smaller_limits
+        the_sixth_failure_closes_the_door_until_an_admin_opens_it
+    }
     accounts {
         an_account_is_added_once
         an_account_that_is_renamed_stays_in_and_its_old_login_opens_nothing
@@ -86,6 +96,8 @@ macro_rules! tests {
         })*
     };
 }
+
+mod decisions;
 
 /// A server, and another beside it.
 async fn nodes() -> (Trial, Node) {
