@@ -1,6 +1,7 @@
 //! The routes, one file a family.
 
 mod admin;
+mod alerts;
 mod auth;
 mod device;
 mod health;
@@ -37,6 +38,7 @@ pub(crate) fn all(app: &App) -> Router {
         .merge(me::routes())
         .merge(sessions::routes())
         .merge(admin::routes())
+        .merge(alerts::routes())
         .merge(health::routes())
         .merge(limits::routes())
         .merge(metadata::routes())

@@ -25,6 +25,7 @@ mod sessions;
 mod shared_limits;
 mod shutdown;
 mod sign_in;
+mod silences;
 mod step_up;
 mod streams;
 mod support;

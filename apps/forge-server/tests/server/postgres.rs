@@ -78,6 +78,10 @@ on_postgres! {
         signing_out_ends_the_session_and_clears_the_browser
         the_fourth_session_takes_the_place_of_the_oldest
     }
+    silences {
+        a_silence_is_made_listed_and_ended_by_an_admin_and_on_record
+        what_was_given_up_is_listed_and_tried_again
+    }
     sign_in {
         a_strangers_token_is_given_back_to_github
         admin_and_user_are_in_each_with_a_session_of_their_own

@@ -9,12 +9,15 @@ use crate::support::{Answer, Browser, HTML, ROOMY, Trial, seconds, text, with_ac
 const USERS: &str = "/api/admin/users";
 
 /// Everything an admin can change.
-const CHANGES: [(Method, &str); 6] = [
+const CHANGES: [(Method, &str); 9] = [
     (Method::POST, USERS),
     (Method::DELETE, "/api/admin/users/1003"),
     (Method::DELETE, "/api/admin/users/1003/sessions"),
     (Method::DELETE, "/api/admin/sessions"),
     (Method::DELETE, "/api/admin/blocks/x"),
+    (Method::POST, "/api/admin/silences"),
+    (Method::DELETE, "/api/admin/silences/x"),
+    (Method::POST, "/api/admin/alerts/dead/x/retry"),
     (Method::DELETE, "/api/admin/limits?user=1003"),
 ];
 

@@ -1,0 +1,174 @@
+//! Silences and alerts that were given up, as an admin sees to them.
+
+use fake_github::{OCTO_ADMIN, OCTO_USER};
+use serde_json::{Value, json};
+use test_support::{Smtp, SmtpFault, SmtpTls};
+
+use crate::alerts::{fail_six_times, trial};
+use crate::support::{Browser, Trial, only, seconds, text, with_action};
+
+const SILENCES: &str = "/api/admin/silences";
+const DEAD: &str = "/api/admin/alerts/dead";
+
+async fn listed(admin: &Browser, path: &str, name: &str) -> Vec<Value> {
+    let list = admin.get(path).await.expect(200).json();
+    list[name].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+pub(crate) async fn a_silence_is_made_listed_and_ended_by_an_admin_and_on_record() {
+    let mails = Smtp::start(SmtpTls::StartTls).await;
+    let trial = trial(&mails).await;
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let wanted = json!({
+        "scenario": "failed_*", "scope": "network 203.0.113.*", "for": "2h", "comment": "planned",
+    });
+    let made = admin.post_json(SILENCES, &wanted).await.expect(201).json();
+    assert_eq!(made["by"], format!("github:{OCTO_ADMIN}"));
+    assert_eq!(
+        listed(&admin, SILENCES, "silences").await,
+        std::slice::from_ref(&made)
+    );
+    fail_six_times(&trial).await;
+    assert_eq!(
+        trial.app.monitor.blocks().len(),
+        1,
+        "it is decided all the same"
+    );
+    assert_eq!(trial.app.monitor.stats().alerts_suppressed, 1);
+    assert!(mails.mails().is_empty());
+
+    let path = format!("{SILENCES}/{}", text(&made, "id"));
+    admin.delete(&path).await.expect(204);
+    assert!(listed(&admin, SILENCES, "silences").await.is_empty());
+    for gone in [&path, "/api/admin/silences/x"] {
+        admin.delete(gone).await.problem(404);
+    }
+    // One with an end in the past, too far away, in two ways or in none.
+    let until = json!({ "scenario": "*", "until": "2999-01-01T00:00:00Z" });
+    let both = json!({ "scenario": "*", "for": "1h", "until": "2026-01-01T00:00:00Z" });
+    for bad in [
+        json!({}),
+        json!({ "scenario": "*" }),
+        json!({ "scenario": "", "for": "1h" }),
+        json!({ "scenario": "*", "for": "91d" }),
+        json!({ "scenario": "*", "until": "2001-01-01T00:00:00Z" }),
+        json!({ "scenario": "*", "for": "1h", "forever": true }),
+        json!({ "scenario": "*", "for": "1h", "comment": "\u{1b}[2J" }),
+        json!({ "scenario": "x".repeat(201), "for": "1h" }),
+        until,
+        both,
+    ] {
+        admin.post_json(SILENCES, &bad).await.problem(400);
+    }
+    let events = trial.audit(&admin).await;
+    let added = with_action(&events, "admin.silences.add");
+    let added: Vec<_> = added
+        .iter()
+        .filter(|of| of["result"] == "success")
+        .collect();
+    let [added] = added[..] else {
+        panic!("{added:?}");
+    };
+    assert_eq!(
+        (&added["severity"], &added["kind"]),
+        (&json!("high"), &json!("configuration_change"))
+    );
+    assert_eq!(added["resource"], made["id"]);
+    assert_eq!(added["details"]["scope"], "network 203.0.113.*");
+    let ended = with_action(&events, "admin.silences.end");
+    assert_eq!((ended.len(), &ended[0]["result"]), (3, &json!("success")));
+}
+
+#[tokio::test]
+async fn silences_and_dead_letters_are_for_admins() {
+    let trial = Trial::roomy().await;
+    let user = trial.sign_in(OCTO_USER).await;
+    let wanted = json!({ "scenario": "*", "for": "2h" });
+    for path in [SILENCES, DEAD] {
+        trial.browser().get(path).await.problem(401);
+        user.get(path).await.problem(403);
+    }
+    user.post_json(SILENCES, &wanted).await.problem(403);
+    user.delete("/api/admin/silences/x").await.problem(403);
+    user.post("/api/admin/alerts/dead/x/retry")
+        .await
+        .problem(403);
+}
+
+#[tokio::test]
+pub(crate) async fn what_was_given_up_is_listed_and_tried_again() {
+    let mails = Smtp::start(SmtpTls::StartTls).await;
+    let trial = trial(&mails).await;
+    mails.fault(SmtpFault::Recipient(550));
+    fail_six_times(&trial).await;
+    let give_up = async |times: usize| {
+        // For some six hours.
+        for _ in 0..40 {
+            trial.clock.advance(seconds(900));
+            trial.app.monitor.flush().await;
+        }
+        assert_eq!(trial.app.monitor.stats().alerts_dead as usize, times);
+    };
+    // That it began, and that it is over.
+    give_up(2).await;
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let dead = listed(&admin, DEAD, "dead").await;
+    assert_eq!(dead.len(), 2);
+    let of = |state: &str| {
+        dead.iter()
+            .find(|of| of["alert"]["state"] == state)
+            .unwrap()
+    };
+    let (began, over) = (of("firing"), of("resolved"));
+    assert_eq!(began["sink"], "email");
+    assert_eq!(began["attempts"], 32);
+    assert_eq!(began["alert"]["scenario"], "failed_authentications");
+
+    mails.fault(SmtpFault::None);
+    let retry = format!("{DEAD}/{}/retry", text(began, "id"));
+    admin.post(&retry).await.expect(204);
+    let got = mails.wait_for(1).await;
+    let id = text(&began["alert"], "id");
+    assert_eq!(
+        got[0].header("message-id").unwrap(),
+        format!("<{id}@example.com>")
+    );
+    assert_eq!(
+        listed(&admin, DEAD, "dead").await,
+        std::slice::from_ref(over)
+    );
+    for gone in [&retry, "/api/admin/alerts/dead/x/retry"] {
+        admin.post(gone).await.problem(404);
+    }
+    let events = trial.audit(&admin).await;
+    let retried = with_action(&events, "admin.alerts.retry");
+    assert_eq!((retried.len(), &retried[0]["resource"]), (3, &began["id"]));
+    assert_eq!(with_action(&events, "monitor.alert.give_up").len(), 2);
+    only(&events, "monitor.block");
+
+    // And from the command line.
+    let store = forge_server::open_monitor_store(&trial.inputs)
+        .await
+        .unwrap();
+    let mut said = Vec::new();
+    forge_server::list_dead_alerts(&*store, &mut said)
+        .await
+        .unwrap();
+    let said = String::from_utf8(said).unwrap();
+    assert!(
+        said.starts_with(text(over, "id")) && said.contains("  email  "),
+        "{said}"
+    );
+    for nothing in [text(began, "id"), "x"] {
+        let again = forge_server::retry_alerts(&*store, nothing, &mut Vec::new()).await;
+        assert!(again.is_err());
+    }
+    let mut said = Vec::new();
+    forge_server::retry_alerts(&*store, "all", &mut said)
+        .await
+        .unwrap();
+    assert_eq!(said, b"1 to be tried again\n");
+    assert_eq!(store.dead(9).await.unwrap(), []);
+    assert_eq!(store.outbox().await.unwrap().waiting, 1);
+}
