@@ -4,6 +4,7 @@ mod audit;
 mod commands;
 mod configuration;
 mod inspect;
+mod killed;
 mod reload;
 mod support;
 #[path = "../trial/mod.rs"]

@@ -140,6 +140,7 @@ pub(crate) struct Live {
     pub(crate) process: Process,
     pub(crate) url: String,
     pub(crate) github: fake_github::Running,
+    settings: Vec<String>,
 }
 
 impl Live {
@@ -147,28 +148,44 @@ impl Live {
     pub(crate) const PUBLIC: &str = "http://127.0.0.1:3001";
 
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub(crate) async fn start_with(settings: &[String]) -> Self {
         let complete = Complete::new();
         let callback = format!("{}/auth/github/callback", Self::PUBLIC);
         let client = fake_github::Client::new("id", "hush", callback.parse().unwrap());
         let github = fake_github::FakeGithub::builder().client(client).build();
         let github = github.unwrap().serve("127.0.0.1:0".parse().unwrap()).await;
         let github = github.unwrap();
-        let mut command = complete.command(&["serve"]);
-        for key in ["github.url", "github.api_url"] {
-            let value = format!("{key}={}", github.base_url());
-            command.arg("--set").arg(value);
-        }
-        command.args(["--set", "limits.admin=1000/s burst 1000"]);
-        let process = Process::start(&mut command);
-        let address = process.stderr_line(|line| {
-            let (_, rest) = line.split_once("listening address=")?;
-            rest.split(' ').next().map(str::to_owned)
-        });
+        let own =
+            ["github.url", "github.api_url"].map(|key| format!("{key}={}", github.base_url()));
+        let limits = "limits.admin=1000/s burst 1000".to_owned();
+        let settings = own
+            .into_iter()
+            .chain([limits])
+            .chain(settings.iter().cloned());
+        let settings: Vec<_> = settings.collect();
+        let (process, url) = serve(&complete, &settings);
         Self {
             complete,
             process,
-            url: format!("http://{address}"),
+            url,
             github,
+            settings,
+        }
+    }
+
+    /// Kills it, as a machine that fails does, and starts it again on what it left.
+    pub(crate) fn killed_and_started_again(self) -> Self {
+        self.process.signal("KILL");
+        let ended = self.process.wait();
+        assert_eq!(ended.status.code(), None, "{ended:?}");
+        let (process, url) = serve(&self.complete, &self.settings);
+        Self {
+            process,
+            url,
+            ..self
         }
     }
 
@@ -240,4 +257,17 @@ impl Live {
             .unwrap();
         sealed.split('.').nth(1).unwrap().to_owned()
     }
+}
+
+fn serve(complete: &Complete, settings: &[String]) -> (Process, String) {
+    let mut command = complete.command(&["serve"]);
+    for setting in settings {
+        command.arg("--set").arg(setting);
+    }
+    let process = Process::start(&mut command);
+    let address = process.stderr_line(|line| {
+        let (_, rest) = line.split_once("listening address=")?;
+        rest.split(' ').next().map(str::to_owned)
+    });
+    (process, format!("http://{address}"))
 }
