@@ -25,7 +25,8 @@ pub enum MonitorEvent {
         /// Its kind.
         class: SignalClass,
     },
-    /// A decision was made, and is enforced.
+    /// A decision was made, is enforced, and is stored unless [`StoreFailed`](Self::StoreFailed)
+    /// follows.
     DecisionMade(Arc<Decision>),
     /// A scenario in simulation would have decided this; nothing is done.
     DecisionSimulated(Arc<Decision>),
@@ -107,7 +108,7 @@ pub enum DropReason {
 
 /// Is told what happens in a monitor. Implemented for closures, `()` and pairs.
 ///
-/// Called from the monitor's task, for a dropped signal from the task that emits it, so it must
+/// Called from the monitor's tasks, for a dropped signal from the task that emits it, so it must
 /// not block. A panic is caught and counted.
 pub trait OnMonitorEvent: Send + Sync + 'static {
     /// Takes note of one event.

@@ -304,9 +304,11 @@ async fn alerts_of_one_client_are_grouped() {
     monitor.flush().await;
     assert_eq!(raised(), 3);
     let events = told.0.lock().unwrap();
-    let Some(MonitorEvent::AlertRaised(last)) = events.last() else {
-        panic!("{events:?}");
-    };
+    let last = events.iter().rev().find_map(|event| match event {
+        MonitorEvent::AlertRaised(alert) => Some(alert),
+        _ => None,
+    });
+    let last = last.unwrap();
     assert_eq!((last.count, last.state), (2, AlertState::Resolved));
 }
 
@@ -397,6 +399,35 @@ async fn what_is_silenced_while_it_is_held_back_is_not_told_later() {
     clock.advance(Duration::from_secs(3600));
     monitor.flush().await;
     assert_eq!(mailbox.got().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_held_back_for_hours_is_not_told_before() {
+    let store = forge_monitor::MemoryMonitorStore::new();
+    let (clock, mailbox) = (ManualClock::new(START), Mailbox::default());
+    let builder = monitor(&clock, &Told::default()).store(store.clone());
+    let builder = builder.alert_cool_down(Duration::from_secs(4 * 3600));
+    let builder = builder.alert_sink("ops", mailbox.sink());
+    let monitor = builder.alerts_individually(1).start().await.unwrap();
+    for last in 1..=3 {
+        monitor.emit(failed(last));
+    }
+    let several = || {
+        mailbox
+            .got()
+            .iter()
+            .filter(|(scope, _)| scope == "several")
+            .count()
+    };
+    for _ in 0..4 * 12 - 1 {
+        monitor.flush().await;
+        clock.advance(Duration::from_secs(300));
+        monitor.flush().await;
+        assert_eq!((several(), store.outbox().await.unwrap().waiting), (0, 1));
+    }
+    clock.advance(Duration::from_secs(300));
+    monitor.flush().await;
+    assert_eq!((several(), store.outbox().await.unwrap().waiting), (1, 0));
 }
 
 /// A store that takes its time for a batch.

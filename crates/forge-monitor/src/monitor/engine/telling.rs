@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Answer, Engine, attempt, lost, no_answer};
 use crate::alert::{Alert, Fingerprint, Raised, Silence};
+use crate::clock::Timestamp;
 use crate::decision::{Decision, Target};
 use crate::delivery::Delivery;
 use crate::error::LiftError;
@@ -18,11 +19,23 @@ use crate::on_event::MonitorEvent;
 /// How much later than it is due an alert that is held back is delivered by whoever finds it in the
 /// store: that the one who held it has died is then certain.
 const GRACE: Duration = Duration::from_secs(60);
+/// How far ahead that is at most: what is due later counts as written by a clock that was set back.
+const AHEAD: Duration = Duration::from_secs(3000);
+/// How long before that it is put off again.
+const IN_TIME: Duration = Duration::from_secs(600);
 
 /// Alerts that are held back until a cool-down ends, as they lie in the store: if this process dies
 /// meanwhile, the next one, or another node, delivers them.
 #[derive(Debug, Default)]
-pub(in crate::monitor) struct Parked(HashMap<Fingerprint, (Uuid, Vec<Uuid>)>);
+pub(in crate::monitor) struct Parked(HashMap<Fingerprint, Held>);
+
+/// One of them.
+#[derive(Debug)]
+struct Held {
+    alert: Uuid,
+    due: Timestamp,
+    deliveries: Vec<Uuid>,
+}
 
 impl Engine {
     pub(super) fn silence(&mut self, silence: Silence, answer: Answer<()>) {
@@ -154,7 +167,7 @@ impl Engine {
         Record {
             deliveries: self.deliveries(&alert),
             alert: Some(Arc::new(alert)),
-            withdrawn: parked.map_or_else(Vec::new, |(_, ids)| ids),
+            withdrawn: parked.map_or_else(Vec::new, |held| held.deliveries),
             bells: self.bells(),
             ..Record::default()
         }
@@ -166,23 +179,38 @@ impl Engine {
         let mut record = Record::default();
         for fingerprint in fingerprints {
             let waiting = self.alerts.waiting(fingerprint);
-            let stored = self.parked.0.get(fingerprint).map(|(alert, _)| *alert);
-            if waiting.map(|(alert, _)| alert.id) == stored {
+            let stored = self.parked.0.get(fingerprint);
+            let next = waiting.map(|(alert, until)| {
+                let due = now + until.saturating_sub(elapsed) + GRACE;
+                (alert, due.min(now + AHEAD))
+            });
+            let is_stored = match (stored, next) {
+                (None, None) => true,
+                (Some(held), Some((alert, due))) => {
+                    let is_put_off = due > held.due && held.due < now + IN_TIME;
+                    held.alert == alert.id && !is_put_off
+                }
+                _ => false,
+            };
+            if is_stored {
                 continue;
             }
-            let held = waiting.map(|(alert, until)| {
-                let due = now + until.saturating_sub(elapsed) + GRACE;
+            let held = next.map(|(alert, due)| {
                 let deliveries = self.deliveries(alert).into_iter();
                 // Until then it does not wait for the sink.
                 let deliveries = deliveries.map(|of| Delivery { created: due, ..of }.due(due));
-                (alert.id, deliveries.collect::<Vec<_>>())
+                (alert.id, due, deliveries.collect::<Vec<_>>())
             });
-            if let Some((_, ids)) = self.parked.0.remove(fingerprint) {
-                record.withdrawn.extend(ids);
+            if let Some(held) = self.parked.0.remove(fingerprint) {
+                record.withdrawn.extend(held.deliveries);
             }
-            if let Some((alert, deliveries)) = held {
-                let ids = deliveries.iter().map(|of| of.id).collect();
-                self.parked.0.insert(fingerprint.clone(), (alert, ids));
+            if let Some((alert, due, deliveries)) = held {
+                let held = Held {
+                    alert,
+                    due,
+                    deliveries: deliveries.iter().map(|of| of.id).collect(),
+                };
+                self.parked.0.insert(fingerprint.clone(), held);
                 record.deliveries.extend(deliveries);
             }
         }
