@@ -15,7 +15,7 @@ use forge_monitor::{
     Alert, AlertSink, AlertStore, AlertmanagerSink, Batch, BoxError, DeadLetter, Decision,
     DecisionStore, Delivery, EmailSink, EmailTls, HealthStatus, Lift, ManualClock,
     MemoryMonitorStore, Monitor, MonitorBuilder, MonitorStore, OutboxStats, Settled, Severity,
-    Silence, StoreError, StoreFuture, Stored, Timestamp, WebhookForm, WebhookSink,
+    Silence, StoreError, StoreFuture, Stored, Target, Timestamp, WebhookForm, WebhookSink,
 };
 use http::{HeaderMap, StatusCode};
 use test_support::{Smtp, SmtpFault, SmtpTls};
@@ -373,10 +373,12 @@ async fn with_the_database_down_and_the_spill_file_full_the_first_alerts_are_kep
     assert_eq!(first.health().status(), HealthStatus::Degraded);
     first.shutdown().await;
 
+    // Each was tried once, and is due again after seconds.
+    clock.advance(Duration::from_secs(60));
     let second = builder().store(Frail::new(false));
     let second = second.alert_sink("ops", kept.sink()).start().await.unwrap();
     second.flush().await;
-    let scopes: Vec<_> = kept
+    let mut scopes: Vec<_> = kept
         .0
         .lock()
         .unwrap()
@@ -386,8 +388,38 @@ async fn with_the_database_down_and_the_spill_file_full_the_first_alerts_are_kep
     let expected: Vec<_> = (0..stats.alerts_spilled)
         .map(|n| format!("{n:03}"))
         .collect();
+    scopes.sort();
     assert_eq!(scopes, expected);
     second.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_decided_while_the_store_was_down_is_learnt_when_it_is_back() {
+    let (clock, store) = (ManualClock::new(START), Frail::new(true));
+    let monitor = Monitor::builder().clock(clock.clone()).store(store.clone());
+    let monitor = monitor.start().await.unwrap();
+    monitor.flush().await;
+    store.is_up.store(false, Ordering::SeqCst);
+    let now = START + Duration::from_secs(1);
+    let until = now + Duration::from_secs(86_400);
+    let target = Target::of_address([192, 0, 2, 1].into());
+    // By another node, which does reach it.
+    let decision = Decision::block("x", target, now, until);
+    store.store.insert(&decision).await.unwrap();
+    let seconds = async |seconds: u64| {
+        for _ in 0..seconds {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            monitor.flush().await;
+        }
+    };
+    for _ in 0..6 {
+        clock.advance(Duration::from_secs(1800));
+        seconds(2).await;
+    }
+    assert!(monitor.blocks().is_empty());
+    store.is_up.store(true, Ordering::SeqCst);
+    seconds(2).await;
+    assert_eq!(*monitor.blocks()[0], decision);
 }
 
 /// A receiver of webhooks and what it was sent.

@@ -160,3 +160,45 @@ async fn a_database_that_goes_and_comes_back_learns_of_what_was_decided_meanwhil
         follows.abort();
     }
 }
+
+#[tokio::test]
+async fn every_change_is_told_and_none_of_another_schema() {
+    let Some(url) = database() else { return };
+    let (store, pool) = (open(&url).await, connect(&url).await);
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let listening = store.clone();
+    let listens = tokio::spawn(async move {
+        let hear = || told.send(()).unwrap();
+        listening.on_change(hear).await;
+    });
+    let mut heard = async || {
+        let minute = Duration::from_secs(60);
+        tokio::time::timeout(minute, hears.recv()).await.unwrap();
+    };
+    // That it listens from now on.
+    heard().await;
+    let one = decision(user("1"), 0, 10);
+    store.insert(&one).await.unwrap();
+    heard().await;
+    store.lift(one.id, &lift(1)).await.unwrap();
+    heard().await;
+    let silence = Silence::new("x", at(0), at(10));
+    store.silence(&silence).await.unwrap();
+    heard().await;
+    store.unsilence(silence.id, at(1)).await.unwrap();
+    heard().await;
+    // Whoever may connect can say something on the channel.
+    for other in ["other", "", "public x"] {
+        let notify = "SELECT pg_notify('forge_monitor_changed', $1)";
+        sqlx::query(notify)
+            .bind(other)
+            .execute(&pool)
+            .await
+            .unwrap();
+    }
+    let both = batch(&[&decision(user("2"), 0, 10)], &[&delivery("mail", 1)]);
+    store.record(&both).await.unwrap();
+    heard().await;
+    assert!(hears.is_empty(), "one for the batch, none for the others");
+    listens.abort();
+}

@@ -32,9 +32,15 @@ impl PostgresMonitorStore {
     /// that is lost, a monitor learns of changes by asking once a second, as it does anyway. A pooler
     /// between the two must hand out whole sessions of the database.
     pub async fn follow(&self, monitor: &Monitor) -> Infallible {
+        self.on_change(|| monitor.refresh()).await
+    }
+
+    /// The same for whoever wants to know that something was decided, lifted or silenced: `hear` is
+    /// called then, and whenever the connection was made anew, since something may have been missed.
+    pub async fn on_change(&self, hear: impl Fn()) -> Infallible {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.listen(monitor, &mut pause).await {
+            match self.listen(&hear, &mut pause).await {
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "what other nodes decide is not heard at once");
@@ -48,7 +54,7 @@ impl PostgresMonitorStore {
 
     async fn listen(
         &self,
-        monitor: &Monitor,
+        hear: &impl Fn(),
         pause: &mut Duration,
     ) -> Result<Infallible, StoreError> {
         // The store's pool may be small, and a listener needs its connection for good.
@@ -63,7 +69,7 @@ impl PostgresMonitorStore {
         listener.eager_reconnect(false);
         within(listener.listen(CHANNEL)).await?;
         // What was decided while nobody listened.
-        monitor.refresh();
+        hear();
         *pause = FIRST_PAUSE;
         loop {
             match timeout(SILENCE, listener.try_recv()).await {
@@ -71,7 +77,7 @@ impl PostgresMonitorStore {
                     let heard = heard.map_err(super::unavailable)?.ok_or_else(lost)?;
                     // Whoever may connect to the database can say this: all it does is to ask.
                     if heard.payload() == schema {
-                        monitor.refresh();
+                        hear();
                     }
                 }
                 Err(_) => {
