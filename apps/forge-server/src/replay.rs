@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use forge_audit::{AuditStore, Event, Outcome, SqliteAuditStore, Stored};
+use forge_audit::{AuditStore, Event, Outcome, Severity, SqliteAuditStore, Stored};
 use forge_monitor::{
-    BoxError, NeverBlock, Replay, ReplayOutcome, Scenario, Signal, SignalKind, Timestamp,
+    BoxError, HealthStatus, NeverBlock, Replay, ReplayOutcome, Scenario, Signal, SignalKind,
+    Timestamp,
 };
 
 use crate::routes::rfc3339;
@@ -147,6 +148,19 @@ fn kind_of(event: &Event) -> Option<SignalKind> {
                 .any(|name| BY_ADDRESS.contains(&name))
                 .then_some(SignalKind::RateLimited)
         }
+        "auth.sign_in" | "auth.device" if event.result() == Outcome::Success => {
+            Some(SignalKind::AuthOk)
+        }
+        // What is of less weight is on record, and no signal.
+        "request.inspect" if event.level() >= Severity::High => {
+            let score = detail("score").and_then(serde_json::Value::as_u64)?;
+            let score = u32::try_from(score).unwrap_or(u32::MAX);
+            Some(SignalKind::SuspiciousRequest { score })
+        }
+        "health.change" => Some(SignalKind::HealthChanged {
+            component: event.target()?.to_owned().into(),
+            status: status_of(detail("status")?.as_str()?)?,
+        }),
         "tool.call" => Some(SignalKind::ToolCall {
             tool: event.target()?.to_owned().into(),
         }),
@@ -155,5 +169,60 @@ fn kind_of(event: &Event) -> Option<SignalKind> {
             Some(SignalKind::SessionAnomaly)
         }
         _ => None,
+    }
+}
+
+fn status_of(name: &str) -> Option<HealthStatus> {
+    let all = [HealthStatus::Up, HealthStatus::Degraded, HealthStatus::Down];
+    all.into_iter().find(|status| status.as_str() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forge_audit::Kind;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_a_signal_is_one_again() {
+        let of = |action, outcome, severity, details| {
+            let event = Event::new(Kind::SecurityViolation, action).outcome(outcome);
+            kind_of(
+                &event
+                    .severity(severity)
+                    .resource("database")
+                    .details(&details),
+            )
+        };
+        let (success, failure) = (Outcome::Success, Outcome::Failure);
+        let none = || json!({});
+        let signed_in = of("auth.sign_in", success, Severity::Low, none());
+        assert_eq!(signed_in, Some(SignalKind::AuthOk));
+        let cancelled = json!({ "reason": "cancelled" });
+        assert_eq!(
+            of("auth.sign_in", failure, Severity::Medium, cancelled),
+            None
+        );
+        let guessed = json!({ "reason": "state" });
+        let guessed = of("auth.sign_in", failure, Severity::Medium, guessed);
+        assert_eq!(guessed, Some(SignalKind::AuthFailed));
+        let score = json!({ "score": 12 });
+        let attack = of(
+            "request.inspect",
+            Outcome::Denied,
+            Severity::High,
+            score.clone(),
+        );
+        assert_eq!(attack, Some(SignalKind::SuspiciousRequest { score: 12 }));
+        assert_eq!(
+            of("request.inspect", success, Severity::Medium, score),
+            None
+        );
+        let down = json!({ "status": "down" });
+        let down = of("health.change", Outcome::Error, Severity::High, down);
+        let component = "database".into();
+        let status = HealthStatus::Down;
+        assert_eq!(down, Some(SignalKind::HealthChanged { component, status }));
+        assert_eq!(of("admin.access", failure, Severity::High, none()), None);
     }
 }
