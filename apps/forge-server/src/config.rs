@@ -5,10 +5,13 @@
 mod alerts;
 mod allow_list;
 mod audit;
+mod database;
+mod limits;
 mod monitor;
 pub(crate) mod parse;
 mod problem;
 mod reference;
+mod sessions;
 mod settings;
 mod sources;
 mod texts;
@@ -16,14 +19,12 @@ mod texts;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use forge_crypto::Keyring;
 use forge_headers::{Cors, ForwardedHeader, HostAllowList, Origin, TrustedProxies};
 use forge_monitor::{InspectMode, Level};
-use forge_ratelimit::{Quota, StoreFailure};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
@@ -36,9 +37,12 @@ pub use alerts::AlertsConfig;
 pub use allow_list::{AllowListConfig, Group};
 pub use audit::AuditConfig;
 pub(crate) use audit::{secret as audit_secret, time as audit_time};
+pub use database::DatabaseConfig;
+pub use limits::{Limits, SharedLimits};
 pub use monitor::MonitorConfig;
 pub use problem::Problems;
 pub use reference::page as reference;
+pub use sessions::{KindConfig, SessionsConfig};
 pub use sources::Inputs;
 pub use texts::Texts;
 
@@ -77,15 +81,6 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// `database.*`
-#[derive(Clone)]
-#[expect(missing_docs, reason = "as above")]
-pub struct DatabaseConfig {
-    pub url: SecretString,
-    pub connections: u32,
-    pub audit: bool,
-}
-
 /// `github.*`
 #[derive(Clone)]
 #[expect(missing_docs, reason = "as above")]
@@ -101,53 +96,6 @@ pub struct GithubConfig {
 #[expect(missing_docs, reason = "as above")]
 pub struct AdminConfig {
     pub recent_sign_in: Duration,
-}
-
-/// `limits.*`
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "as above")]
-pub struct Limits {
-    pub web: Quota,
-    pub mcp: Quota,
-    pub admin: Quota,
-    pub auth: Quota,
-    pub callback: Quota,
-    pub anonymous: Quota,
-    pub health: Quota,
-    pub address: Quota,
-    pub network: Quota,
-    pub concurrent: NonZeroU32,
-    pub capacity: usize,
-    pub shared: Option<SharedLimits>,
-}
-
-/// `limits.redis*` and `limits.nodes`
-#[derive(Clone)]
-#[expect(missing_docs, reason = "as above")]
-pub struct SharedLimits {
-    pub url: SecretString,
-    pub secret: SecretString,
-    pub nodes: NonZeroU32,
-    pub deadline: Duration,
-    pub failure: StoreFailure,
-}
-
-/// `sessions.*`
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "as above")]
-pub struct SessionsConfig {
-    pub web: KindConfig,
-    pub mcp: KindConfig,
-    pub access_token: Duration,
-}
-
-/// `sessions.web.*` and `sessions.mcp.*`
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "as above")]
-pub struct KindConfig {
-    pub max: NonZeroU32,
-    pub idle: Duration,
-    pub absolute: Duration,
 }
 
 /// `bounds.*`
@@ -331,170 +279,6 @@ impl Config {
     #[must_use]
     pub fn public(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
-    }
-}
-
-impl DatabaseConfig {
-    fn from_reader(reader: &mut Reader) -> Option<Self> {
-        let url = reader.one("database.url", |text| {
-            crate::database::postgres::check_url(text).map(|()| text.to_owned())
-        });
-        let connections = reader.one("database.connections", parse::number(4..=1000));
-        let audit = reader.one("database.audit", |text| match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err("must be true or false".to_owned()),
-        });
-        if audit == Some(true) && url.is_none() {
-            let fix = "set database.url, or leave the log in its file";
-            reader.refuse("database.audit", "is set without a database", fix);
-        }
-        Some(Self {
-            url: url?.into(),
-            connections: u32::try_from(connections?).ok()?,
-            audit: audit?,
-        })
-    }
-}
-
-impl Limits {
-    fn from_reader(reader: &mut Reader) -> Option<Self> {
-        let quotas = [
-            "limits.web",
-            "limits.mcp",
-            "limits.admin",
-            "limits.auth",
-            "limits.callback",
-            "limits.anonymous",
-            "limits.health",
-            "limits.address",
-            "limits.network",
-        ]
-        .map(|key| reader.one(key, parse::quota));
-        let concurrent = reader.one("limits.concurrent", |text| {
-            let number = parse::number(1..=1_000_000)(text)?;
-            let number = u32::try_from(number).ok().and_then(NonZeroU32::new);
-            number.ok_or_else(|| "must be above zero".to_owned())
-        });
-        let capacity = reader.one("limits.capacity", parse::number(1000..=100_000_000));
-        let shared = SharedLimits::from_reader(reader);
-        let [
-            web,
-            mcp,
-            admin,
-            auth,
-            callback,
-            anonymous,
-            health,
-            address,
-            network,
-        ] = quotas;
-        Some(Self {
-            web: web?,
-            mcp: mcp?,
-            admin: admin?,
-            auth: auth?,
-            callback: callback?,
-            anonymous: anonymous?,
-            health: health?,
-            address: address?,
-            network: network?,
-            concurrent: concurrent?,
-            capacity: capacity?,
-            shared,
-        })
-    }
-}
-
-impl SharedLimits {
-    fn from_reader(reader: &mut Reader) -> Option<Self> {
-        let url = reader.one("limits.redis", visible);
-        let secret = reader.one("limits.redis_secret", |text| match text.len() {
-            16.. => Ok(text.to_owned()),
-            _ => Err("is too short to be a secret".to_owned()),
-        });
-        let nodes = reader.one("limits.nodes", parse::number(1..=10_000));
-        let deadline = reader.one("limits.redis_deadline", |text| {
-            let duration = parse::duration(text)?;
-            let bounds = Duration::from_millis(1)..=Duration::from_secs(10);
-            let within = bounds.contains(&duration).then_some(duration);
-            within.ok_or_else(|| "must be from 1ms to 10s".to_owned())
-        });
-        let failure = reader.one("limits.redis_failure", |text| match text {
-            "share" => Ok(StoreFailure::LocalShare),
-            "refuse" => Ok(StoreFailure::Refuse),
-            "admit" => Ok(StoreFailure::Admit),
-            _ => Err("must be share, refuse or admit".to_owned()),
-        });
-        if url.is_some() && secret.is_none() {
-            let fix = "set limits.redis_secret, to the same on every node";
-            reader.refuse("limits.redis", "is set without its secret", fix);
-        }
-        Some(Self {
-            url: url?.into(),
-            secret: secret?.into(),
-            nodes: u32::try_from(nodes?).ok().and_then(NonZeroU32::new)?,
-            deadline: deadline?,
-            failure: failure?,
-        })
-    }
-}
-
-impl SessionsConfig {
-    fn from_reader(reader: &mut Reader) -> Option<Self> {
-        let web = KindConfig::from_reader(
-            reader,
-            [
-                "sessions.web.max",
-                "sessions.web.idle",
-                "sessions.web.absolute",
-            ],
-        );
-        let mcp = KindConfig::from_reader(
-            reader,
-            [
-                "sessions.mcp.max",
-                "sessions.mcp.idle",
-                "sessions.mcp.absolute",
-            ],
-        );
-        let access_token = reader.one("sessions.access_token", |text| {
-            let duration = parse::duration(text)?;
-            let bounds = Duration::from_secs(60)..=Duration::from_secs(3600);
-            let within = bounds.contains(&duration).then_some(duration);
-            within.ok_or_else(|| "must be from one minute to one hour".to_owned())
-        });
-        Some(Self {
-            web: web?,
-            mcp: mcp?,
-            access_token: access_token?,
-        })
-    }
-}
-
-impl KindConfig {
-    fn from_reader(reader: &mut Reader, [max, idle, absolute]: [&'static str; 3]) -> Option<Self> {
-        let max = reader.one(max, |text| {
-            let max = parse::number(1..=1000)(text)?;
-            let max = u32::try_from(max).ok().and_then(NonZeroU32::new);
-            max.ok_or_else(|| "must be above zero".to_owned())
-        });
-        let idle_time = reader.one(idle, |text| {
-            let duration = parse::duration(text)?;
-            let enough = (duration >= Duration::from_secs(60)).then_some(duration);
-            enough.ok_or_else(|| "must be at least one minute".to_owned())
-        });
-        let absolute = reader.one(absolute, parse::duration);
-        let (idle_time, absolute) = (idle_time?, absolute?);
-        if idle_time > absolute {
-            let fix = "make it at most the absolute time";
-            reader.refuse(idle, "is longer than the session may live", fix);
-        }
-        Some(Self {
-            max: max?,
-            idle: idle_time,
-            absolute,
-        })
     }
 }
 
@@ -704,22 +488,6 @@ impl fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("public_url", &self.public_url.as_str())
             .field("data", &self.data)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for DatabaseConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatabaseConfig")
-            .field("connections", &self.connections)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for SharedLimits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedLimits")
-            .field("nodes", &self.nodes)
             .finish_non_exhaustive()
     }
 }
