@@ -558,6 +558,50 @@ async fn nobody_is_told_of_a_decision_before_it_is_stored_with_its_alert() {
     assert_eq!(store.active(START, 9).await.unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn more_than_a_store_that_hangs_leaves_room_for_goes_through_the_spill_and_none_is_lost() {
+    const ALERTS: usize = 3000;
+    let clock = ManualClock::new(START);
+    let (may_go_on, store) = (
+        Arc::new(tokio::sync::Semaphore::new(0)),
+        forge_monitor::MemoryMonitorStore::new(),
+    );
+    let mailbox = Mailbox::default();
+    let builder = Monitor::builder().clock(clock.clone());
+    let builder = builder.store(Slow(Arc::clone(&may_go_on), store));
+    let builder = builder.alert_sink("ops", mailbox.sink());
+    let monitor = builder.alerts_individually(usize::MAX);
+    let monitor = monitor.start().await.unwrap();
+    for n in 0..ALERTS {
+        let summary = "too many";
+        monitor.raise(Alert::new(
+            "x",
+            &n.to_string(),
+            Severity::Warning,
+            summary,
+            START,
+        ));
+    }
+    let is_full = async {
+        while monitor.stats().alerts_spilled == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let minute = Duration::from_secs(60);
+    tokio::time::timeout(minute, is_full).await.unwrap();
+    may_go_on.add_permits(ALERTS);
+    monitor.flush().await;
+    let stats = monitor.stats();
+    assert_eq!((stats.alerts as usize, stats.alerts_lost), (ALERTS, 0));
+    let mut scopes: Vec<usize> = mailbox
+        .got()
+        .iter()
+        .map(|(scope, _)| scope.parse().unwrap())
+        .collect();
+    scopes.sort_unstable();
+    assert!(scopes.into_iter().eq(0..ALERTS));
+}
+
 /// A store that is down.
 struct Down;
 
