@@ -52,8 +52,8 @@ impl Secret {
         }
     }
 
-    /// Begins the hash of a key. What [`Sum::word`] is not told of is zero, which the head must tell
-    /// apart from a longer key.
+    /// Begins the hash of a key. Words that [`Sum::words`] is not given are zero, which the head must
+    /// tell apart from a longer key.
     #[inline]
     pub(crate) fn sum(&self, head: u64, tail: u64) -> Sum<'_> {
         let [add, of_head, of_tail, of_words @ ..] = &self.keys;
@@ -83,23 +83,26 @@ impl Secret {
 }
 
 /// A hash in the making.
+#[derive(Clone, Copy)]
 pub(crate) struct Sum<'a> {
     keys: &'a [u128; WORDS],
     sum: u128,
 }
 
 impl Sum<'_> {
-    /// Each of the first [`WORDS`] words, once.
-    #[inline]
-    pub(crate) fn word(&mut self, at: usize, word: u64) {
-        if let Some(key) = self.keys.get(at) {
-            self.sum = self.sum.wrapping_add(key.wrapping_mul(word.into()));
+    /// The first words, [`WORDS`] at most, filled up with zeros; and the hash of them.
+    #[inline(always)]
+    pub(crate) fn words<const N: usize>(self, words: [u64; N]) -> ([u64; WORDS], u64) {
+        const { assert!(N <= WORDS) };
+        let mut all = [0; WORDS];
+        let mut sum = self.sum;
+        let mut at = 0;
+        while at < N {
+            all[at] = words[at];
+            sum = sum.wrapping_add(self.keys[at].wrapping_mul(words[at].into()));
+            at += 1;
         }
-    }
-
-    #[inline]
-    pub(crate) fn finish(self) -> u64 {
-        (self.sum >> 64) as u64
+        (all, (sum >> 64) as u64)
     }
 }
 
@@ -223,11 +226,9 @@ mod tests {
 
     /// Of a head, a tail and words.
     fn hash(secret: &Secret, of: &[u64]) -> u64 {
-        let mut sum = secret.sum(of[0], of[1]);
-        for (at, word) in of[2..].iter().enumerate() {
-            sum.word(at, *word);
-        }
-        sum.finish()
+        let mut words = [0; WORDS];
+        words[..of.len() - 2].copy_from_slice(&of[2..]);
+        secret.sum(of[0], of[1]).words(words).1
     }
 
     #[test]

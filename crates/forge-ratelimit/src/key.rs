@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::Method;
 use http::request::Parts;
 
-use crate::hash::{WORDS, secret};
+use crate::hash::{Sum, WORDS, secret};
 
 /// Bytes of a key that are held in place; longer keys are allocated.
 const INLINE: usize = 8 * WORDS;
@@ -109,6 +109,28 @@ impl Bytes {
     }
 }
 
+/// Up to [`INLINE`] bytes as words, and their hash.
+#[inline(always)]
+fn short(sum: Sum<'_>, bytes: &[u8]) -> (Bytes, u64) {
+    let (whole, rest) = bytes.as_chunks::<8>();
+    let word = |chunk: &[u8; 8]| u64::from_le_bytes(*chunk);
+    let last = match rest {
+        [] => 0,
+        rest => partial(bytes, rest),
+    };
+    // Each length for itself, so that the words stay in registers.
+    let (words, hash) = match whole {
+        [] => sum.words([last]),
+        [a] => sum.words([word(a), last]),
+        [a, b] => sum.words([word(a), word(b), last]),
+        [a, b, c] => sum.words([word(a), word(b), word(c), last]),
+        [a, b, c, d] => sum.words([word(a), word(b), word(c), word(d), last]),
+        [a, b, c, d, e] => sum.words([word(a), word(b), word(c), word(d), word(e), last]),
+        [a, b, c, d, e, f, ..] => sum.words([word(a), word(b), word(c), word(d), word(e), word(f)]),
+    };
+    (Bytes::Inline(bytes.len() as u8, words), hash)
+}
+
 /// The last word of `bytes`, of which fewer than eight bytes are left: `rest`.
 #[inline]
 fn partial(bytes: &[u8], rest: &[u8]) -> u64 {
@@ -156,8 +178,12 @@ impl Key {
     /// The client at `address`: an IPv4 address, or the /64 of an IPv6 address, since that is
     /// what one host is given (RFC 6177). An IPv4-mapped address counts as IPv4.
     #[must_use]
+    #[inline(always)]
     pub fn address(address: IpAddr) -> Self {
-        Self::address_by_prefix(address, 64)
+        match address {
+            IpAddr::V4(v4) => Self::v4(v4),
+            IpAddr::V6(_) => Self::address_by_prefix(address, 64),
+        }
     }
 
     /// As [`address`](Self::address), with IPv6 cut to `prefix` bits: 48 for a whole allocation.
@@ -184,7 +210,7 @@ impl Key {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn v4(address: Ipv4Addr) -> Self {
         Self::new(KeyClass::Address, &address.octets())
     }
@@ -200,7 +226,7 @@ impl Key {
 
     /// The user of that id. Use the id, never a name that can be given to somebody else.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn user(id: impl AsRef<[u8]>) -> Self {
         Self::new(KeyClass::User, id.as_ref())
     }
@@ -243,14 +269,15 @@ impl Key {
 
     /// A key of the application's own.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn new(class: KeyClass, bytes: &[u8]) -> Self {
         Self::of_parts(class, 1, bytes)
     }
 
-    #[inline]
+    // Inlined always, like what calls it: a key that is returned is copied, and the copy waits for
+    // what was just written in smaller pieces.
+    #[inline(always)]
     fn of_parts(class: KeyClass, parts: u8, bytes: &[u8]) -> Self {
-        let secret = secret();
         let (number, name) = class.number();
         // A length has less than 48 bits. No two keys have the same head, tail and words.
         let head = (bytes.len() as u64) << 16 | u64::from(parts) << 8 | u64::from(number);
@@ -258,30 +285,18 @@ impl Key {
             "" => 0,
             name => long(name.as_bytes()),
         };
-        let mut sum = secret.sum(head, tail);
-        let bytes = if bytes.len() <= INLINE {
-            let mut words = [0; WORDS];
-            let (whole, rest) = bytes.as_chunks::<8>();
-            for (at, chunk) in whole.iter().enumerate() {
-                let word = u64::from_le_bytes(*chunk);
-                words[at] = word;
-                sum.word(at, word);
+        let (bytes, hash) = match bytes.len() {
+            0..=INLINE => short(secret().sum(head, tail), bytes),
+            _ => {
+                let (_, hash) = secret().sum(head, tail).words([long(bytes)]);
+                (Bytes::Heap(bytes.into()), hash)
             }
-            if !rest.is_empty() {
-                let word = partial(bytes, rest);
-                words[whole.len()] = word;
-                sum.word(whole.len(), word);
-            }
-            Bytes::Inline(bytes.len() as u8, words)
-        } else {
-            sum.word(0, long(bytes));
-            Bytes::Heap(bytes.into())
         };
         Self {
             class,
             parts,
             bytes,
-            hash: sum.finish(),
+            hash,
         }
     }
 
@@ -312,13 +327,13 @@ impl Key {
 
     /// Whether the key is that of an address, which anybody may have without an account.
     #[inline]
-    pub(crate) fn is_anonymous(&self) -> bool {
+    pub(crate) const fn is_anonymous(&self) -> bool {
         matches!(self.class, KeyClass::Address)
     }
 
     /// The keyed hash of the whole key.
     #[inline]
-    pub(crate) fn hash(&self) -> u64 {
+    pub(crate) const fn hash(&self) -> u64 {
         self.hash
     }
 

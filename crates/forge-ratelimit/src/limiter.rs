@@ -98,13 +98,11 @@ impl Rules {
                 continue;
             };
             charges.push(Charge {
-                policy: prepared.id,
-                key,
-                quota,
                 weight,
                 shadow: policy.shadow,
                 on_failure: prepared.store_failure,
                 index,
+                ..Charge::new(prepared.id, key, quota)
             });
         }
         Ok(())
@@ -163,7 +161,7 @@ impl Rules {
                     .map(|(charge, verdict)| PolicyVerdict {
                         index: charge.index,
                         policy: self.policies[usize::from(charge.index)].name,
-                        key_class: charge.key.class(),
+                        key_class: charge.key().class(),
                         quota: charge.quota,
                         shadow: charge.shadow,
                         verdict: *verdict,

@@ -62,8 +62,12 @@ pub enum StoreFailure {
 pub struct Charge {
     /// The policy: the same key under two policies is two buckets.
     pub policy: PolicyId,
-    /// Whom it counts.
-    pub key: Key,
+    /// Whom it counts, see [`key`](Self::key).
+    pub(crate) key: Key,
+    /// The key's hash, and whether it is an address's, once more: whoever makes a charge has them at
+    /// hand, while those in a key that was just moved have to be waited for.
+    pub(crate) hash: u64,
+    pub(crate) anonymous: bool,
     /// How much is allowed.
     pub quota: Quota,
     /// What the request costs; at most the burst.
@@ -80,10 +84,12 @@ pub struct Charge {
 impl Charge {
     /// One unit of `key`'s `quota` under the policy of that name.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub const fn new(policy: PolicyId, key: Key, quota: Quota) -> Self {
         Self {
             policy,
+            hash: key.hash(),
+            anonymous: key.is_anonymous(),
             key,
             quota,
             weight: NonZeroU32::MIN,
@@ -91,6 +97,24 @@ impl Charge {
             on_failure: StoreFailure::Refuse,
             index: 0,
         }
+    }
+
+    /// Whom it counts.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The key's keyed hash.
+    #[inline]
+    pub(crate) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Whether the key is an address, which anybody may have without an account.
+    #[inline]
+    pub(crate) const fn is_anonymous(&self) -> bool {
+        self.anonymous
     }
 
     /// Units it costs. Default: 1.
@@ -147,7 +171,12 @@ impl Verdict {
 
     /// What `outcome` says; `charged` is whether what fits was charged in the end.
     #[inline]
-    pub(crate) fn of(outcome: &gcra::Outcome, charge: &Charge, charged: bool) -> Self {
+    pub(crate) fn of(
+        outcome: &gcra::Outcome,
+        quota: &Quota,
+        weight: NonZeroU32,
+        charged: bool,
+    ) -> Self {
         let wait = Duration::from_nanos;
         match *outcome {
             gcra::Outcome::Fits {
@@ -162,8 +191,8 @@ impl Verdict {
                 next_unit,
                 ..
             } => {
-                let remaining = remaining.saturating_add(charge.weight.get());
-                let full = remaining >= charge.quota.burst().get();
+                let remaining = remaining.saturating_add(weight.get());
+                let full = remaining >= quota.burst().get();
                 Self::new(true, remaining, wait(if full { 0 } else { next_unit }))
             }
             gcra::Outcome::Exceeds {

@@ -2,7 +2,7 @@
 
 mod atomic {
     pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
     pub(crate) use loom::thread::yield_now;
 }
 
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use atomic::{AtomicU64, Ordering};
 
-/// One set, as two threads see it.
+/// Two lines, as two threads see them.
 #[derive(Clone)]
 pub struct Set(Arc<table::Table>);
 
@@ -33,25 +33,24 @@ impl Default for Set {
 impl Set {
     /// Takes one unit of a bucket that holds `burst`, as a decision does; whether it was there.
     pub fn take(&self, hash: u64, burst: u64) -> bool {
-        let place = self.0.place(hash);
-        place.touch();
-        let mut set = place.lock();
-        let found = set.find(hash, 0);
-        if found.blocked || found.tat >= burst {
+        let home = self.0.home(hash);
+        let (locked, found) = self.0.lock_for(home, hash);
+        let state = found.state(0);
+        if state.blocked || state.tat >= burst {
             return false;
         }
         let entry = table::Entry {
-            tat: found.tat + 1,
+            tat: state.tat + 1,
             capacity: burst,
             blocked: false,
         };
-        set.put(hash, &found, entry, 0);
+        locked.lines().put(hash, found, entry, 0);
         true
     }
 
     /// What was taken of a bucket.
     pub fn taken(&self, hash: u64) -> u64 {
-        self.0.place(hash).lock().find(hash, 0).tat
+        self.0.lock_both(hash).lines().find(hash).state(0).tat
     }
 
     /// How many buckets are in debt.

@@ -30,7 +30,7 @@ fn no_unit_that_was_taken_is_lost() {
 }
 
 #[test]
-fn two_new_keys_of_one_set_take_two_slots() {
+fn two_new_keys_of_one_home_take_two_slots() {
     loom::model(|| {
         let set = Set::default();
         let other = set.clone();
@@ -38,6 +38,21 @@ fn two_new_keys_of_one_set_take_two_slots() {
         assert!(set.take(8, 10));
         assert!(thread.join().unwrap());
         assert_eq!((set.taken(7), set.taken(8), set.count()), (1, 1, 2));
+    });
+}
+
+/// A hash whose home is the other line.
+const OTHER_HOME: u64 = 1 << 63 | 8;
+
+#[test]
+fn two_keys_that_look_into_each_others_home_do_not_wait_in_a_ring() {
+    loom::model(|| {
+        let set = Set::default();
+        let other = set.clone();
+        let thread = thread::spawn(move || other.take(OTHER_HOME, 10));
+        assert!(set.take(7, 10));
+        assert!(thread.join().unwrap());
+        assert_eq!((set.taken(7), set.taken(OTHER_HOME), set.count()), (1, 1, 2));
     });
 }
 

@@ -1,16 +1,18 @@
 //! Debts in a table of fixed size, in this process.
 //!
-//! The table is set-associative: a key's hash names its set, which has ten slots, a lock, and two
-//! lines of cache to itself. A slot is 32 bits of the hash, and the theoretical arrival time with
-//! six bits that say how large the bucket is. A new key in a full set takes the slot of a key that
-//! owes nothing, or else of the one that owes the smallest part of its bucket; so a flood of new
-//! keys cannot free the one that is throttled. Nothing is ever allocated after construction, and
-//! there is nothing to clean up: a slot whose debt is paid is as good as an empty one.
+//! The table is set-associative: a key's hash names its home, a line of cache with five slots and a
+//! lock of its own; what finds no room there stands in the line beside. A slot is 32 bits of the
+//! hash, and the theoretical arrival time with six bits that say how large the bucket is. A new key
+//! whose two lines are full takes the slot of a key that owes nothing, or else of the one that owes
+//! the smallest part of its bucket; so a flood of new keys cannot free the one that is throttled.
+//! Nothing is ever allocated after construction, and there is nothing to clean up: a slot whose
+//! debt is paid is as good as an empty one.
 
 mod table;
 
 use std::fmt;
 use std::future::{Ready, ready};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -20,8 +22,10 @@ use crate::clock::{Clock, Guarded, SystemClock};
 use crate::error::StoreError;
 use crate::gcra::{self, Outcome};
 use crate::hash::{Secret, secret};
-use crate::store::{AdjustFuture, Adjustment, Charge, Store, Verdict, Verdicts};
-use table::{Entry, Found, SetGuard, Table};
+use crate::key::Key;
+use crate::quota::Quota;
+use crate::store::{AdjustFuture, Adjustment, Charge, PolicyId, Store, Verdict, Verdicts};
+use table::{Entry, Found, Guard, Lines, State, Table, neighbour};
 
 /// The longest block.
 pub(super) const MAX_BLOCK: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -97,6 +101,27 @@ impl<C: Clock> MemoryStore<C> {
         size_of::<Self>() + self.identified.bytes() + self.addresses.bytes()
     }
 
+    /// Takes one unit of `key`'s `quota` under a policy, where it is there: a limit of one's own,
+    /// anywhere in a program, without requests.
+    ///
+    /// ```
+    /// use forge_ratelimit::{Key, MemoryStore, PolicyId, Quota};
+    ///
+    /// const MAILS: PolicyId = PolicyId::of("mails");
+    /// let store = MemoryStore::new(10_000);
+    /// let (user, quota) = (Key::user("7"), Quota::per_hour(10, 2)?);
+    /// assert!(store.take(MAILS, &user, &quota).allowed);
+    /// assert!(store.take(MAILS, &user, &quota).allowed);
+    /// assert!(!store.take(MAILS, &user, &quota).allowed);
+    /// # Ok::<(), forge_ratelimit::QuotaError>(())
+    /// ```
+    #[inline]
+    pub fn take(&self, policy: PolicyId, key: &Key, quota: &Quota) -> Verdict {
+        let hash = self.secret.place(policy.as_u64(), key.hash());
+        let table = self.table_of(key.is_anonymous());
+        self.decide_one(hash, table, quota, NonZeroU32::MIN)
+    }
+
     /// Keys in debt or blocked right now. Reads the whole table.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -115,14 +140,11 @@ impl<C: Clock> MemoryStore<C> {
         self.clock.now().saturating_sub(self.origin).min(LATEST)
     }
 
+    /// Where the debt of a charge stands: its hash, and the table's part.
     #[inline]
-    fn hash(&self, charge: &Charge) -> u64 {
-        self.secret.place(charge.policy.as_u64(), charge.key.hash())
-    }
-
-    #[inline]
-    fn table(&self, charge: &Charge) -> &Table {
-        self.table_of(charge.key.is_anonymous())
+    fn bucket(&self, charge: &Charge) -> (u64, &Table) {
+        let hash = self.secret.place(charge.policy.as_u64(), charge.hash());
+        (hash, self.table_of(charge.is_anonymous()))
     }
 
     #[inline]
@@ -139,85 +161,105 @@ impl<C: Clock> MemoryStore<C> {
     pub(crate) fn decide(&self, charges: &[Charge], verdicts: &mut Verdicts) {
         match charges {
             [] => {}
-            [charge] => verdicts.push(self.decide_one(charge)),
+            [charge] => {
+                let (hash, table) = self.bucket(charge);
+                verdicts.push(self.decide_one(hash, table, &charge.quota, charge.weight));
+            }
             _ => self.decide_all(charges, verdicts),
         }
     }
 
     #[inline]
-    fn decide_one(&self, charge: &Charge) -> Verdict {
-        let hash = self.hash(charge);
-        let place = self.table(charge).place(hash);
-        place.touch();
-        // Read before the lock is held, while the set's memory comes. Where another thread gets
-        // ahead with a later time, this one decides as of then: later than it could, never more.
+    fn decide_one(&self, hash: u64, table: &Table, quota: &Quota, weight: NonZeroU32) -> Verdict {
+        let home = table.home(hash);
+        table.ask(home);
+        // Read while the memory comes: reading it waits for all that is being read, but not for
+        // what was asked for by a write. Where another thread gets ahead with a later time, this
+        // one decides as of then: later than it could, never more.
         let now = self.now();
-        let mut set = place.lock();
-        let found = set.find(hash, now);
-        let outcome = outcome(charge, &found, now);
-        settle(&mut set, hash, charge, &outcome, &found, now, true);
-        drop(set);
-        Verdict::of(&outcome, charge, true)
+        let (locked, found) = table.lock_for(home, hash);
+        let state = found.state(now);
+        let outcome = outcome(quota, weight, state, now);
+        if let Some(entry) = becomes(quota, &outcome, state, true) {
+            locked.lines().put(hash, found, entry, now);
+        }
+        drop(locked);
+        Verdict::of(&outcome, quota, weight, true)
     }
 
     fn decide_all(&self, charges: &[Charge], verdicts: &mut Verdicts) {
-        let mut hashes = ArrayVec::<u64, MAX_POLICIES>::new();
-        let mut places = ArrayVec::<(bool, usize), MAX_POLICIES>::new();
-        for charge in charges {
-            let (hash, anonymous) = (self.hash(charge), charge.key.is_anonymous());
-            let table = self.table_of(anonymous);
-            let index = table.index(hash);
-            table.place(hash).touch();
-            hashes.push(hash);
-            places.push((anonymous, index));
-        }
         let now = self.now();
-        // Every set is locked once, and in one order for all decisions, so that no two of them
-        // wait for each other in a ring.
-        let mut wanted = places.clone();
-        wanted.sort_unstable();
-        let mut locked = ArrayVec::<((bool, usize), SetGuard<'_>), MAX_POLICIES>::new();
-        for place in wanted {
-            if locked.last().is_none_or(|(last, _)| *last != place) {
-                locked.push((place, self.table_of(place.0).place_at(place.1).lock()));
-            }
+        let mut buckets = ArrayVec::<(u64, Home), MAX_POLICIES>::new();
+        for charge in charges {
+            let (hash, table) = self.bucket(charge);
+            let home = Home {
+                anonymous: charge.is_anonymous(),
+                line: table.home(hash),
+            };
+            table.ask(home.line);
+            buckets.push((hash, home));
         }
-        let mut looked = ArrayVec::<(usize, Found, Outcome), MAX_POLICIES>::new();
+        let homes = buckets.iter().map(|(_, home)| *home);
+        let mut locked = self.lock_all(homes.clone());
+        let mut at_home = true;
+        if buckets
+            .iter()
+            .any(|of| locked.lines(of.1).find(of.0).is_none())
+        {
+            // Again in order, with the lines beside.
+            drop(locked);
+            locked = self.lock_all(homes.flat_map(|home| [home, home.beside()]));
+            at_home = false;
+        }
+        let mut looked = ArrayVec::<(Found<'_>, State, Outcome), MAX_POLICIES>::new();
         let mut pass = true;
-        for ((charge, hash), place) in charges.iter().zip(&hashes).zip(&places) {
-            let lock = locked.iter().position(|(at, _)| at == place);
-            let lock = lock.unwrap_or_default();
-            let found = locked[lock].1.find(*hash, now);
-            let outcome = outcome(charge, &found, now);
+        for (charge, (hash, home)) in charges.iter().zip(&buckets) {
+            let found = locked.lines(*home).find(*hash);
+            let state = found.state(now);
+            let outcome = outcome(&charge.quota, charge.weight, state, now);
             pass &= charge.shadow || outcome.fits();
-            looked.push((lock, found, outcome));
+            looked.push((found, state, outcome));
         }
-        let shared = locked.len() < charges.len();
-        for ((charge, hash), (lock, found, outcome)) in charges.iter().zip(&hashes).zip(&looked) {
-            let set = &mut locked[*lock].1;
-            if shared {
+        for ((charge, (hash, home)), (found, state, outcome)) in
+            charges.iter().zip(&buckets).zip(&looked)
+        {
+            if let Some(entry) = becomes(&charge.quota, outcome, *state, pass) {
+                let lines = locked.lines(*home);
                 // Searched once more: an earlier charge may have taken the slot.
-                let found = set.find(*hash, now);
-                settle(set, *hash, charge, outcome, &found, now, pass);
-            } else {
-                settle(set, *hash, charge, outcome, found, now, pass);
+                let found = if at_home { *found } else { lines.find(*hash) };
+                lines.put(*hash, found, entry, now);
             }
-            verdicts.push(Verdict::of(outcome, charge, pass));
+            verdicts.push(Verdict::of(outcome, &charge.quota, charge.weight, pass));
         }
+    }
+
+    /// Locks every line once, and in one order for all decisions, so that no two of them wait for
+    /// each other in a ring.
+    fn lock_all(&self, wanted: impl Iterator<Item = Home>) -> LockedAll<'_> {
+        let mut wanted = wanted.collect::<ArrayVec<Home, MAX_LINES>>();
+        wanted.sort_unstable();
+        let mut locked = ArrayVec::<(Home, Guard<'_>), MAX_LINES>::new();
+        for home in wanted {
+            if locked.last().is_none_or(|(last, _)| *last != home) {
+                locked.push((home, self.table_of(home.anonymous).lock(home.line)));
+            }
+        }
+        LockedAll(locked)
     }
 
     /// What [`Store::adjust`] does, at once.
     pub(crate) fn adjust_now(&self, charge: &Charge, adjustment: Adjustment) -> Verdict {
-        let (hash, table) = (self.hash(charge), self.table(charge));
-        let mut set = table.place(hash).lock();
+        let (hash, table) = self.bucket(charge);
         let now = self.now();
-        let found = set.find(hash, now);
+        let locked = table.lock_both(hash);
+        let found = locked.lines().find(hash);
+        let state = found.state(now);
         let weight = i64::from(charge.weight.get());
         let shifted = |units| {
             // A block stays: whoever set it decides when it ends.
-            (!found.blocked).then(|| Entry {
-                tat: gcra::shift(&charge.quota, found.tat, now, units),
-                capacity: capacity(charge),
+            (!state.blocked).then(|| Entry {
+                tat: gcra::shift(&charge.quota, state.tat, now, units),
+                capacity: charge.quota.capacity_nanos(),
                 blocked: false,
             })
         };
@@ -227,56 +269,72 @@ impl<C: Clock> MemoryStore<C> {
             Adjustment::Penalize => shifted(weight),
             Adjustment::Block(time) => Some(Entry {
                 tat: now.saturating_add(nanos(time.min(MAX_BLOCK))),
-                capacity: capacity(charge),
+                capacity: charge.quota.capacity_nanos(),
                 blocked: true,
             }),
             Adjustment::Reset => Some(Entry::default()),
         };
         if let Some(entry) = entry {
-            set.put(hash, &found, entry, now);
+            locked.lines().put(hash, found, entry, now);
         }
-        let found = set.find(hash, now);
-        Verdict::of(&outcome(charge, &found, now), charge, false)
+        let state = locked.lines().find(hash).state(now);
+        let outcome = outcome(&charge.quota, charge.weight, state, now);
+        Verdict::of(&outcome, &charge.quota, charge.weight, false)
+    }
+}
+
+/// A line of one of the two tables, in the order in which lines are locked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Home {
+    anonymous: bool,
+    line: usize,
+}
+
+impl Home {
+    fn beside(self) -> Self {
+        Self {
+            line: neighbour(self.line),
+            ..self
+        }
+    }
+}
+
+/// The lines that one request's charges need: two each.
+const MAX_LINES: usize = 2 * MAX_POLICIES;
+
+struct LockedAll<'a>(ArrayVec<(Home, Guard<'a>), MAX_LINES>);
+
+impl LockedAll<'_> {
+    fn lines(&self, home: Home) -> Lines<'_> {
+        let at = |line: Home| self.0.iter().position(|(of, _)| *of == line);
+        let beside = at(home.beside()).map(|beside| &self.0[beside].1);
+        Lines::of(&self.0[at(home).unwrap_or_default()].1, beside)
     }
 }
 
 #[inline]
-fn outcome(charge: &Charge, found: &Found, now: u64) -> Outcome {
-    if found.blocked {
-        return Outcome::blocked(now, found.tat.saturating_sub(now));
+fn outcome(quota: &Quota, weight: NonZeroU32, state: State, now: u64) -> Outcome {
+    if state.blocked {
+        return Outcome::blocked(now, state.tat.saturating_sub(now));
     }
-    gcra::decide(&charge.quota, found.tat, now, charge.weight)
+    gcra::decide(quota, state.tat, now, weight)
 }
 
-/// Writes what becomes of a key, where that changes it; `pass` is whether what fits is charged.
+/// What becomes of a key, where that changes it; `pass` is whether what fits is charged.
 #[inline]
-fn settle(
-    set: &mut SetGuard<'_>,
-    hash: u64,
-    charge: &Charge,
-    outcome: &Outcome,
-    found: &Found,
-    now: u64,
-    pass: bool,
-) {
+fn becomes(quota: &Quota, outcome: &Outcome, state: State, pass: bool) -> Option<Entry> {
     let tat = match *outcome {
         Outcome::Fits { tat, .. } if pass => tat,
         // A debt from a larger bucket, or of a clock that was ahead, is no more than the whole of
         // this one from the first look on: who then waits as told is not refused again.
-        Outcome::Exceeds { tat, blocked, .. } if !blocked && tat < found.tat => tat,
-        _ => return,
+        Outcome::Exceeds { tat, blocked, .. } if !blocked && tat < state.tat => tat,
+        _ => return None,
     };
-    let entry = Entry {
+    Some(Entry {
         tat,
-        capacity: capacity(charge),
+        capacity: quota.capacity_nanos(),
         blocked: false,
-    };
-    set.put(hash, found, entry, now);
-}
-
-#[inline]
-fn capacity(charge: &Charge) -> u64 {
-    charge.quota.capacity_nanos()
+    })
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -314,13 +372,8 @@ impl<C> fmt::Debug for MemoryStore<C> {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
     use crate::clock::ManualClock;
-    use crate::key::Key;
-    use crate::quota::Quota;
-    use crate::store::PolicyId;
 
     const ONE: PolicyId = PolicyId::of("one");
     const TWO: PolicyId = PolicyId::of("two");
@@ -448,6 +501,34 @@ mod tests {
             }
         });
         assert_eq!(admitted.into_inner(), 100);
+    }
+
+    #[test]
+    fn no_key_ever_stands_in_two_places() {
+        // Two homes, full of keys that are new to all threads at once, alone and several together.
+        let store = MemoryStore::partitioned_with_clock(4, 4, ManualClock::new());
+        let quota = Quota::per_hour(1, 1000).unwrap();
+        let keys: Vec<Key> = (0..8u32).map(|n| Key::user(n.to_be_bytes())).collect();
+        std::thread::scope(|scope| {
+            for thread in 0..4usize {
+                let (store, keys) = (&store, &keys);
+                scope.spawn(move || {
+                    for n in 0..100 {
+                        let of = |at: usize| &keys[(at + thread * 3 + n) % keys.len()];
+                        store.take(ONE, of(0), &quota);
+                        let both = [charge(ONE, of(1), quota), charge(ONE, of(2), quota)];
+                        decide(store, &both);
+                    }
+                });
+            }
+        });
+        assert_eq!(store.len(), keys.len());
+        let left = |key| {
+            store
+                .adjust_now(&charge(ONE, key, quota), Adjustment::Peek)
+                .remaining
+        };
+        assert_eq!(keys.iter().map(|key| 1000 - left(key)).sum::<u32>(), 1200);
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl Inner {
         use fmt::Write;
         let mut mac = self.mac.clone();
         mac.update(&charge.policy.as_u64().to_be_bytes());
-        charge.key.feed_bytes(&mut |bytes| mac.update(bytes));
+        charge.key().feed_bytes(&mut |bytes| mac.update(bytes));
         let mut name = String::with_capacity(self.namespace.len() + 2 * NAME + 20);
         let _ = write!(name, "{{{}}}:{:x}:", self.namespace, charge.policy.as_u64());
         for byte in &mac.finalize().into_bytes()[..NAME] {

@@ -1,15 +1,20 @@
-//! The table: sets of slots, each set under its own lock.
+//! The table: lines of slots, each line of cache under its own lock.
 //!
-//! The lock is one word that is spun on: it is held for some ten nanoseconds, and a lock of the
-//! system would cost more than all that is done under it. What it guards are atomics, so that a
-//! fault here could mix two states, and never more than that; `loom/` shows that it does not.
+//! A key has a home, the line that its hash names, and a place in it as a rule; a home that is full
+//! shares its neighbour's room. So a decision reads and writes one line of cache: it asks for the
+//! line once, and no other processor's line is taken from it. Who finds nothing at home locks the
+//! neighbour too, and then knows that the key is nowhere.
+//!
+//! A lock is a byte that is spun on: it is held for some ten nanoseconds, and a lock of the system
+//! would cost more than all that is done under it. What it guards are atomics, so that a fault here
+//! could mix two states, and never more than that; `loom/` shows that it does not.
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering, spin_loop, yield_now};
+use crate::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, spin_loop, yield_now};
 
-/// Slots in a set, the places one key may stand in: as many as fit two lines of cache.
-const WAYS: usize = 10;
-/// Keys a set is to hold on average when the table is as full as it was made for, in tenths. The
-/// rest of its slots is room for chance.
+/// Slots in a line. A key may stand in two lines.
+const WAYS: usize = 5;
+/// Keys two lines are to hold on average when the table is as full as it was made for, in tenths.
+/// The rest of their slots is room for chance.
 const LOAD_TENTHS: usize = 47;
 /// Bits of a slot that say how large the bucket is; the others are its time.
 const CLASS_BITS: u32 = 6;
@@ -22,82 +27,116 @@ const SPINS: u32 = 64;
 
 /// The parts stand in arrays of their own, so that the tags, which are searched, lie together.
 #[derive(Default)]
-#[repr(C, align(128))]
-struct Set {
-    locked: AtomicU32,
+#[repr(C, align(64))]
+struct Line {
+    locked: AtomicU8,
+    /// Written to have the line, and read by nobody.
+    asked: AtomicU8,
     tags: [AtomicU32; WAYS],
     /// The theoretical arrival time, above the size of the bucket, see [`class`].
     slots: [AtomicU64; WAYS],
 }
 
 pub(super) struct Table {
-    sets: Box<[Set]>,
+    /// An even number; a line and its neighbour differ in the last bit of their index.
+    lines: Box<[Line]>,
 }
 
 impl Table {
     pub(super) fn for_keys(keys: usize) -> Self {
-        let sets = keys.saturating_mul(10).div_ceil(LOAD_TENTHS);
-        let sets = sets.clamp(1, u32::MAX as usize);
+        let pairs = keys.saturating_mul(10).div_ceil(LOAD_TENTHS);
+        let lines = pairs.clamp(1, 1 << 31) * 2;
         Self {
-            sets: std::iter::repeat_with(Set::default).take(sets).collect(),
+            lines: std::iter::repeat_with(Line::default).take(lines).collect(),
         }
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.sets.len() * LOAD_TENTHS / 10
+        self.lines.len() / 2 * LOAD_TENTHS / 10
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.sets)
+        size_of_val(&*self.lines)
     }
 
     /// Slots that hold a debt or a block.
     pub(super) fn count(&self, now: u64) -> usize {
         let in_debt = |slot: &&AtomicU64| tat_of(slot.load(Ordering::Relaxed)) > now;
-        let of_set = |set: &Set| set.slots.iter().filter(in_debt).count();
-        self.sets.iter().map(of_set).sum()
+        let of_line = |line: &Line| line.slots.iter().filter(in_debt).count();
+        self.lines.iter().map(of_line).sum()
     }
 
-    /// The index of a hash's set: its upper half, multiplied into range. The lower half is the tag.
+    /// The index of a hash's home: its upper half, multiplied into range. The lower half is the tag.
     #[inline]
-    pub(super) fn index(&self, hash: u64) -> usize {
-        ((hash >> 32).wrapping_mul(self.sets.len() as u64) >> 32) as usize
+    pub(super) fn home(&self, hash: u64) -> usize {
+        ((hash >> 32).wrapping_mul(self.lines.len() as u64) >> 32) as usize
     }
 
+    /// Asks for the memory of a line ahead of its use, while the caller does something else. It is
+    /// written, so that it comes to be changed: one that was only read is asked for again, and what
+    /// reads the time waits for reads.
     #[inline]
-    pub(super) fn place_at(&self, index: usize) -> Place<'_> {
-        Place(&self.sets[index])
+    pub(super) fn ask(&self, index: usize) {
+        self.lines[index].asked.store(1, Ordering::Relaxed);
     }
 
-    /// The set of a hash.
+    /// Locks a line. Who locks several does so in the order of their indices.
     #[inline]
-    pub(super) fn place(&self, hash: u64) -> Place<'_> {
-        self.place_at(self.index(hash))
-    }
-}
-
-/// A set that is not locked yet.
-#[derive(Clone, Copy)]
-pub(super) struct Place<'a>(&'a Set);
-
-impl<'a> Place<'a> {
-    /// Asks for its memory ahead of its use: both lines at once, while the caller reads the time.
-    #[inline]
-    pub(super) fn touch(self) {
-        self.0.locked.load(Ordering::Relaxed);
-        self.0.slots[WAYS - 1].load(Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(super) fn lock(self) -> SetGuard<'a> {
-        if !self.0.try_lock() {
-            self.0.lock_later();
+    pub(super) fn lock(&self, index: usize) -> Guard<'_> {
+        let line = &self.lines[index];
+        if !line.try_lock() {
+            line.lock_later();
         }
-        SetGuard(self.0)
+        Guard(line)
+    }
+
+    /// Locks what a decision on the key whose home is at `index` needs: its home where it is found
+    /// there, else both lines.
+    #[inline]
+    pub(super) fn lock_for(&self, index: usize, hash: u64) -> (Locked<'_>, Found<'_>) {
+        let home = self.lock(index);
+        let found = home.0.find(hash);
+        if found.is_some() {
+            return (Locked { home, other: None }, Found(found));
+        }
+        let locked = self.widen(index, home);
+        let found = locked.lines().find(hash);
+        (locked, found)
+    }
+
+    /// Locks both lines of a hash.
+    pub(super) fn lock_both(&self, hash: u64) -> Locked<'_> {
+        let index = self.home(hash);
+        self.widen(index, self.lock(index))
+    }
+
+    #[inline(never)]
+    fn widen<'a>(&'a self, index: usize, home: Guard<'a>) -> Locked<'a> {
+        let other = neighbour(index);
+        let (home, other) = if other > index {
+            (home, self.lock(other))
+        } else if self.lines[other].try_lock() {
+            (home, Guard(&self.lines[other]))
+        } else {
+            // Whoever holds it may be waiting for the home.
+            drop(home);
+            let other = self.lock(other);
+            (self.lock(index), other)
+        };
+        Locked {
+            home,
+            other: Some(other),
+        }
     }
 }
 
-impl Set {
+/// The index of the line beside.
+#[inline]
+pub(super) fn neighbour(index: usize) -> usize {
+    index ^ 1
+}
+
+impl Line {
     #[inline]
     fn try_lock(&self) -> bool {
         self.locked
@@ -121,6 +160,40 @@ impl Set {
             }
         }
     }
+
+    #[inline]
+    fn find(&self, hash: u64) -> Option<&AtomicU64> {
+        let tag = hash as u32;
+        // Looking at all is faster than guessing where to stop.
+        let mut matches = 0u32;
+        for (way, at) in self.tags.iter().enumerate() {
+            matches |= u32::from(at.load(Ordering::Relaxed) == tag) << way;
+        }
+        self.slots.get(matches.trailing_zeros() as usize)
+    }
+}
+
+/// A line that nobody else reads or writes until this is dropped.
+pub(super) struct Guard<'a>(&'a Line);
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.locked.store(0, Ordering::Release);
+    }
+}
+
+/// The lines that are locked for one key.
+pub(super) struct Locked<'a> {
+    home: Guard<'a>,
+    other: Option<Guard<'a>>,
+}
+
+impl<'a> Locked<'a> {
+    #[inline]
+    pub(super) fn lines(&self) -> Lines<'a> {
+        Lines::of(&self.home, self.other.as_ref())
+    }
 }
 
 /// What a slot holds.
@@ -132,73 +205,87 @@ pub(super) struct Entry {
     pub(super) blocked: bool,
 }
 
-/// A key's state, and its slot where it has one.
+/// A key's slot, where it has one; it stays the key's while its line is locked.
 #[derive(Clone, Copy)]
-pub(super) struct Found {
-    way: usize,
-    pub(super) tat: u64,
-    pub(super) blocked: bool,
-}
+pub(super) struct Found<'a>(Option<&'a AtomicU64>);
 
-/// A set that nobody else reads or writes until this is dropped.
-pub(super) struct SetGuard<'a>(&'a Set);
-
-impl Drop for SetGuard<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.locked.store(0, Ordering::Release);
+impl Found<'_> {
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
     }
-}
 
-impl SetGuard<'_> {
+    /// What is in the slot at time `now`.
     #[inline]
-    pub(super) fn find(&self, hash: u64, now: u64) -> Found {
-        let (set, tag) = (self.0, hash as u32);
-        // Looking at all is faster than guessing where to stop.
-        let mut matches = 0u32;
-        for (way, at) in set.tags.iter().enumerate() {
-            matches |= u32::from(at.load(Ordering::Relaxed) == tag) << way;
-        }
-        let way = matches.trailing_zeros() as usize;
-        let Some(slot) = set.slots.get(way) else {
-            return Found {
-                way,
+    pub(super) fn state(&self, now: u64) -> State {
+        let Some(slot) = self.0 else {
+            return State {
                 tat: 0,
                 blocked: false,
             };
         };
         let slot = slot.load(Ordering::Relaxed);
         let tat = tat_of(slot);
-        Found {
-            way,
+        State {
             tat,
             // A block that is over is no debt either: its time says nothing of units.
             blocked: slot & BLOCKED == BLOCKED && tat > now,
         }
     }
+}
+
+/// A key's state.
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    pub(super) tat: u64,
+    pub(super) blocked: bool,
+}
+
+/// The lines that a key may stand in, of which its home alone may do where it was found there.
+#[derive(Clone, Copy)]
+pub(super) struct Lines<'a> {
+    home: &'a Line,
+    other: Option<&'a Line>,
+}
+
+impl<'a> Lines<'a> {
+    #[inline]
+    pub(super) fn of(home: &Guard<'a>, other: Option<&Guard<'a>>) -> Self {
+        Self {
+            home: home.0,
+            other: other.map(|other| other.0),
+        }
+    }
+
+    #[inline]
+    pub(super) fn find(self, hash: u64) -> Found<'a> {
+        let beside = || self.other.and_then(|other| other.find(hash));
+        Found(self.home.find(hash).or_else(beside))
+    }
 
     /// Writes a key's slot; `found` says where it is. A key without one takes the slot that
     /// matters least.
     #[inline]
-    pub(super) fn put(&mut self, hash: u64, found: &Found, entry: Entry, now: u64) {
-        let set = self.0;
+    pub(super) fn put(self, hash: u64, found: Found<'_>, entry: Entry, now: u64) {
         let class = match entry.blocked {
             true => BLOCKED,
             false => class(entry.capacity),
         };
         let slot = entry.tat.min(LATEST) << CLASS_BITS | class;
-        match set.slots.get(found.way) {
+        match found.0 {
             Some(place) => place.store(slot, Ordering::Relaxed),
-            None => set.take_slot(hash as u32, slot, now),
+            None => self.take_slot(hash as u32, slot, now),
         }
     }
-}
 
-impl Set {
-    fn take_slot(&self, tag: u32, slot: u64, now: u64) {
-        let way = least(self, now);
-        self.tags[way].store(tag, Ordering::Relaxed);
-        self.slots[way].store(slot, Ordering::Relaxed);
+    fn take_slot(self, tag: u32, slot: u64, now: u64) {
+        let at_home = least(self.home, now);
+        let beside = self.other.map(|other| (other, least(other, now)));
+        let (line, way) = match beside {
+            Some((other, beside)) if beside.0 < at_home.0 => (other, beside.1),
+            _ => (self.home, at_home.1),
+        };
+        line.tags[way].store(tag, Ordering::Relaxed);
+        line.slots[way].store(slot, Ordering::Relaxed);
     }
 }
 
@@ -207,24 +294,25 @@ fn tat_of(slot: u64) -> u64 {
     slot >> CLASS_BITS
 }
 
-/// The slot that owes nothing, or else the smallest part of its bucket; a block is the last to go.
-fn least(set: &Set, now: u64) -> usize {
+/// The slot that owes nothing, or else the smallest part of its bucket, and what it owes, zero for
+/// nothing; a block is the last to go.
+fn least(line: &Line, now: u64) -> (u64, usize) {
     let mut best = (u64::MAX, 0);
-    for (way, slot) in set.slots.iter().enumerate() {
+    for (way, slot) in line.slots.iter().enumerate() {
         let slot = slot.load(Ordering::Relaxed);
         let debt = tat_of(slot).saturating_sub(now);
         if debt == 0 {
-            return way;
+            return (0, way);
         }
         let rank = match slot & BLOCKED {
             BLOCKED => u64::MAX,
-            class => part(debt, class),
+            class => part(debt, class).max(1),
         };
         if rank < best.0 {
             best = (rank, way);
         }
     }
-    best.1
+    best
 }
 
 /// A bucket's size: the power of two that it is at least.
@@ -259,26 +347,26 @@ mod tests {
 
     #[test]
     fn what_owes_nothing_goes_first_then_the_smallest_part_and_a_block_last() {
-        let set = Set::default();
+        let line = Line::default();
         let (now, hour) = (1_000, 3_600_000_000_000);
         let write = |way: usize, tat: u64, class: u64| {
-            set.slots[way].store(tat << CLASS_BITS | class, Ordering::Relaxed);
+            line.slots[way].store(tat << CLASS_BITS | class, Ordering::Relaxed);
         };
         for way in 0..WAYS {
             write(way, now + (way as u64 + 2) * (hour / 16), class(hour));
         }
         // A longer debt, and a smaller part of a larger bucket.
         write(4, now + hour, class(64 * hour));
-        assert_eq!(least(&set, now), 4);
+        assert_eq!(least(&line, now).1, 4);
         write(4, now + hour, BLOCKED);
-        assert_eq!(least(&set, now), 0);
-        write(7, now, class(hour));
-        assert_eq!(least(&set, now), 7);
+        assert_eq!(least(&line, now).1, 0);
+        write(3, now, class(hour));
+        assert_eq!(least(&line, now), (0, 3));
     }
 
     #[test]
-    fn a_set_is_two_lines_of_cache() {
-        assert_eq!(size_of::<Set>(), 128);
+    fn a_line_is_a_line_of_cache() {
+        assert_eq!((size_of::<Line>(), align_of::<Line>()), (64, 64));
     }
 
     #[test]
@@ -287,22 +375,49 @@ mod tests {
         assert!(LATEST > 9 * year);
         assert!(class(year) < BLOCKED && class(u64::MAX) < BLOCKED);
         let table = Table::for_keys(1);
-        let mut set = table.place(7).lock();
-        let found = set.find(7, 0);
+        put(&table, 7, u64::MAX);
+        let (_locked, found) = table.lock_for(0, 7);
+        let state = found.state(0);
+        assert_eq!((state.tat, state.blocked), (LATEST, false));
+    }
+
+    fn put(table: &Table, hash: u64, tat: u64) {
         let entry = Entry {
-            tat: u64::MAX,
-            capacity: year,
+            tat,
+            capacity: 1 << 30,
             blocked: false,
         };
-        set.put(7, &found, entry, 0);
-        let found = set.find(7, 0);
-        assert_eq!((found.tat, found.blocked), (LATEST, false));
+        let (locked, found) = table.lock_for(table.home(hash), hash);
+        locked.lines().put(hash, found, entry, 0);
     }
 
     #[test]
-    fn the_last_set_is_within_range() {
+    fn what_finds_no_room_at_home_stands_beside_and_is_found_there() {
+        for home in [0, 1 << 63] {
+            let table = Table::for_keys(1);
+            let hashes = (home..).take(2 * WAYS);
+            assert!(
+                hashes
+                    .clone()
+                    .all(|hash| table.home(hash) == (home >> 63) as usize)
+            );
+            for (tat, hash) in (1..).zip(hashes.clone()) {
+                put(&table, hash, tat);
+            }
+            for (tat, hash) in (1..).zip(hashes) {
+                let (locked, found) = table.lock_for(table.home(hash), hash);
+                assert_eq!(found.state(0).tat, tat);
+                assert_eq!(locked.other.is_some(), tat > WAYS as u64);
+            }
+            assert_eq!(table.count(0), 2 * WAYS);
+        }
+    }
+
+    #[test]
+    fn the_last_line_is_within_range() {
         let table = Table::for_keys(1000);
-        assert!(table.index(u64::MAX) == table.sets.len() - 1);
-        assert_eq!(table.index(0), 0);
+        assert_eq!(table.home(u64::MAX), table.lines.len() - 1);
+        assert_eq!(table.home(0), 0);
+        assert!(table.lines.len().is_multiple_of(2));
     }
 }

@@ -84,7 +84,7 @@ fn hash(charges: &[Charge]) -> u64 {
         hash.word(charge.policy.as_u64());
         hash.word(u64::from(charge.weight.get()) << 32 | u64::from(charge.quota.burst().get()));
         hash.word(charge.quota.interval_nanos() << 1 | u64::from(charge.shadow));
-        hash.word(charge.key.hash());
+        hash.word(charge.hash());
     }
     hash.finish()
 }
