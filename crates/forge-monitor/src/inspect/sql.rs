@@ -13,11 +13,12 @@ mod statement;
 mod tokens;
 mod words;
 
-use super::bytes::Kinds;
+use super::bytes::{Kinds, has};
+use super::inspector::Level;
 use super::rule::{Findings, Place};
 use rules::{OPERATOR, SYSTEM};
 use statement::Statement;
-use tokens::Context;
+use tokens::{Context, Reader};
 use words::Word;
 
 /// What has to be in a value for it to be read as SQL, besides letters and spaces.
@@ -82,6 +83,9 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Fi
             read_in(text, Context::Quoted(quote), findings);
         }
     }
+    if kinds.any(Kinds::DOLLAR) && has(text, b"$$") {
+        read_in(text, Context::Dollars, findings);
+    }
 }
 
 /// Whether the first backtick ends a name, as `` 1`=`1 `` does. In Markdown it begins code: a space
@@ -100,14 +104,23 @@ fn ends_identifier(text: &[u8]) -> bool {
 }
 
 fn read_in(text: &[u8], context: Context, findings: &mut Findings) {
-    let read = tokens::read(text, context);
-    let statement = Statement {
-        text,
-        tokens: &read.list,
-        context,
-        inner_comment: read.inner_comment,
-    };
-    statement.inspect(findings);
+    let mut reader = Reader::new(text, context);
+    let mut begins = true;
+    loop {
+        let statement = Statement {
+            text,
+            tokens: &reader.tokens,
+            context,
+            inner_comment: reader.inner_comment,
+            begins,
+        };
+        statement.inspect(findings);
+        // Enough to be refused for: the rest changes nothing.
+        if findings.score() >= Level::Low.threshold() || !reader.advance() {
+            return;
+        }
+        begins = false;
+    }
 }
 
 /// `[$ne]`, `{"$gt":""}`, `$where`: as a name of a parameter, or in a value.

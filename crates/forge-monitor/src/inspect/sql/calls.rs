@@ -8,6 +8,41 @@ use super::tokens::Kind;
 use super::words::Word;
 use crate::inspect::rule::Findings;
 
+/// First words of further statements, which are names of other things as well.
+const STATEMENTS: &[&[u8]] = &[
+    b"analyze",
+    b"attach",
+    b"backup",
+    b"copy",
+    b"dbcc",
+    b"deallocate",
+    b"flush",
+    b"grant",
+    b"handler",
+    b"kill",
+    b"lock",
+    b"pragma",
+    b"prepare",
+    b"reindex",
+    b"restore",
+    b"revoke",
+    b"unlock",
+    b"use",
+    b"vacuum",
+];
+
+/// What tells an attacker who and where he is.
+const IDENTITIES: &[&[u8]] = &[
+    b"user",
+    b"version",
+    b"database",
+    b"schema",
+    b"current_user",
+    b"session_user",
+    b"system_user",
+    b"db_name",
+];
+
 impl Statement<'_> {
     /// `dbms_pipe.receive_message`: the package is what is known, the function stands behind a dot.
     pub(super) fn is_package(&self, at: usize) -> bool {
@@ -16,7 +51,7 @@ impl Statement<'_> {
 
     pub(super) fn dangerous(&self, at: usize, findings: &mut Findings) {
         let mut call = at + 1;
-        while self.kind(call) == Some(Kind::Dot) {
+        while self.is_package(at) && self.kind(call) == Some(Kind::Dot) {
             call += 2;
         }
         let called = self.kind(call) == Some(Kind::OpenParen);
@@ -106,7 +141,11 @@ impl Statement<'_> {
         let nested = matches!(
             self.kind(argument),
             Some(Kind::Word(Word::Function | Word::Danger))
-        ) && self.kind(argument + 1) == Some(Kind::OpenParen);
+        ) && self.kind(argument + 1) == Some(Kind::OpenParen)
+            // `mid(user(),1,1)`
+            || IDENTITIES.contains(&self.text_of(argument))
+                && self.kind(argument + 1) == Some(Kind::OpenParen)
+                && self.kind(argument + 2) == Some(Kind::CloseParen);
         let behind = at > 0
             && self.is_quoted()
             && at <= 3
@@ -173,6 +212,8 @@ impl Statement<'_> {
             }
             Some(Word::Drop | Word::Alter | Word::Create | Word::Truncate)
                 if next == Some(Word::Object)
+                    && (self.text_of(at + 1) != b"temporary"
+                        || self.word(at + 2) == Some(Word::Object))
                     || self.text_of(at + 1) == b"or" && self.text_of(at + 2) == b"replace" =>
             {
                 let behind = self.behind_name(at + 2);
@@ -195,7 +236,7 @@ impl Statement<'_> {
                             | b"character"
                             | b"engine"
                     );
-                (ends || replaces || alters, true)
+                (ends || replaces && name(at + 4) || alters, true)
             }
             Some(Word::Exec) => {
                 let sure = match self.kind(at + 1) {
@@ -278,6 +319,9 @@ impl Statement<'_> {
                     && (quoted || self.word(start + 1).is_some_and(|word| word != Word::Plain))
             }
             Some(Word::Shutdown) => behind_value && self.ends(start + 1),
+            Some(Word::Plain) => {
+                quoted && behind_value && STATEMENTS.contains(&self.text_of(start))
+            }
             _ => false,
         };
         if sure {

@@ -1,9 +1,9 @@
 //! Conditions and queries: what follows `and`, `or`, `union` and `select`.
 
 use super::rules::{
-    ASSIGN, CAST, CONDITION, CONDITION_IN_STRING, CONSTANT_COMPARISON, FUNCTIONS, SELECT_FROM,
-    SELECT_FROM_WORDS, STATEMENT_WORDS, STRING_WORD, SUBSELECT, TAUTOLOGY, TYPES, UNION,
-    UNION_PROSE,
+    ASSIGN, CAST, CONDITION, CONDITION_IN_STRING, CONSTANT_COMPARISON, FUNCTIONS, ORDER, PREDICATE,
+    SELECT_FROM, SELECT_FROM_WORDS, STATEMENT_WORDS, STRING_WORD, SUBSELECT, TAUTOLOGY, TYPES,
+    UNION, UNION_PROSE,
 };
 use super::statement::Statement;
 use super::tokens::{Context, Kind};
@@ -21,7 +21,10 @@ impl Statement<'_> {
         let like = self.word(at) == Some(Word::Like);
         if !like && self.constants(start) {
             let equal_sides = self.kind(start) != Some(Kind::Open);
-            if at > 0 && equal_sides {
+            // `when 'x' is "y"`: people say `is` too.
+            let said = self.word(at) == Some(Word::When)
+                && self.constant(start).and_then(|is| self.word(is)) == Some(Word::Is);
+            if at > 0 && equal_sides && !said {
                 let rule = if logic {
                     &TAUTOLOGY
                 } else {
@@ -32,6 +35,7 @@ impl Statement<'_> {
             }
         }
         if at == 0 {
+            self.leading_condition(start, findings);
             return;
         }
         let paren = |at: usize, kind: Kind| self.kind(at) == Some(kind);
@@ -45,6 +49,16 @@ impl Statement<'_> {
         let behind_value = self.is_behind_value(at);
         // `1' or …`, `1) and …`
         let ends_string = self.is_quoted() && behind_value;
+        let closes = self.kind(at - 1) == Some(Kind::CloseParen);
+        let cut_off = match (ends_string, closes) {
+            (true, _) => self.ends_short_string() && self.ends_in_comment(5),
+            (_, true) => self.ends_in_comment(5),
+            _ => self.ends_in_comment(1),
+        };
+        if logic && behind_value && cut_off {
+            self.add(&CONDITION_IN_STRING, at, findings);
+            return;
+        }
         match self.kind(start) {
             Some(Kind::Word(Word::Function | Word::Danger | Word::Common | Word::Exists))
                 if self.kind(start + 1) == Some(Kind::OpenParen) && behind_value =>
@@ -78,10 +92,18 @@ impl Statement<'_> {
                 }
             }
             Some(Kind::Text | Kind::Open) if ends_string => {
-                let glued = self.ends_short_string() && !self.is_prose(at);
+                let length = self.text_of(start).len();
+                let glued = self.ends_short_string() && (!self.is_prose(at) || length <= 3);
                 if self.compares(start + 1) || (glued && self.ends(self.closed(start + 1))) {
                     self.add(&CONDITION_IN_STRING, at, findings);
                 }
+            }
+            Some(Kind::Word(_))
+                if ends_string
+                    && paren(start + 1, Kind::OpenParen)
+                    && self.compares(self.behind_parens(start + 1)) =>
+            {
+                self.add(&CONDITION_IN_STRING, at, findings);
             }
             Some(Kind::Word(_)) if logic && behind_value => {
                 let mut behind = start + 1;
@@ -98,10 +120,81 @@ impl Statement<'_> {
                         self.add(&CONDITION_IN_STRING, at, findings);
                     } else if sure && self.kind(behind) == Some(Kind::Compare) {
                         self.add(&CONDITION, at, findings);
+                    } else if self.is_predicate(behind) {
+                        self.add(&PREDICATE, at, findings);
                     }
                 }
             }
             _ => {}
+        }
+    }
+
+    /// `like '%x%'`, `is not null`, `in (1`
+    fn is_predicate(&self, at: usize) -> bool {
+        match self.word(at) {
+            Some(Word::Like) => {
+                matches!(self.kind(at + 1), Some(Kind::Text | Kind::Open))
+                    && self.text_of(at + 1).contains(&b'%')
+            }
+            Some(Word::Is) => {
+                let not = usize::from(self.word(at + 1) == Some(Word::Not));
+                self.text_of(at + 1 + not) == b"null"
+            }
+            Some(Word::In) => {
+                self.kind(at + 1) == Some(Kind::OpenParen) && self.is_constant(at + 2)
+            }
+            _ => false,
+        }
+    }
+
+    /// `or 1=1`, `and x=x-- `: a condition with which the value begins, to be appended to another
+    /// value.
+    fn leading_condition(&self, start: usize, findings: &mut Findings) {
+        let appends = matches!(
+            self.kind(0),
+            Some(Kind::Word(Word::And | Word::Or | Word::Having))
+                | Some(Kind::DoublePipe | Kind::DoubleAmpersand)
+        );
+        if !appends || self.is_quoted() {
+            return;
+        }
+        let cut_off = self.ends_in_comment(1);
+        let sure = if self.constants(start) {
+            let right = self.constant(start).map_or(start, |behind| behind + 1);
+            let behind = self
+                .constant(right)
+                .unwrap_or_else(|| self.operand(right) + 1);
+            let further = matches!(self.word(behind), Some(Word::And | Word::Or));
+            self.ends(behind) || further
+        } else if let Some(Kind::Word(Word::Plain)) = self.kind(start) {
+            self.kind(start + 1) == Some(Kind::Compare)
+                && self.ends(start + 3)
+                && (cut_off || self.text_of(start) == self.text_of(start + 2))
+        } else {
+            let empty = self.kind(start) == Some(Kind::Text) && self.text_of(start).len() == 2;
+            let goes_on = matches!(
+                self.kind(start + 1),
+                Some(Kind::Arithmetic | Kind::Text | Kind::Open)
+            );
+            let calls = matches!(self.kind(start), Some(Kind::Word(_)))
+                && self.kind(start + 1) == Some(Kind::OpenParen);
+            let alone = self.is_constant(start) && self.ends(self.closed(start + 1));
+            cut_off && (alone || calls) || empty && goes_on
+        };
+        if sure {
+            self.add(&TAUTOLOGY, 0, findings);
+        }
+    }
+
+    /// `order by 5-- `: what would follow another value, and nothing else.
+    pub(super) fn leading_order(&self, findings: &mut Findings) {
+        let mut at = 2;
+        while self.kind(at) == Some(Kind::Number) && self.kind(at + 1) == Some(Kind::Comma) {
+            at += 2;
+        }
+        let by = self.word(1) == Some(Word::By);
+        if by && !self.is_quoted() && self.kind(at) == Some(Kind::Number) && self.ends(at + 1) {
+            self.add(&ORDER, 0, findings);
         }
     }
 
@@ -180,6 +273,10 @@ impl Statement<'_> {
                 self.add(&SUBSELECT, at, findings);
                 return;
             }
+        }
+        // `(select top 1`: the rest may stand elsewhere.
+        if in_parens && first.is_none() && list > at + 2 {
+            self.add(&SUBSELECT, at, findings);
         }
         let Some(from) = from else {
             // `select 1,2,3`, `select sleep(5)`, `select@@version`

@@ -1,8 +1,8 @@
 //! What follows the value itself, where it ends its string, its parentheses or its number.
 
 use super::rules::{
-    ALIAS, ANALYSE, COMMENT_BEHIND_STRING, COMMENT_BEHIND_VALUE, FUNCTIONS, NOT_STRING, ORDER,
-    STRING_EXPRESSION, STRING_OPERATOR, STRING_WORD,
+    ALIAS, ANALYSE, COMMENT_BEHIND_STRING, COMMENT_BEHIND_VALUE, CUT_OFF, FUNCTIONS, NOT_STRING,
+    ORDER, STRING_EXPRESSION, STRING_OPERATOR, STRING_WORD,
 };
 use super::statement::Statement;
 use super::tokens::{Context, Kind};
@@ -18,6 +18,9 @@ impl Statement<'_> {
         }
         let at = self.closed(signed + 1);
         let closed = at - signed - 1;
+        if self.is_cut_off(at, closed) {
+            self.add(&CUT_OFF, at, findings);
+        }
         match self.kind(at) {
             Some(Kind::Comment) => self.comment(at, findings),
             Some(Kind::Word(word)) => self.keyword_behind(word, at, findings),
@@ -39,9 +42,13 @@ impl Statement<'_> {
                             .map_or(0, |token| token.end - token.at);
                         let closed = self.kind(start) == Some(Kind::Text);
                         let joins = operator == Kind::DoublePipe && self.ends_short_string();
-                        let taken_up = own <= 2 && self.ends_short_string();
+                        // `size="+"` is an attribute.
+                        let assigned =
+                            self.text_of(0).ends_with(b"=\"") || self.text_of(0).ends_with(b"='");
+                        let taken_up = own <= 3 && self.ends_short_string() && !assigned;
                         let compared = operator == Kind::Compare
                             && closed
+                            && self.ends_short_string()
                             && self.tokens.first().is_some_and(|token| token.end > 1);
                         let rule = if taken_up || joins || compared {
                             &STRING_EXPRESSION
@@ -75,6 +82,9 @@ impl Statement<'_> {
                     Some(Kind::Word(
                         Word::Select | Word::Danger | Word::Function | Word::Common,
                     )) if glued && self.kind(start + 1) == Some(Kind::OpenParen)
+                        || glued
+                            && self.word(start) == Some(Word::Danger)
+                            && self.kind(start + 1) == Some(Kind::Dot)
                         || self.word(start) == Some(Word::Select) =>
                     {
                         self.add(&STRING_EXPRESSION, at, findings);
@@ -85,7 +95,12 @@ impl Statement<'_> {
             Some(Kind::Bang) if self.is_quoted() && self.ends_short_string() => {
                 let operand = self.kind(at + 1);
                 let rest = self.text.len() - self.tokens.get(at).map_or(0, |token| token.end);
-                if operand.is_some() && at + 2 == self.tokens.len() && rest <= 4 {
+                let quotes = self
+                    .text_of(0)
+                    .iter()
+                    .filter(|byte| matches!(byte, b'\'' | b'"'));
+                let first = quotes.count() == 1;
+                if first && operand.is_some() && at + 2 == self.tokens.len() && rest <= 4 {
                     self.add(&NOT_STRING, at, findings);
                 }
             }
@@ -99,6 +114,30 @@ impl Statement<'_> {
             None if closed > 1 && !self.is_quoted() => {}
             _ => {}
         }
+    }
+
+    /// Whether SQL stands between the end of a string or parenthesis and a comment that ends the value.
+    fn is_cut_off(&self, at: usize, closed: usize) -> bool {
+        let sql = match self.kind(at) {
+            Some(Kind::Word(word)) => word != Word::Plain,
+            Some(
+                Kind::Arithmetic
+                | Kind::DoublePipe
+                | Kind::DoubleAmpersand
+                | Kind::Compare
+                | Kind::Comma
+                | Kind::Semicolon,
+            ) => true,
+            _ => false,
+        };
+        // Something has to stand between them.
+        let between = self.tokens.len() > at + 2;
+        let cut_off = if self.is_quoted() {
+            self.ends_in_comment(5)
+        } else {
+            closed > 0 && self.kind(0) != Some(Kind::OpenParen) && self.ends_in_comment(1)
+        };
+        sql && between && cut_off && self.ends_short_string()
     }
 
     pub(super) fn keyword_behind(&self, word: Word, at: usize, findings: &mut Findings) {
@@ -156,6 +195,17 @@ impl Statement<'_> {
                 ) =>
             {
                 self.add(&FUNCTIONS, at, findings);
+            }
+            Word::Operator
+                if self.is_quoted()
+                    && self.ends_short_string()
+                    && self.is_constant(self.operand(at + 1))
+                    && self.ends(self.closed(self.operand(at + 1) + 1)) =>
+            {
+                self.add(&STRING_WORD, at, findings);
+            }
+            Word::Into if self.is_quoted() && next == Some(Kind::Variable) => {
+                self.add(&STRING_WORD, at, findings);
             }
             Word::Where if self.is_quoted() && self.constants(self.operand(at + 1)) => {
                 self.add(&STRING_WORD, at, findings);

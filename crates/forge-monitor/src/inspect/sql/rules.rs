@@ -21,6 +21,16 @@ pub(super) static CONDITION_IN_STRING: Rule = rule(
     10,
     "A string is ended, and a condition follows behind `and` or `or`.",
 );
+pub(super) static PREDICATE: Rule = rule(
+    "sql.predicate_behind_value",
+    10,
+    "A value followed by `and` or `or` and a predicate that only SQL has.",
+);
+pub(super) static CUT_OFF: Rule = rule(
+    "sql.cut_off_statement",
+    10,
+    "A string or parenthesis is ended, SQL follows, and a comment hides the rest of the statement.",
+);
 pub(super) static CONSTANT_COMPARISON: Rule = rule(
     "sql.constant_comparison",
     10,

@@ -15,6 +15,8 @@ pub(super) struct Statement<'a> {
     pub(super) context: Context,
     /// Whether there was a comment in the middle.
     pub(super) inner_comment: bool,
+    /// Whether the tokens are the first of the value.
+    pub(super) begins: bool,
 }
 
 impl Statement<'_> {
@@ -45,12 +47,18 @@ impl Statement<'_> {
         for at in 0..self.tokens.len() {
             self.at(at, findings);
         }
-        self.behind_value(findings);
+        if self.begins {
+            self.behind_value(findings);
+        }
         if self.inner_comment && self.hides_words() {
             self.add(&HIDDEN, 0, findings);
         }
         // The mark alone is in no text that means well.
-        if !self.is_quoted() && findings.score() == before && conditional_comment(self.text) {
+        if self.begins
+            && !self.is_quoted()
+            && findings.score() == before
+            && conditional_comment(self.text)
+        {
             self.add(&CONDITIONAL_COMMENT, 0, findings);
         }
     }
@@ -101,7 +109,7 @@ impl Statement<'_> {
             {
                 self.add(&CASE, at, findings);
             }
-            Kind::OpenParen if self.constants(at + 1) => {
+            Kind::OpenParen if self.constants(at + 1) && !self.closes_before_comparison(at) => {
                 let end = self.constant(at + 1).map_or(at, |behind| behind + 1);
                 let behind = self.closed(self.operand(end) + 1);
                 let product = self.kind(behind) == Some(Kind::Arithmetic)
@@ -110,6 +118,7 @@ impl Statement<'_> {
                     self.add(&CONSTANT_COMPARISON, at, findings);
                 }
             }
+            Kind::Word(Word::Order | Word::Group) if at == 0 => self.leading_order(findings),
             Kind::Cast => self.cast(at, findings),
             Kind::Word(Word::System) => self.system(at, findings),
             Kind::Word(Word::Object)
@@ -246,7 +255,9 @@ impl Statement<'_> {
             return false;
         }
         let right = self.operand(behind + 1);
-        self.is_constant(right)
+        // `"a" in 'b'` is prose.
+        let listed = self.word(behind) != Some(Word::In) || right > behind + 1;
+        listed && self.is_constant(right)
     }
 
     /// `f(1=1`, without a space before the parenthesis.
@@ -258,6 +269,12 @@ impl Statement<'_> {
             && self.is_constant(at + 2)
             && self.compares(at + 3)
             && self.is_constant(self.operand(at + 4))
+    }
+
+    /// `(1/4)=2`: what is compared stands outside of the parentheses.
+    fn closes_before_comparison(&self, at: usize) -> bool {
+        let behind = self.constant(at + 1).unwrap_or(at);
+        behind > 0 && self.kind(behind - 1) == Some(Kind::CloseParen)
     }
 
     pub(super) fn ends(&self, at: usize) -> bool {
@@ -273,10 +290,49 @@ impl Statement<'_> {
         }
         match before {
             0 => at > 0,
-            1 => self.is_constant(0),
+            // `x)`: a name too, where it closes what it did not open.
+            1 => self.is_constant(0) || before < at && self.word(0).is_some(),
             2 => self.kind(0) == Some(Kind::Arithmetic) && self.is_constant(1),
             _ => false,
         }
+    }
+
+    /// Whether the value ends with a comment of no more than `word` bytes, which is how an attack cuts
+    /// off the rest of the statement.
+    pub(super) fn ends_in_comment(&self, word: usize) -> bool {
+        let Some(token) = self.tokens.last() else {
+            return false;
+        };
+        if token.kind != Kind::Comment || token.at == 0 {
+            return false;
+        }
+        let comment = self.text.get(token.at..token.end).unwrap_or_default();
+        match comment {
+            [b'#', rest @ ..] => rest.trim_ascii().is_empty(),
+            [b'-', b'-', rest @ ..] | [b'/', b'*', rest @ ..] => {
+                let rest = rest.trim_ascii();
+                rest.len() <= word && !rest.contains(&b' ')
+            }
+            _ => false,
+        }
+    }
+
+    /// Behind the parenthesis that closes the one at `at`, or behind the last token.
+    pub(super) fn behind_parens(&self, at: usize) -> usize {
+        let mut depth = 0_usize;
+        for token in at..self.tokens.len() {
+            match self.kind(token) {
+                Some(Kind::OpenParen) => depth += 1,
+                Some(Kind::CloseParen) => {
+                    depth = depth.saturating_sub(1);
+                    if depth == 0 {
+                        return token + 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.tokens.len()
     }
 
     /// Whether the string that the value ends is a word or nothing: in prose, words stand before a

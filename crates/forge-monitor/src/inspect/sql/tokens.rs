@@ -1,7 +1,7 @@
 //! SQL as a server would read it: literals, words, operators and comments of several dialects.
 
 use super::words::{self, Word};
-use crate::inspect::bytes::is_word;
+use crate::inspect::bytes::{find, is_word};
 
 /// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,11 @@ pub(super) struct Token {
     pub(super) end: usize,
 }
 
-/// As many tokens of a value as are looked at.
+/// As many tokens are looked at in one portion.
 pub(super) const MAX_TOKENS: usize = 320;
+
+/// As many tokens of a portion are looked at again in the next.
+const OVERLAP: usize = 64;
 
 /// In which place of a statement a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,51 +58,123 @@ pub(super) enum Context {
     Bare,
     /// In a string with these quotes, which the value may end.
     Quoted(u8),
+    /// In a string between `$$` and `$$`, as PostgreSQL has it.
+    Dollars,
 }
 
-#[derive(Debug)]
-pub(super) struct Tokens {
-    pub(super) list: Vec<Token>,
-    /// Whether there was a comment in the middle, which stands for a space to hide words.
-    pub(super) inner_comment: bool,
-}
-
-/// Reads `text`, which is in lower case.
-pub(super) fn read(text: &[u8], context: Context) -> Tokens {
-    let mut reader = Reader {
-        text,
-        at: 0,
-        // A value in backticks is read with backticks as its quotes.
-        backtick_quotes: context == Context::Quoted(b'`'),
-        inner_comment: false,
-    };
-    let mut list = Vec::with_capacity(32);
-    if let Context::Quoted(quote) = context {
-        let end = text.iter().position(|byte| *byte == quote);
-        let end = end.map_or(text.len(), |end| end + 1);
-        list.push(Token {
-            kind: Kind::Text,
-            at: 0,
-            end,
-        });
-        reader.at = end;
-    }
-    while list.len() < MAX_TOKENS
-        && let Some(token) = reader.next()
-    {
-        list.push(token);
-    }
-    Tokens {
-        list,
-        inner_comment: reader.inner_comment,
-    }
-}
-
-struct Reader<'a> {
+/// Reads `text`, which is in lower case, in portions of [`MAX_TOKENS`].
+pub(super) struct Reader<'a> {
     text: &'a [u8],
     at: usize,
     backtick_quotes: bool,
-    inner_comment: bool,
+    /// Whether there was a comment in the middle, which stands for a space to hide words.
+    pub(super) inner_comment: bool,
+    /// Whether pluses stand for spaces, as in a value that was encoded twice.
+    plus_spaces: bool,
+    pub(super) tokens: Vec<Token>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the first portion.
+    pub(super) fn new(text: &'a [u8], context: Context) -> Self {
+        let mut reader = Self {
+            text,
+            at: 0,
+            // A value in backticks is read with backticks as its quotes.
+            backtick_quotes: context == Context::Quoted(b'`'),
+            inner_comment: false,
+            plus_spaces: text.contains(&b'+') && !text.contains(&b' '),
+            tokens: Vec::with_capacity(32),
+        };
+        let end = match context {
+            Context::Bare => None,
+            Context::Quoted(quote) => {
+                let end = text.iter().position(|byte| *byte == quote);
+                Some(end.map_or(text.len(), |end| end + 1))
+            }
+            Context::Dollars => Some(find(text, b"$$").map_or(text.len(), |end| end + 2)),
+        };
+        if let Some(end) = end {
+            reader.tokens.push(Token {
+                kind: Kind::Text,
+                at: 0,
+                end,
+            });
+            reader.at = end;
+        }
+        reader.fill();
+        reader
+    }
+
+    fn fill(&mut self) {
+        while self.tokens.len() < MAX_TOKENS
+            && let Some(token) = self.next()
+        {
+            // What has no length would be read for ever.
+            self.at = self.at.max(token.at + 1);
+            self.tokens.push(token);
+        }
+        if self.plus_spaces {
+            self.drop_pluses();
+        }
+    }
+
+    /// Goes on to the next portion, which has the last tokens of this one, so that nothing is cut in
+    /// two. Whether there is one.
+    pub(super) fn advance(&mut self) -> bool {
+        if self.at >= self.text.len() {
+            return false;
+        }
+        let kept = self.tokens.len().saturating_sub(OVERLAP);
+        self.tokens.drain(..kept);
+        // Nothing that would be the beginning of the value.
+        if let Some(first) = self.tokens.first_mut() {
+            first.kind = Kind::Other;
+        }
+        self.fill();
+        true
+    }
+
+    /// Leaves out pluses beside words of SQL: `1'+or+1=1`.
+    fn drop_pluses(&mut self) {
+        let spaced = |token: Option<&Token>| {
+            token.is_some_and(|token| {
+                matches!(
+                    token.kind,
+                    Kind::Word(
+                        Word::And
+                            | Word::Or
+                            | Word::Not
+                            | Word::Union
+                            | Word::All
+                            | Word::Select
+                            | Word::From
+                            | Word::Where
+                            | Word::Order
+                            | Word::Group
+                            | Word::By
+                            | Word::Having
+                            | Word::Like
+                            | Word::Limit
+                            | Word::Into
+                    )
+                )
+            })
+        };
+        let text = self.text;
+        let pluses: Vec<bool> = (0..self.tokens.len())
+            .map(|at| {
+                let plus = self
+                    .tokens
+                    .get(at)
+                    .is_some_and(|token| text.get(token.at..token.end) == Some(b"+"));
+                let before = at.checked_sub(1).and_then(|at| self.tokens.get(at));
+                plus && (spaced(before) || spaced(self.tokens.get(at + 1)))
+            })
+            .collect();
+        let mut pluses = pluses.into_iter();
+        self.tokens.retain(|_| !pluses.next().unwrap_or(false));
+    }
 }
 
 impl Reader<'_> {
@@ -290,10 +365,18 @@ impl Reader<'_> {
         }
         if letters > 0 {
             let word = rest.get(..letters).unwrap_or_default();
-            if !matches!(
-                words::look_up(word),
-                Word::And | Word::Or | Word::Union | Word::Like | Word::Order | Word::Having
-            ) {
+            let logic = logic_and_digits(word).is_some();
+            if !logic
+                && !matches!(
+                    words::look_up(word),
+                    Word::And | Word::Or | Word::Union | Word::Like | Word::Order | Word::Having
+                )
+            {
+                // `.5x`
+                if self.text.get(start) == Some(&b'.') {
+                    self.at = start + 1;
+                    return Kind::Dot;
+                }
                 self.at = start;
                 return self.word();
             }
@@ -325,6 +408,15 @@ impl Reader<'_> {
             self.at += 1;
         }
         let word = self.text.get(start..self.at).unwrap_or_default();
+        // `1or1=1`
+        let behind_number = start
+            .checked_sub(1)
+            .and_then(|at| self.text.get(at))
+            .is_some_and(u8::is_ascii_digit);
+        if behind_number && let Some(length) = logic_and_digits(word) {
+            self.at = start + length;
+            return Kind::Word(words::look_up(word.get(..length).unwrap_or_default()));
+        }
         // `n'…'`, `x'…'`, `_utf8'…'`: a string with its kind.
         if matches!(
             word,
@@ -338,13 +430,21 @@ impl Reader<'_> {
     }
 }
 
+/// The length of `and` or `or` where only digits follow.
+fn logic_and_digits(word: &[u8]) -> Option<usize> {
+    [&b"or"[..], b"and", b"xor"].iter().find_map(|logic| {
+        let digits = word.strip_prefix(*logic)?;
+        (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then_some(logic.len())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn kinds(text: &str, context: Context) -> Vec<Kind> {
-        let tokens = read(text.as_bytes(), context);
-        tokens.list.iter().map(|token| token.kind).collect()
+        let reader = Reader::new(text.as_bytes(), context);
+        reader.tokens.iter().map(|token| token.kind).collect()
     }
 
     #[test]
@@ -392,7 +492,40 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_tokens_is_bounded() {
-        assert_eq!(kinds(&"(".repeat(10_000), Context::Bare).len(), MAX_TOKENS);
+    fn portions_are_bounded_and_cover_all() {
+        let text = "(".repeat(10_000);
+        let mut reader = Reader::new(text.as_bytes(), Context::Bare);
+        let mut seen = 0;
+        let mut portions = 1;
+        loop {
+            assert!(reader.tokens.len() <= MAX_TOKENS);
+            let ends: Vec<_> = reader.tokens.iter().map(|token| token.end).collect();
+            // No gap to the portion before.
+            assert!(ends[0] <= seen + 1);
+            seen = ends[ends.len() - 1];
+            if !reader.advance() {
+                break;
+            }
+            portions += 1;
+        }
+        assert_eq!(seen, text.len());
+        assert_eq!(
+            portions,
+            1 + (10_000 - MAX_TOKENS).div_ceil(MAX_TOKENS - OVERLAP)
+        );
+    }
+
+    #[test]
+    fn pluses_are_spaces_where_words_of_sql_stand_beside_them() {
+        use Kind::{Arithmetic, Compare, Number, Text};
+        assert_eq!(
+            kinds("1'+or+1=1", Context::Quoted(b'\'')),
+            [Text, Kind::Word(Word::Or), Number, Compare, Number]
+        );
+        assert_eq!(kinds("1+1", Context::Bare), [Number, Arithmetic, Number]);
+        assert_eq!(
+            kinds("1or1=1", Context::Bare),
+            [Number, Kind::Word(Word::Or), Number, Compare, Number]
+        );
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum Word {
     /// `table`, `database`, `user`, `function`, …: what is created and dropped.
     Object,
     Or,
+    /// `div`, `mod`, `collate`: operators that are words.
+    Operator,
     Order,
     Outfile,
     Procedure,
@@ -109,6 +111,7 @@ fn keyword(word: &[u8]) -> Option<Word> {
         b"table" | b"database" | b"schema" | b"view" | b"function" | b"trigger" | b"index"
         | b"role" | b"login" | b"temporary" | b"tables" | b"column" => Word::Object,
         b"or" | b"xor" => Word::Or,
+        b"div" | b"mod" | b"collate" => Word::Operator,
         b"order" => Word::Order,
         b"outfile" | b"dumpfile" => Word::Outfile,
         b"procedure" => Word::Procedure,
