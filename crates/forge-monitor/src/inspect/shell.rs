@@ -50,6 +50,12 @@ static SUBSTITUTION: Rule = rule(
     "A command whose output takes its place: `$(…)` or backticks.",
 );
 
+static QUOTED_CODE: Rule = rule(
+    "shell.quoted_code",
+    2,
+    "The name of a command in backticks among words, as Markdown has it.",
+);
+
 static EXPRESSION: Rule = rule(
     "shell.expression",
     5,
@@ -278,7 +284,25 @@ fn behind(
     let shape = Shape::of(text, word.end);
     let kind = kind_of(text, &word);
     let wildcard = word.path && word.name.contains(&b'?');
-    let program = word.path && (kind != Command::None || wildcard);
+    let rooted = text
+        .get(start..word.end)
+        .is_some_and(|raw| is_rooted(raw.trim_ascii_start()));
+    let program = word.path && (kind != Command::None || wildcard) && rooted;
+    // One value, and behind the separator a command with no more than a few words.
+    let appended = !before.contains(&b' ')
+        && text
+            .get(start..)
+            .unwrap_or_default()
+            .trim_ascii()
+            .iter()
+            .take(256)
+            .filter(|byte| **byte == b' ')
+            .count()
+            <= 3;
+    // A number, an address, the end of a string.
+    let value = !before.iter().any(u8::is_ascii_alphabetic);
+    let probe = commands::is_probe(&word.name);
+    let administers = kind == Command::Sure && matches!(&word.name[..], b"net" | b"net1");
     let rule = match (separator, kind) {
         (Separator::Backtick | Separator::Substitution, _) => {
             substitution(text, at, start, separator, &word, kind, shape, findings);
@@ -288,15 +312,26 @@ fn behind(
         _ if wildcard => &HIDDEN,
         (_, Command::None) => return false,
         // Line breaks stand in texts, and ampersands between names.
-        (Separator::Line, Command::Sure) if shape.tells() || shape.ends || word.quoted => {
+        (Separator::Line, Command::Sure)
+            if shape.tells() || shape.ends || word.quoted || appended =>
+        {
             &BEHIND_SEPARATOR
         }
         (Separator::Line, Command::Sure) => &MAYBE_BEHIND_SEPARATOR,
         (Separator::Line, Command::Maybe | Command::Word) if shape.tells() => &BEHIND_SEPARATOR,
-        (Separator::Line, Command::Maybe) if shape.ends && before.is_empty() => &BEHIND_SEPARATOR,
+        (Separator::Line, Command::Maybe)
+            if shape.ends && (before.is_empty() || appended) || appended && probe =>
+        {
+            &BEHIND_SEPARATOR
+        }
         (Separator::Line, _) => return false,
         (Separator::Ampersand, Command::Sure)
-            if shape.tells() || shape.quoted || (shape.ends && !space) || shape.number =>
+            if shape.tells()
+                || shape.quoted
+                || (shape.ends && !space)
+                || shape.number
+                || appended && (!space || commands::is_telling(&word.name) || administers)
+                || appended && probe && (shape.words || value) =>
         {
             &BEHIND_SEPARATOR
         }
@@ -307,7 +342,8 @@ fn behind(
             &BEHIND_SEPARATOR
         }
         (Separator::Ampersand, Command::Maybe)
-            if shape.ends && (before.is_empty() || text.ends_with(b"&")) =>
+            if shape.ends && (before.is_empty() || text.ends_with(b"&") || value && probe)
+                || appended && probe && value && (shape.words || shape.number) =>
         {
             &BEHIND_SEPARATOR
         }
@@ -322,7 +358,15 @@ fn behind(
         (_, Command::Sure) => {
             let own_name = word.name.contains(&b'-') || word.quoted;
             let prose = shape.words && space && !shape.tells() && !shape.number && !own_name;
-            if prose && separator == Separator::Semicolon {
+            // `Something | Python`: titles and tables.
+            let title = (shape.words || shape.ends)
+                && !shape.tells()
+                && commands::is_product(&word.name)
+                && before
+                    .iter()
+                    .any(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80);
+            let prose = prose && !administers && !(appended && probe);
+            if title || prose && separator == Separator::Semicolon {
                 &MAYBE_BEHIND_SEPARATOR
             } else {
                 &BEHIND_SEPARATOR
@@ -340,12 +384,17 @@ fn behind(
         }
         (Separator::Semicolon | Separator::Pipe | Separator::And, Command::Maybe) if shape.ends => {
             // `|id` and `;ls`; but `name|id` may be a list, and `a; test` a sentence.
+            let behind_word = text.get(word.end);
+            let bracketed = behind_word == Some(&b')')
+                && before.last().is_some_and(|byte| is_word(*byte))
+                && before.contains(&b'(');
             let list = separator == Separator::Pipe
                 && !space
                 && !before.is_empty()
-                && before
-                    .iter()
-                    .all(|byte| is_word(*byte) || matches!(byte, b'|' | b','));
+                && (bracketed
+                    || before
+                        .iter()
+                        .all(|byte| is_word(*byte) || matches!(byte, b'|' | b',')));
             if list || (space && !before.is_empty() && separator == Separator::Semicolon) {
                 &MAYBE_BEHIND_SEPARATOR
             } else {
@@ -353,8 +402,10 @@ fn behind(
             }
         }
         (Separator::Semicolon | Separator::Pipe | Separator::And, Command::Maybe) => {
+            let doubled = separator == Separator::And || text.get(at + 1) == Some(&b'|');
             let glued = !space && before.is_empty()
-                || separator == Separator::And && !before.contains(&b' ');
+                || doubled && !before.contains(&b' ')
+                || appended && probe;
             if glued && shape.words && !before.ends_with(b")") {
                 &BEHIND_SEPARATOR
             } else {
@@ -376,6 +427,15 @@ fn behind(
     kind == Command::Maybe && rule.id == MAYBE_BEHIND_SEPARATOR.id
 }
 
+/// `/x`, `./x`, `$home/x`, `bin/x`: a path; not `input/output`.
+fn is_rooted(raw: &[u8]) -> bool {
+    let from = raw
+        .iter()
+        .position(|byte| !matches!(byte, b'\'' | b'"' | b'\\' | b'('));
+    let raw = from.and_then(|from| raw.get(from..)).unwrap_or_default();
+    matches!(raw.first(), Some(b'/' | b'.' | b'~' | b'$')) || has(raw, b"bin/")
+}
+
 #[expect(clippy::too_many_arguments, reason = "what `behind` has found out")]
 fn substitution(
     text: &[u8],
@@ -395,16 +455,33 @@ fn substitution(
         if kind == Command::None && !word.path {
             return;
         }
-        // In Markdown, code stands between backticks, with words or nothing around.
-        let before = at.checked_sub(1).and_then(|at| text.get(at));
-        let after = rest.get(end + 1);
-        let apart = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
-        let alone = !apart(before) && !apart(after);
-        let command = word.path || matches!(kind, Command::Sure | Command::Maybe);
-        if kind != Command::None {
-            let sure = alone && command;
-            findings.add(if sure { &SUBSTITUTION } else { &EXPRESSION }, text, at);
+        // `fmt::Display`, `` ``x`` ``: names and literals of documentation.
+        let name = matches!(text.get(word.end), Some(b':' | b'!' | b'['));
+        let literal = rest.get(end + 1) == Some(&b'`');
+        if kind == Command::None || name || literal {
+            return;
         }
+        let sure = match kind {
+            Command::Sure | Command::Maybe => {
+                let probe = commands::is_probe(&word.name) || shape.redirects || word.quoted;
+                let product = commands::is_product(&word.name) && !shape.redirects;
+                word.path || probe || shape.tells() && !product
+            }
+            _ => word.path || shape.redirects,
+        };
+        // In Markdown, code stands between backticks among words.
+        let outside = text.get(..at).unwrap_or_default();
+        let behind = rest.get(end + 1..).unwrap_or_default();
+        let words = words_of(outside) + words_of(behind);
+        let spaced = outside.last().is_some_and(u8::is_ascii_whitespace);
+        let sentence = words >= 2 || words == 1 && shape.ends && spaced;
+        let link = outside.ends_with(b"[") && behind.starts_with(b"]");
+        let rule = match sure {
+            _ if sentence || link => &QUOTED_CODE,
+            true => &SUBSTITUTION,
+            false => &EXPRESSION,
+        };
+        findings.add(rule, text, at);
         return;
     }
     if kind != Command::None
@@ -416,6 +493,21 @@ fn substitution(
     } else if text.get(at) == Some(&b'$') && rest.first() == Some(&b'(') {
         findings.add(&EXPRESSION, text, at);
     }
+}
+
+/// How many words of letters there are, up to three.
+fn words_of(text: &[u8]) -> usize {
+    let text = text.get(..text.len().min(256)).unwrap_or_default();
+    text.split(u8::is_ascii_whitespace)
+        .filter(|word| {
+            let letters = word
+                .iter()
+                .filter(|byte| byte.is_ascii_alphabetic())
+                .count();
+            letters >= 2 && letters * 2 > word.len()
+        })
+        .take(3)
+        .count()
 }
 
 /// A command at the beginning of the value.
@@ -475,18 +567,31 @@ fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
             .iter()
             .skip(1)
             .take(whole.len().saturating_sub(2))
-            .any(|byte| matches!(byte, b'\'' | b'"' | b'\\' | b'^' | b'$' | b'['));
-        if inside && (shape.tells() || shape.ends || shape.words) && !whole.ends_with(b"'s") {
+            .any(|byte| matches!(byte, b'\'' | b'"' | b'\\' | b'^' | b'$'));
+        // `I'd` has one quotation mark; what a shell takes out comes in pairs.
+        let paired = [b'\'', b'"']
+            .iter()
+            .all(|quote| whole.iter().filter(|byte| *byte == quote).count() % 2 == 0);
+        if inside
+            && paired
+            && (shape.tells() || shape.ends || shape.words)
+            && !whole.ends_with(b"'s")
+        {
             findings.add(&HIDDEN, text, start);
             return;
         }
     }
     match kind {
         Command::Sure => {
+            // People look for tools with their options, and write about them.
+            let written = commands::is_product(&word.name) && !shape.redirects
+                || Shape::is_prose(text, word.end);
             let telling = shape.tells() || wrapped && (shape.ends || shape.words);
-            if telling || shape.ends && commands::is_telling(&word.name) {
+            if telling && written {
+                findings.add(&DIRECT_NAME, text, start);
+            } else if telling || shape.ends && commands::is_telling(&word.name) {
                 findings.add(&DIRECT, text, start);
-            } else if shape.ends {
+            } else if shape.ends && !commands::is_product(&word.name) {
                 let chained = text
                     .get(word.end)
                     .is_some_and(|byte| matches!(byte, b';' | b'|' | b'&'));
@@ -505,7 +610,15 @@ fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
                 findings.add(&DIRECT_WORDS, text, start);
             }
         }
-        Command::Maybe if wrapped && shape.ends && leading > start + 3 => {
+        // `sudo id`, but not `nice cat`.
+        Command::Maybe
+            if wrapped
+                && shape.ends
+                && matches!(
+                    text.get(start..leading),
+                    Some(b"sudo" | b"doas" | b"nohup" | b"busybox" | b"setsid" | b"xargs")
+                ) =>
+        {
             findings.add(&DIRECT, text, start);
         }
         Command::Maybe | Command::Word => {
@@ -527,9 +640,12 @@ fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
                     .get(word.end..)
                     .is_some_and(|rest| rest.trim_ascii_start().starts_with(b"-"));
             let telling = kind == Command::Maybe && (shape.redirects || option);
-            if shape.variable && has(text, b"ifs") || rooted || telling {
+            let word_only = matches!(&word.name[..], b"if" | b"for" | b"while");
+            let written = commands::is_product(&word.name) || Shape::is_prose(text, word.end);
+            if shape.variable && has(text, b"ifs") || !written && (rooted && !word_only || telling)
+            {
                 findings.add(&DIRECT, text, start);
-            } else if behind_quote && kind == Command::Maybe && shape.path {
+            } else if telling || behind_quote && kind == Command::Maybe && shape.path {
                 findings.add(&DIRECT_NAME, text, start);
             }
         }
@@ -567,6 +683,14 @@ fn hidden(text: &[u8], kinds: Kinds, findings: &mut Findings) {
                 break;
             };
             from = at + 1;
+            // `analyze-{cc,c++}`: names with a common beginning.
+            let joined = at
+                .checked_sub(1)
+                .and_then(|at| text.get(at))
+                .is_some_and(|byte| is_word(*byte) || matches!(byte, b'-' | b'.' | b'/'));
+            if joined {
+                continue;
+            }
             let rest = text.get(from..).unwrap_or_default();
             let length = rest
                 .iter()
@@ -596,6 +720,7 @@ fn hidden(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     // A command with a file or a here-string: `cat<flag`, `sh<<<`
     if kinds.any(Kinds::ANGLE)
         && let Some(at) = find(text, b"<<<")
+        && at > 0
     {
         findings.add(&HIDDEN, text, at);
     }

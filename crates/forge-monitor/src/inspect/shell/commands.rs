@@ -137,6 +137,116 @@ pub(super) fn is_telling(name: &[u8]) -> bool {
     )
 }
 
+/// Whether a command is the name of a product, a language or a tool of developers too, of which
+/// people write: `x | Python`, `` `git add` ``.
+pub(super) fn is_product(name: &[u8]) -> bool {
+    matches!(
+        without_version(name),
+        b"python"
+            | b"perl"
+            | b"php"
+            | b"ruby"
+            | b"lua"
+            | b"node"
+            | b"nodejs"
+            | b"git"
+            | b"svn"
+            | b"docker"
+            | b"kubectl"
+            | b"podman"
+            | b"ansible"
+            | b"npm"
+            | b"pip"
+            | b"gem"
+            | b"cargo"
+            | b"rustc"
+            | b"javac"
+            | b"mysql"
+            | b"psql"
+            | b"mongo"
+            | b"sqlite3"
+            | b"openssl"
+            | b"gcc"
+            | b"g++"
+            | b"cc"
+            | b"gdb"
+            | b"emacs"
+            | b"vim"
+            | b"nano"
+            | b"valgrind"
+            | b"perf"
+            | b"ffmpeg"
+            | b"apk"
+            | b"snap"
+            | b"dnf"
+            | b"yum"
+            | b"rpm"
+            | b"pacman"
+            | b"dpkg"
+            | b"apt-get"
+            | b"apt"
+            | b"brew"
+            | b"systemctl"
+            | b"journalctl"
+            | b"make"
+            | b"cmake"
+            | b"java"
+            | b"gh"
+            | b"bash"
+            | b"zsh"
+            | b"fish"
+            | b"dash"
+            | b"rev"
+            | b"nl"
+            | b"ss"
+            | b"cp"
+            | b"mv"
+            | b"dd"
+    )
+}
+
+/// Whether an attacker would run it to look around, to wait, or to reach out.
+pub(super) fn is_probe(name: &[u8]) -> bool {
+    is_telling(name)
+        || matches!(
+            name,
+            b"id"
+                | b"ls"
+                | b"pwd"
+                | b"ps"
+                | b"cat"
+                | b"ping"
+                | b"sleep"
+                | b"wget"
+                | b"curl"
+                | b"nslookup"
+                | b"dig"
+                | b"nc"
+                | b"ncat"
+                | b"netcat"
+                | b"telnet"
+                | b"bash"
+                | b"sh"
+                | b"rm"
+                | b"echo"
+                | b"env"
+                | b"dir"
+                | b"hostname"
+                | b"passwd"
+                | b"lsof"
+                | b"touch"
+                | b"reboot"
+                | b"shutdown"
+                | b"cmd"
+                | b"powershell"
+                | b"perl"
+                | b"python"
+                | b"php"
+                | b"uptime"
+                | b"who"
+        )
+}
+
 /// Whether a command runs the one that follows it.
 pub(super) fn wraps(name: &[u8]) -> bool {
     matches!(

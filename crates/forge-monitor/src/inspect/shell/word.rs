@@ -235,6 +235,31 @@ impl Shape {
         shape
     }
 
+    /// Whether what follows is mostly words of a language, at least four of them.
+    pub(super) fn is_prose(text: &[u8], end: usize) -> bool {
+        let rest = text.get(end..).unwrap_or_default();
+        let rest = rest.get(..rest.len().min(512)).unwrap_or_default();
+        let (mut plain, mut other) = (0, 0);
+        for word in rest
+            .split(|byte| *byte == b' ')
+            .filter(|word| !word.is_empty())
+        {
+            let word = word
+                .strip_suffix(b",")
+                .or_else(|| word.strip_suffix(b"."))
+                .or_else(|| word.strip_suffix(b":"))
+                .unwrap_or(word);
+            let letters = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'\'' | b'-');
+            let begins = word.first().is_some_and(u8::is_ascii_alphabetic);
+            if begins && word.iter().all(letters) {
+                plain += 1;
+            } else {
+                other += 1;
+            }
+        }
+        plain >= 4 && plain > other * 2
+    }
+
     /// Whether it is what a command has and a sentence has not.
     pub(super) fn tells(self) -> bool {
         self.option || self.path || self.redirects || self.variable || self.address
