@@ -70,6 +70,37 @@ static PYTHON: Rule = rule(
 );
 static RUBY: Rule = rule("code.ruby", 10, "Ruby that runs code or programs.");
 
+static FORMULA: Rule = rule(
+    "code.spreadsheet_formula",
+    10,
+    "A formula that makes a spreadsheet run a program or fetch something.",
+);
+static UPLOAD: Rule = rule(
+    "code.script_upload",
+    10,
+    "The name of a file to upload that a server would run.",
+);
+
+/// Looks at the name of a file that is uploaded, in lower case.
+pub(super) fn inspect_file_name(name: &[u8], findings: &mut Findings) {
+    let end = name.iter().rposition(|byte| !matches!(byte, b'.' | b' '));
+    let trimmed = name.get(..end.map_or(0, |end| end + 1)).unwrap_or_default();
+    let digits = trimmed
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let stem = trimmed.get(..trimmed.len() - digits).unwrap_or_default();
+    let script = [
+        ".php", ".phtml", ".phar", ".asp", ".aspx", ".jsp", ".jspx", ".cgi",
+    ]
+    .iter()
+    .any(|end| stem.ends_with(end.as_bytes()));
+    if script {
+        findings.add(&UPLOAD, name, name.len().saturating_sub(16));
+    }
+}
+
 /// Signs in a value that tell by themselves, by what they are.
 const SIGNS: &[(&str, &Rule)] = &[
     ("<?php", &SERVER_PAGE),
@@ -105,6 +136,9 @@ const SIGNS: &[(&str, &Rule)] = &[
     ("ognl.ognlcontext", &JAVA),
     ("@java.", &JAVA),
     ("@org.apache", &JAVA),
+    ("java.runtime", &JAVA),
+    ("org.omg.corba", &JAVA),
+    ("com.sun.org.apache", &JAVA),
     ("class.module.classloader", &JAVA),
     ("class.classloader", &JAVA),
     ("freemarker.template", &JAVA),
@@ -117,6 +151,9 @@ const SIGNS: &[(&str, &Rule)] = &[
     ("kztaaf", &SERIALISED),
     ("cs7qaf", &SERIALISED),
     ("_$$nd_func$$_", &SERIALISED),
+    ("xyqktkrfrlvoqyqkx", &SERIALISED),
+    ("__js_function", &NODE),
+    ("module.exports=", &NODE),
     ("ysoserial", &SERIALISED),
     ("!ruby/object", &SERIALISED),
     ("!!python/object", &SERIALISED),
@@ -230,6 +267,10 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Fi
             if base64 || named && !telling {
                 continue;
             }
+            // `[PHP](https://…)`
+            if *sign == "[php]" && behind == Some(&b'(') {
+                continue;
+            }
             if *sign == "<?=" && behind.is_none_or(|byte| *byte == b' ') && text.len() == 3 {
                 continue;
             }
@@ -242,8 +283,33 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Fi
     if kinds.any(Kinds::PAREN) {
         calls(text, findings);
     }
+    if matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@')) {
+        formula(text, findings);
+    }
     if kinds.any(Kinds::BRACE) && kinds.any(Kinds::COLON) {
         serialised(text, findings);
+    }
+}
+
+/// `=cmd|'/c calc'!a0`, `=importxml("http://h/")`: what a spreadsheet would run or fetch.
+fn formula(text: &[u8], findings: &mut Findings) {
+    const CALLS: &[&str] = &[
+        "cmd|",
+        "msexcel|",
+        "powershell|",
+        "dde(",
+        "hyperlink(",
+        "importxml(",
+        "importfeed(",
+        "importhtml(",
+        "importdata(",
+        "importrange(",
+        "webservice(",
+    ];
+    if let Some((at, _)) =
+        bytes::find_any(text.get(..text.len().min(256)).unwrap_or_default(), CALLS)
+    {
+        findings.add(&FORMULA, text, at);
     }
 }
 
@@ -497,6 +563,11 @@ fn computes(inner: &[u8]) -> bool {
 
 /// Calls by which code of several languages runs other code.
 fn calls(text: &[u8], findings: &mut Findings) {
+    let spaces = text.iter().filter(|byte| **byte == b' ').count();
+    let prose = spaces >= 3
+        && !text
+            .iter()
+            .any(|byte| matches!(byte, b';' | b'<' | b'$' | b'=' | b'{' | b'"'));
     let mut from = 0;
     for _ in 0..64 {
         let Some(open) = find_from(text, b"(", from) else {
@@ -517,7 +588,16 @@ fn calls(text: &[u8], findings: &mut Findings) {
             argument.first(),
             Some(b'\'' | b'"' | b'$' | b'`' | b'\\' | b'%')
         );
-        let dotted = start.checked_sub(1).and_then(|at| text.get(at)) == Some(&b'.');
+        // A method; but PHP joins strings with a dot: `'.system('x').'`.
+        let dotted = start.checked_sub(1).and_then(|at| text.get(at)) == Some(&b'.')
+            && !matches!(
+                start.checked_sub(2).and_then(|at| text.get(at)),
+                Some(b'\'' | b'"')
+            );
+        if computed_call(text, open, before, argument) {
+            findings.add(&PHP_CALL, text, start);
+            return;
+        }
         let rule = match name {
             b"phpinfo"
             | b"shell_exec"
@@ -528,6 +608,35 @@ fn calls(text: &[u8], findings: &mut Findings) {
             | b"create_function"
             | b"call_user_func"
             | b"call_user_func_array"
+            | b"call_user_method"
+            | b"bzdecompress"
+            | b"gzdecode"
+            | b"gzopen"
+            | b"convert_uudecode"
+            | b"pfsockopen"
+            | b"stream_socket_client"
+            | b"get_defined_functions"
+            | b"get_defined_constants"
+            | b"get_cfg_var"
+            | b"get_current_user"
+            | b"posix_getegid"
+            | b"posix_geteuid"
+            | b"posix_getuid"
+            | b"posix_kill"
+            | b"posix_uname"
+            | b"pcntl_fork"
+            | b"sys_get_temp_dir"
+            | b"disk_free_space"
+            | b"apache_get_modules"
+            | b"parse_ini_file"
+            | b"simplexml_load_string"
+            | b"array_filter"
+            | b"array_reduce"
+            | b"usort"
+            | b"register_tick_function"
+            | b"iterator_apply"
+            | b"ob_start"
+            | b"strrev"
             | b"file_get_contents"
             | b"file_put_contents"
             | b"base64_decode"
@@ -589,7 +698,8 @@ fn calls(text: &[u8], findings: &mut Findings) {
                             || matches!(byte, b'@' | b'[')
                             || is_word(*byte) && has(argument, b"(")
                     });
-                if !always && (empty || !expression) {
+                let alone = empty && name.contains(&b'_') && spaces <= 1;
+                if !always && (empty || !expression) && !alone || always && prose && !expression {
                     continue;
                 }
                 &PHP_CALL
@@ -615,6 +725,12 @@ fn calls(text: &[u8], findings: &mut Findings) {
                 );
                 if sure { &PHP_CALL } else { continue }
             }
+            // `;exit(md5('x'));`: what shows that code runs.
+            b"exit" | b"die" | b"print" | b"echo" | b"printf" | b"md5"
+                if !dotted && shows_that_it_runs(text, start, argument) =>
+            {
+                &PHP_CALL
+            }
             b"require"
                 if argument.starts_with(b"'child")
                     || argument.starts_with(b"\"child")
@@ -631,6 +747,83 @@ fn calls(text: &[u8], findings: &mut Findings) {
         findings.add(rule, text, start);
         return;
     }
+}
+
+/// Whether `exit(`, `print(` and their kind begin a statement and are given a string, or a call with
+/// one.
+fn shows_that_it_runs(text: &[u8], start: usize, argument: &[u8]) -> bool {
+    let before = text.get(..start).unwrap_or_default().trim_ascii_end();
+    let begins = before.ends_with(b";") || before.ends_with(b"'.") || before.ends_with(b"\".");
+    let call = argument
+        .iter()
+        .take(24)
+        .take_while(|byte| is_word(**byte))
+        .count();
+    let inner = argument.get(call..).unwrap_or_default();
+    let string = |text: &[u8]| matches!(text.first(), Some(b'\'' | b'"' | b'\\' | b'0'..=b'9'));
+    let nested =
+        call > 0 && inner.first() == Some(&b'(') && string(inner.get(1..).unwrap_or_default());
+    begins && (nested || call == 0 && string(argument))
+}
+
+/// Functions that run programs or code, by the names that are made up at run time.
+const RUNNERS: &[&[u8]] = &[
+    b"system",
+    b"exec",
+    b"passthru",
+    b"assert",
+    b"shellexec",
+    b"popen",
+    b"eval",
+    b"phpinfo",
+];
+
+/// `(system)('x')`, `[system][0](ls)`, `('sys'.'tem')('x')`, `$a['b'](1)`, `${'a'}(1)`: a call of
+/// what an expression of PHP gives.
+fn computed_call(text: &[u8], open: usize, before: &[u8], argument: &[u8]) -> bool {
+    let head = before
+        .get(before.len().saturating_sub(64)..)
+        .unwrap_or_default();
+    // In Markdown, brackets stand side by side as well: `[x](…)`.
+    let text_of_a_link = head.iter().any(|byte| matches!(byte, b'`' | b'#'));
+    let closes = text.get(open..).is_some_and(|rest| rest.contains(&b')'));
+    if argument.is_empty() || text_of_a_link || !closes {
+        return false;
+    }
+    if matches!(head.last(), Some(b')' | b']' | b'}' | b'"' | b'\'')) {
+        let letters: Vec<u8> = head
+            .iter()
+            .copied()
+            .filter(u8::is_ascii_alphabetic)
+            .collect();
+        if RUNNERS.iter().any(|name| letters.ends_with(name)) {
+            return true;
+        }
+    }
+    // Names of PHP's variables, behind `$`; jQuery's `$(` has none.
+    let Some(dollar) = head.iter().rposition(|byte| *byte == b'$') else {
+        return false;
+    };
+    let name = head.get(dollar + 1..).unwrap_or_default();
+    let plain = name.iter().all(|byte| {
+        is_word(*byte)
+            || matches!(
+                byte,
+                b'[' | b']' | b'{' | b'}' | b'\'' | b'"' | b'@' | b'-' | b'>' | b'+' | b'!'
+            )
+    });
+    let begins = name
+        .first()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'{'));
+    let at = before.len().saturating_sub(64) + dollar;
+    // `{{ $t('x') }}` is a template's; in a sentence it may be anything.
+    let short = text.len() < 80 && text.iter().filter(|byte| **byte == b' ').count() <= 2;
+    let indexed = name.iter().any(|byte| matches!(byte, b'[' | b'{'));
+    let starts = text.get(..at).is_some_and(|head| {
+        head.iter()
+            .all(|byte| matches!(byte, b'@' | b'$' | b'=' | b' ') || is_word(*byte))
+    });
+    plain && begins && name.len() > 1 - usize::from(indexed) && short && starts && open > at
 }
 
 /// `O:8:"stdClass":1:{…}`

@@ -5,7 +5,7 @@ mod names;
 
 use super::bytes::{self, Kinds, find, find_any, has, is_word};
 
-use super::rule::{Family, Findings, Rule};
+use super::rule::{Family, Findings, Place, Rule};
 
 use super::script;
 use names::{ACTIVE, EVENTS, LOADING, SHOWING};
@@ -29,6 +29,18 @@ static TAG_WITH_ATTRIBUTE: Rule = rule(
 );
 
 static TAG: Rule = rule("xss.tag", 3, "An element of HTML.");
+
+static TAG_IN_TEXT: Rule = rule(
+    "xss.tag_in_text",
+    5,
+    "An element that would be active, named in a text.",
+);
+
+static LINK: Rule = rule(
+    "xss.link_as_value",
+    5,
+    "A value that is nothing but a link to another site.",
+);
 
 static MANY_TAGS: Rule = rule(
     "xss.many_tags",
@@ -109,9 +121,19 @@ static ACTIVE_ATTRIBUTE: Rule = rule(
 );
 
 /// Looks at `text`, in lower case.
-pub(super) fn inspect(text: &[u8], kinds: Kinds, findings: &mut Findings) {
+pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
     if kinds.any(Kinds::ANGLE) {
         tags(text, findings);
+        if matches!(place, Place::QueryValue | Place::QueryName) {
+            link(text, findings);
+        }
+        // `o<x>nerror=`: for a filter that takes tags out.
+        if kinds.any(Kinds::EQUALS) && !text.starts_with(b"<") {
+            let bare = without_tags(text);
+            if bare.len() < text.len() {
+                attributes(&bare, Kinds::of(&bare), findings);
+            }
+        }
     }
     if kinds.any(Kinds::EQUALS) {
         attributes(text, kinds, findings);
@@ -201,6 +223,63 @@ fn end_tag(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
     }
 }
 
+/// `<a href="http://h/">x</a>` as the whole value.
+fn link(text: &[u8], findings: &mut Findings) {
+    let text = bytes::trim(text);
+    let Some(rest) = text.strip_prefix(b"<a") else {
+        return;
+    };
+    let tag = rest.iter().position(|byte| *byte == b'>').unwrap_or(0);
+    let tag = rest.get(..tag).unwrap_or_default();
+    if text.ends_with(b">")
+        && let Some(at) = find(tag, b"href")
+        && has(tag.get(at..).unwrap_or_default(), b"//")
+    {
+        findings.add(&LINK, text, 0);
+    }
+}
+
+/// The text with everything between angles taken out.
+fn without_tags(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut inside = false;
+    for &byte in text {
+        match byte {
+            b'<' => inside = true,
+            b'>' if inside => inside = false,
+            _ if !inside => out.push(byte),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Whether a tag is named in a text, rather than meant: words around it, and nothing that runs.
+fn is_mention(text: &[u8], at: usize, attributes: &[u8]) -> bool {
+    let Some(end) = attributes.iter().position(|byte| *byte == b'>') else {
+        return false;
+    };
+    let inside = attributes.get(..end).unwrap_or_default();
+    let harmless = !inside.contains(&b'=')
+        || ["rel", "type", "http-equiv", "name"]
+            .iter()
+            .any(|name| inside.trim_ascii_start().starts_with(name.as_bytes()))
+            && inside.iter().filter(|byte| **byte == b'=').count() == 1;
+    let calls = text.windows(2).any(|pair| {
+        is_word(pair[0]) && matches!(pair[1], b'(')
+            || matches!(pair[0], b'.' | b'=') && pair[1] == b'/'
+    });
+    let outside = text.iter().filter(|byte| **byte == b'=').count()
+        > inside.iter().filter(|byte| **byte == b'=').count();
+    let before = text.get(..at).unwrap_or_default();
+    let words = before
+        .split(|byte| *byte == b' ')
+        .filter(|word| word.len() > 1 && word.iter().all(u8::is_ascii_alphanumeric))
+        .count();
+    let spaces = text.iter().filter(|byte| **byte == b' ').count();
+    harmless && !calls && !outside && words >= 1 && spaces >= 3 && !has(text, b"://")
+}
+
 /// The name of the element, without a namespace, and where it ends.
 fn tag_name(rest: &[u8]) -> (&[u8], usize) {
     let end = rest
@@ -267,7 +346,8 @@ fn tag(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
     if name.starts_with(b"script") && !name.starts_with(b"scripts") && !name.starts_with(b"scriptu")
         || spaced_name(rest, b"script") && name.len() <= 6 && name.len() < 6
     {
-        findings.add(&SCRIPT_TAG, text, at);
+        let mention = name == b"script" && is_mention(text, at, attributes);
+        findings.add(if mention { &TAG_IN_TEXT } else { &SCRIPT_TAG }, text, at);
         return;
     }
     let ends = matches!(
@@ -305,6 +385,17 @@ fn tag(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
         return;
     }
     let equals = attributes.contains(&b'=');
+    // What frameworks run, or write into the page as it is.
+    if equals
+        && (has(attributes, b"html")
+            || ["ng-", "v-on:", "x-on:", "x-init", "x-data", "@", "hx-on"]
+                .iter()
+                .any(|name| has(attributes, name.as_bytes())))
+        && binds(attributes)
+    {
+        findings.add(&ACTIVE_ATTRIBUTE, text, at);
+        return;
+    }
     // A namespace makes of any element what its vocabulary has: scripts, includes, links.
     if equals
         && ["xmlns", "xsi:", "xlink:", "xi:"]
@@ -331,7 +422,8 @@ fn tag(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
         return;
     }
     if (active && ends) || (loading && ends && (equals || attributes.first() == Some(&b'/'))) {
-        findings.add(&ACTIVE_TAG, text, at);
+        let mention = is_mention(text, at, attributes);
+        findings.add(if mention { &TAG_IN_TEXT } else { &ACTIVE_TAG }, text, at);
     } else if known && ends {
         let closed = attributes.contains(&b'>');
         if equals {
@@ -375,6 +467,37 @@ fn handler_in(attributes: &[u8]) -> Option<usize> {
         }
     }
     None
+}
+
+/// Whether an attribute of a framework is among them: `v-html=`, `ng-click=`, `@click=`.
+fn binds(attributes: &[u8]) -> bool {
+    let names = attributes
+        .split(|byte| byte.is_ascii_whitespace() || *byte == b'/')
+        .filter_map(|attribute| {
+            let equals = attribute.iter().position(|byte| *byte == b'=')?;
+            attribute.get(..equals)
+        });
+    names.take(32).any(|name| {
+        let bare = name.strip_prefix(b"data-").unwrap_or(name);
+        let plain: Vec<u8> = bare
+            .iter()
+            .copied()
+            .filter(|byte| !matches!(byte, b'[' | b']' | b'(' | b')' | b':'))
+            .collect();
+        plain.ends_with(b"innerhtml")
+            || matches!(
+                &plain[..],
+                b"v-html" | b"x-html" | b"sethtml" | b"ng-bind-html" | b"x-init" | b"x-data"
+            )
+            || ["ng-", "v-on", "x-on", "@", "hx-on"].iter().any(|start| {
+                let event = plain.strip_prefix(start.as_bytes()).unwrap_or_default();
+                [
+                    "click", "focus", "mouse", "error", "load", "init", "change", "blur", "key",
+                ]
+                .iter()
+                .any(|known| event.starts_with(known.as_bytes()))
+            })
+    })
 }
 
 fn style_runs(text: &[u8]) -> bool {
@@ -432,8 +555,18 @@ fn attributes(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     while let Some(at) = bytes::find_from(text, b"on", from) {
         from = at + 2;
         let Some(before) = at.checked_sub(1).and_then(|at| text.get(at)) else {
-            if is_event(text, 0) && has(text, b"(") {
-                findings.add(&BARE_HANDLER, text, at);
+            if is_event(text, 0) {
+                let value = text.iter().position(|byte| *byte == b'=').unwrap_or(0);
+                let value = bytes::trim(text.get(value + 1..).unwrap_or_default());
+                // `onerror=alert;throw 1`
+                let runs = ["alert", "eval", "confirm", "prompt", "print", "javascript"]
+                    .iter()
+                    .any(|name| value.starts_with(name.as_bytes()));
+                if runs {
+                    findings.add(&HANDLER, text, at);
+                } else if has(text, b"(") {
+                    findings.add(&BARE_HANDLER, text, at);
+                }
             }
             continue;
         };

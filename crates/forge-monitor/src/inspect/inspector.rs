@@ -154,8 +154,18 @@ static TOO_LONG: Rule = Rule::new(
     "The request is longer than what is inspected, which may be to hide something behind.",
 );
 
+static MANY_PARTS: Rule = Rule::new(
+    "protocol.many_parts",
+    Family::ProtocolAttack,
+    10,
+    "More names and values with signs in them than are looked at; the rest was not read.",
+);
+
 /// As many matches of a request are kept.
 const MAX_MATCHES: usize = 32;
+
+/// Of these, as many are free for the part that makes the score.
+const MAX_WORST: usize = 8;
 
 /// Looks for attacks in requests. Needs no state, and time in proportion to what it reads, of which
 /// it reads a bounded part.
@@ -172,6 +182,7 @@ const MAX_MATCHES: usize = 32;
 #[derive(Clone, Copy, Debug)]
 pub struct Inspector {
     max_bytes: usize,
+    max_parts: usize,
 }
 
 impl Default for Inspector {
@@ -181,11 +192,13 @@ impl Default for Inspector {
 }
 
 impl Inspector {
-    /// An inspector that reads 64 KiB of a request at most.
+    /// An inspector that reads 64 KiB of a request at most, and 1024 parts that are more than letters
+    /// and digits.
     #[must_use]
     pub fn new() -> Self {
         Self {
             max_bytes: 64 * 1024,
+            max_parts: 1024,
         }
     }
 
@@ -197,10 +210,20 @@ impl Inspector {
         self
     }
 
+    /// How many names and values, of parameters, cookies, headers and fields, are read beyond the first
+    /// look at what bytes they are made of; those of letters, digits and `-_.,:@!*^~` do not count. A
+    /// request with more is refused at each level, since what was not read may be anything: it fails
+    /// closed. The head and the form are counted apart. Default: 1024.
+    #[must_use]
+    pub fn max_parts(mut self, parts: usize) -> Self {
+        self.max_parts = parts;
+        self
+    }
+
     /// Looks at the head of a request.
     #[must_use]
     pub fn inspect(&self, parts: &Parts) -> Inspection {
-        let mut pass = Pass::new(self.max_bytes);
+        let mut pass = Pass::new(self);
         pass.path(parts.uri.path().as_bytes());
         if let Some(query) = parts.uri.query() {
             pass.pairs(query.as_bytes(), Place::QueryName, Place::QueryValue);
@@ -219,7 +242,7 @@ impl Inspector {
         target: &[u8],
         headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Inspection {
-        let mut pass = Pass::new(self.max_bytes);
+        let mut pass = Pass::new(self);
         pass.target(target);
         for (name, value) in headers {
             pass.header(&name.to_ascii_lowercase(), value);
@@ -230,7 +253,7 @@ impl Inspector {
     /// Looks at the fields of a form, as `application/x-www-form-urlencoded` has them.
     #[must_use]
     pub fn inspect_form(&self, form: &[u8]) -> Inspection {
-        let mut pass = Pass::new(self.max_bytes);
+        let mut pass = Pass::new(self);
         pass.pairs(form, Place::FormName, Place::FormValue);
         pass.finish()
     }
@@ -239,6 +262,8 @@ impl Inspector {
 /// One look at one request.
 struct Pass {
     left: usize,
+    parts_left: usize,
+    too_many_parts: bool,
     inspection: Inspection,
 }
 
@@ -250,9 +275,11 @@ const HARMLESS: Kinds = Kinds::PLAIN
     .or(Kinds::OTHER);
 
 impl Pass {
-    fn new(max_bytes: usize) -> Self {
+    fn new(inspector: &Inspector) -> Self {
         Self {
-            left: max_bytes,
+            left: inspector.max_bytes,
+            parts_left: inspector.max_parts,
+            too_many_parts: false,
             inspection: Inspection::default(),
         }
     }
@@ -266,6 +293,11 @@ impl Pass {
     }
 
     fn finish(mut self) -> Inspection {
+        if self.too_many_parts {
+            let mut findings = Findings::default();
+            findings.add(&MANY_PARTS, b"", 0);
+            self.keep(findings, Place::QueryValue, None);
+        }
         if self.inspection.truncated {
             let mut findings = Findings::default();
             findings.add(&TOO_LONG, b"", 0);
@@ -277,6 +309,11 @@ impl Pass {
     fn keep(&mut self, findings: Findings, place: Place, name: Option<&[u8]>) {
         if findings.is_empty() {
             return;
+        }
+        // What makes the score is told, whatever there was before it.
+        let worst = findings.score() > self.inspection.score;
+        if worst {
+            self.inspection.matches.truncate(MAX_MATCHES - MAX_WORST);
         }
         self.inspection.score = self.inspection.score.max(findings.score());
         let left = MAX_MATCHES.saturating_sub(self.inspection.matches.len());
@@ -340,6 +377,12 @@ impl Pass {
             let (name, value) = split_once(pair, b'=');
             if let Some(value) = value {
                 self.value(value, true, value_place, Some(name));
+                // Only an address is long enough.
+                if value.len() > 8 && matches!(value.first(), Some(b'h' | b'f' | b'H' | b'F')) {
+                    let mut findings = Findings::default();
+                    path::inspect_include(name, value, &mut findings);
+                    self.keep(findings, value_place, Some(name));
+                }
             }
             self.value(name, true, name_place, None);
         }
@@ -365,7 +408,16 @@ impl Pass {
                     self.keep(findings, Place::Header, Some(name));
                 }
             }
-            _ => self.value(text, false, Place::Header, Some(name)),
+            _ => {
+                // `X-Filename`, `X-File-Name`, `X.Filename`
+                let letters = name.iter().filter(|byte| byte.is_ascii_alphabetic());
+                if name.first() == Some(&b'x') && letters.eq(b"xfilename") {
+                    let mut findings = Findings::default();
+                    code::inspect_file_name(&text.to_ascii_lowercase(), &mut findings);
+                    self.keep(findings, Place::Header, Some(name));
+                }
+                self.value(text, false, Place::Header, Some(name));
+            }
         }
     }
 
@@ -419,16 +471,27 @@ impl Pass {
         }
     }
 
+    /// Takes note of a part that is read; false where there were too many.
+    fn part(&mut self) -> bool {
+        let left = self.parts_left.checked_sub(1);
+        self.parts_left = left.unwrap_or(0);
+        self.too_many_parts |= left.is_none();
+        left.is_some()
+    }
+
     fn value(&mut self, value: &[u8], plus: bool, place: Place, name: Option<&[u8]>) {
         let kinds = Kinds::of(value);
         if kinds.only(HARMLESS) {
             // Letters and digits alone: a name by itself may tell still.
-            if tells_by_itself(value, kinds) {
+            if tells_by_itself(value, kinds) && self.part() {
                 let mut findings = Findings::default();
                 let lower = value.to_ascii_lowercase();
                 every(&lower, kinds, place, Oddities::default(), &mut findings);
                 self.keep(findings, place, name);
             }
+            return;
+        }
+        if !self.part() {
             return;
         }
         let mut findings = Findings::default();
@@ -514,24 +577,40 @@ fn variants(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
         && kinds.any(Kinds::SEMICOLON.or(Kinds::HASH))
         && normalise::decode_entities(text, &mut out)
     {
+        let before = kinds;
         let kinds = Kinds::of(&out);
-        html::inspect(&out, kinds, findings);
+        quotes_decoded(&out, before, kinds, place, findings);
+        html::inspect(&out, kinds, place, findings);
         path::inspect(&out, kinds, place, Oddities::default(), findings);
         // A shell's separators are not what the semicolons of entities were.
         shell::inspect(&out, kinds, place, findings);
         code::inspect(&out, kinds, place, findings);
     }
     if kinds.any(Kinds::BACKSLASH) && normalise::decode_backslashes(text, &mut out) {
+        let before = kinds;
         let kinds = Kinds::of(&out);
-        html::inspect(&out, kinds, findings);
+        quotes_decoded(&out, before, kinds, place, findings);
+        html::inspect(&out, kinds, place, findings);
         path::inspect(&out, kinds, place, Oddities::default(), findings);
         code::inspect(&out, kinds, place, findings);
+    }
+    // `\74` is `t` in CSS, and `<` in a script.
+    if kinds.any(Kinds::BACKSLASH) && normalise::decode_octal(text, &mut out) {
+        html::inspect(&out, Kinds::of(&out), place, findings);
+    }
+}
+
+/// Escapes may hide the quotation mark that ends a string of SQL.
+fn quotes_decoded(text: &[u8], before: Kinds, kinds: Kinds, place: Place, found: &mut Findings) {
+    let quotes = Kinds::SINGLE.or(Kinds::DOUBLE);
+    if kinds.any(quotes) && !before.any(quotes) {
+        sql::inspect(text, kinds, place, found);
     }
 }
 
 fn every(text: &[u8], kinds: Kinds, place: Place, oddities: Oddities, findings: &mut Findings) {
     sql::inspect(text, kinds, place, findings);
-    html::inspect(text, kinds, findings);
+    html::inspect(text, kinds, place, findings);
     path::inspect(text, kinds, place, oddities, findings);
     shell::inspect(text, kinds, place, findings);
     code::inspect(text, kinds, place, findings);
@@ -597,7 +676,38 @@ mod tests {
     }
 
     #[test]
+    fn more_parts_than_are_read_are_refused_and_cost_no_more() {
+        let parts = |count: usize| format!("/?{}", "a=%27&".repeat(count));
+        let within = of(&parts(1000));
+        assert_eq!(within.verdict(Level::High), Verdict::Pass);
+        let beyond = of(&parts(1025));
+        assert_eq!(beyond.verdict(Level::Low), Verdict::Block);
+        assert_eq!(beyond.matches()[0].rule, "protocol.many_parts");
+        // Letters and digits are no part that is read.
+        assert_eq!(of(&format!("/?{}", "ab=cd&".repeat(10_000))).score(), 0);
+        let few = Inspector::new().max_parts(2);
+        let hidden = few.inspect_text(b"/?a=%27&b=%27&c=1'%20or%20'1'='1", []);
+        assert_eq!(hidden.verdict(Level::Low), Verdict::Block);
+    }
+
+    #[test]
+    fn the_worst_part_is_explained_behind_many_others() {
+        let target = format!("/?{}c=1'%20or%20'1'='1", "b=%3Cb%3Ex%3C/b%3E&".repeat(40));
+        let inspection = of(&target);
+        let named = |found: &Match| found.rule == "sql.tautology";
+        assert!(inspection.matches().iter().any(named));
+        assert!(inspection.matches().len() <= MAX_MATCHES);
+    }
+
+    #[test]
     fn padding_hides_nothing() {
+        let statement = format!(
+            "/?q=1{}%20union%20select%20a%20from%20b",
+            "%20and%201".repeat(400)
+        );
+        assert_eq!(of(&statement).verdict(Level::Low), Verdict::Block);
+        let string = format!("/?q=x'{}%20union%20select%201", ",a".repeat(2000));
+        assert_eq!(of(&string).verdict(Level::Low), Verdict::Block);
         let tags = format!("/?q={}%3Cscript%20src=//h%3E", "%3C+".repeat(64));
         assert_eq!(of(&tags).verdict(Level::Low), Verdict::Block);
         let commands = format!("/?q={}wget%20-qO-%20h|sh", ":;".repeat(300));

@@ -4,8 +4,8 @@
 
 use super::bytes::Kinds;
 
-/// Rounds of percent-decoding at most.
-pub(super) const MAX_ROUNDS: u8 = 3;
+/// Rounds of percent-decoding at most: the one that a server does, and three that hide something.
+pub(super) const MAX_ROUNDS: u8 = 4;
 
 /// What was found while decoding that no well-meant client sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,6 +135,12 @@ pub(super) fn fold(text: &mut Vec<u8>, oddities: &mut Oddities) {
             (0xc2, [0xa0, ..]) => (b' ', 2),
             (0xe2, [0x88, 0x95, ..] | [0x81, 0x84, ..]) => (b'/', 3),
             (0xca, [0xb9 | 0xbc, ..]) => (b'\'', 2),
+            // Letters that become ASCII where case is folded: `ſ`, `ı`, `İ`, the Kelvin sign.
+            (0xc5, [0xbf, ..]) => (b's', 2),
+            (0xc4, [0xb0 | 0xb1, ..]) => (b'i', 2),
+            (0xe2, [0x84, 0xaa, ..]) => (b'k', 3),
+            // The other slash of set theory.
+            (0xe2, [0x88, 0x96, ..]) => (b'\\', 3),
             _ => (byte, 1),
         };
         if let Some(slot) = text.get_mut(write) {
@@ -268,6 +274,24 @@ pub(super) fn decode_backslashes(input: &[u8], out: &mut Vec<u8>) -> bool {
     found
 }
 
+/// Decodes `\74` and `\76`, which are the angles of a tag in octal. Whether there were any.
+pub(super) fn decode_octal(input: &[u8], out: &mut Vec<u8>) -> bool {
+    out.clear();
+    let mut found = false;
+    let mut at = 0;
+    while let Some(&byte) = input.get(at) {
+        let angle = match input.get(at..at + 3) {
+            Some(b"\\74") => Some(b'<'),
+            Some(b"\\76") => Some(b'>'),
+            _ => None,
+        };
+        found |= angle.is_some();
+        out.push(angle.unwrap_or(byte));
+        at += if angle.is_some() { 3 } else { 1 };
+    }
+    found
+}
+
 /// A value, decoded once and, where that leaves escapes, to the end.
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
@@ -331,7 +355,8 @@ mod tests {
         assert_eq!(fully("%2527").as_deref(), Some("'"));
         assert_eq!(fully("%252527").as_deref(), Some("'"));
         assert_eq!(fully("%%32%37").as_deref(), Some("'"));
-        assert_eq!(fully("%25252527").as_deref(), Some("%27"));
+        assert_eq!(fully("%25252527").as_deref(), Some("'"));
+        assert_eq!(fully("%2525252527").as_deref(), Some("%27"));
         assert_eq!(once("100%"), "100%");
         assert_eq!(once("%zz%4"), "%zz%4");
         assert_eq!(once("%u0027%u003Cx"), "'<x");

@@ -83,6 +83,24 @@ static INNER: Rule = forgery(
     "An address of the server itself, or in a form that hides it.",
 );
 
+static HIDDEN_ADDRESS: Rule = forgery(
+    "ssrf.address_as_number",
+    10,
+    "An address written as a number, which hides it.",
+);
+
+static REMOTE_SCRIPT: Rule = forgery(
+    "rfi.remote_script",
+    10,
+    "The address of a script elsewhere, or one that cuts off what is appended to it.",
+);
+
+static REMOTE_INCLUDE: Rule = forgery(
+    "rfi.include_path",
+    10,
+    "An address for a parameter from which programs include their own files.",
+);
+
 static REMOTE_FILE: Rule = forgery(
     "rfi.remote_file",
     7,
@@ -108,6 +126,45 @@ pub(super) fn inspect(
     }
     if kinds.any(Kinds::COLON) {
         addresses(text, place, findings);
+    }
+}
+
+/// `_CONF[path]=http://h/`: parameters that set where a program has its own files.
+pub(super) fn inspect_include(name: &[u8], value: &[u8], findings: &mut Findings) {
+    const NAMES: &[&str] = &[
+        "_conf[",
+        "_server[",
+        "globals[",
+        "absolute_path",
+        "include_path",
+        "document_root",
+        "root_path",
+        "basepath",
+        "base_path",
+        "inc_dir",
+        "includedir",
+        "phpbb_root",
+    ];
+    let name = name
+        .get(..name.len().min(64))
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let start = value
+        .get(..value.len().min(12))
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let remote = [
+        &b"http:"[..],
+        b"https:",
+        b"ftp:",
+        b"http%3a",
+        b"https%3a",
+        b"ftp%3a",
+    ]
+    .iter()
+    .any(|scheme| start.starts_with(scheme));
+    if remote && find_any(&name, NAMES).is_some() {
+        findings.add(&REMOTE_INCLUDE, value, 0);
     }
 }
 
@@ -181,9 +238,9 @@ fn climb(text: &[u8], kinds: Kinds, place: Place, oddities: Oddities, findings: 
         && find_any(
             text,
             &[
-                "0x2e0x2e", "0x2e0x2f", "0x2ex2e", "%2e%2e", ".%2e/", "%2e./", "..%2f", "..%5c",
-                "..%c0", "..%c1", "%%32%65", "..0x2f", "..0x5c", "%uff0e", "%u2215", "%bg%qf",
-                "..%u", "%c0%9v", "%c1%8s", "%c1%pc", "%c0%qf",
+                "0x2e0x2e", "0x2e0x2f", "0x2ex2e", ".%00.", "..%00/", "..%0d/", "%2e%2e", ".%2e/",
+                "%2e./", "..%2f", "..%5c", "..%c0", "..%c1", "%%32%65", "..0x2f", "..0x5c",
+                "%uff0e", "%u2215", "%bg%qf", "..%u", "%c0%9v", "%c1%8s", "%c1%pc", "%c0%qf",
             ],
         )
         .is_some()
@@ -359,7 +416,7 @@ fn files(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
             findings.add(&SENSITIVE, text, at);
         }
         if text.starts_with(b"/dev/")
-            && find_any(text, &["/dev/tcp", "/dev/udp", "/dev/sd", "/dev/mem"]).is_some()
+            && find_any(text, &["/dev/tcp", "/dev/udp", "/dev/mem"]).is_some()
         {
             findings.add(&SENSITIVE, text, 0);
         }
@@ -376,7 +433,9 @@ fn is_sentence(text: &[u8], kinds: Kinds) -> bool {
         .or(Kinds::LINE);
     !kinds.any(signs)
         && !has(text, b"../")
-        && text.iter().filter(|byte| **byte == b' ').count() >= 3
+        && (text.iter().filter(|byte| **byte == b' ').count() >= 3
+            // Some scripts have no spaces between words.
+            || text.iter().filter(|byte| **byte >= 0x80).count() >= 12)
 }
 
 fn one_slash(text: &[u8]) -> Vec<u8> {
@@ -487,10 +546,24 @@ fn web_address(text: &[u8], start: usize, rest: &[u8], findings: &mut Findings) 
         && host.iter().any(u8::is_ascii_digit)
         && !host.contains(&b'.')
         && (host.starts_with(b"0x") || host.iter().all(u8::is_ascii_digit));
-    if number || host.starts_with(b"0.0.0.0") || host.starts_with(b"[::]") {
+    if number {
+        findings.add(&HIDDEN_ADDRESS, text, start);
+    } else if host.starts_with(b"0.0.0.0") || host.starts_with(b"[::]") {
         findings.add(&INNER, text, start);
     }
     let path = rest.get(end..).unwrap_or_default();
+    // A script on a machine without a name, or an address made to swallow what is appended.
+    let address = host
+        .iter()
+        .take(15)
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':'))
+        && host.len() >= 7;
+    let program = [".php", ".txt", ".asp", ".jsp", ".sh", ".exe", ".pl", ".py"]
+        .iter()
+        .any(|end| path.trim_ascii_end().ends_with(end.as_bytes()));
+    if start == 0 && (path == b"?" || address && program) {
+        findings.add(&REMOTE_SCRIPT, text, start);
+    }
     let script = [
         &b".txt?"[..],
         b".php?",

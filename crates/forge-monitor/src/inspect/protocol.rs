@@ -19,6 +19,16 @@ static REQUEST: Rule = rule(
     "A line break, and behind it a line that begins a request or a response.",
 );
 static LINE_IN_PATH: Rule = rule("protocol.line_break", 5, "A line break in a path.");
+static LINE_INSIDE_PATH: Rule = rule(
+    "protocol.line_break_inside",
+    10,
+    "A line break in the middle of a path.",
+);
+static REQUEST_LINE: Rule = rule(
+    "protocol.request_line",
+    10,
+    "The first line of a request of HTTP, where a value belongs.",
+);
 static OVERLONG: Rule = rule(
     "protocol.overlong",
     5,
@@ -41,11 +51,14 @@ pub(super) fn inspect(
     if kinds.any(Kinds::LINE) {
         lines(text, place, findings);
     }
+    if kinds.any(Kinds::SLASH) && kinds.any(Kinds::SPACE) && place != Place::FormValue {
+        request_line(text, findings);
+    }
     if oddities.overlong {
         findings.add(&OVERLONG, text, 0);
     }
     if kinds.any(Kinds::PAREN) && kinds.any(Kinds::EQUALS) {
-        for start in ["*)(", ")(|(", ")(&(", "*))(", "*))%00"] {
+        for start in ["*)(", ")(|(", ")(&(", "*))(", "*))%00", "*(|(", "*(&("] {
             if let Some(at) = find(text, start.as_bytes())
                 && has(text.get(at..).unwrap_or_default(), b"=")
                 && !has(text, b"select")
@@ -92,6 +105,18 @@ fn lines(text: &[u8], place: Place, findings: &mut Findings) {
     {
         let rest = text.get(at + 1..).unwrap_or_default().trim_ascii_start();
         // In a form people write lines such as `Location: Berlin`.
+        // `\r\nX-Any-Header:`
+        let name = rest
+            .iter()
+            .take(48)
+            .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-')
+            .count();
+        let hyphens = rest.get(..name).is_some_and(|name| name.contains(&b'-'));
+        let colon = rest
+            .get(name..)
+            .is_some_and(|behind| behind.trim_ascii_start().starts_with(b":"));
+        let pair = text.get(at..at + 2) == Some(b"\r\n");
+        let other = pair && hyphens && colon && place != Place::FormValue;
         let known = HEADERS
             .iter()
             .any(|name| rest.starts_with(name.as_bytes()) && rest.get(name.len()) == Some(&b':'));
@@ -109,7 +134,7 @@ fn lines(text: &[u8], place: Place, findings: &mut Findings) {
         ]
         .iter()
         .any(|start| rest.starts_with(start.as_bytes()));
-        if telling || (known && !matches!(place, Place::FormValue | Place::QueryValue)) {
+        if telling || other || (known && !matches!(place, Place::FormValue | Place::QueryValue)) {
             findings.add(&HEADER, text, at);
             return;
         }
@@ -125,7 +150,8 @@ fn lines(text: &[u8], place: Place, findings: &mut Findings) {
         ]
         .iter()
         .any(|method| rest.starts_with(method.as_bytes()))
-            && has(rest.get(..line.min(1024)).unwrap_or_default(), b" http/");
+            && (has(rest.get(..line.min(1024)).unwrap_or_default(), b" http/")
+                || pair && place != Place::FormValue && first_word_is_target(rest));
         if status || request {
             findings.add(&REQUEST, text, at);
             return;
@@ -135,6 +161,36 @@ fn lines(text: &[u8], place: Place, findings: &mut Findings) {
         }
     }
     if place == Place::Path {
-        findings.add(&LINE_IN_PATH, text, 0);
+        // Links that were copied with the end of their line are broken, not hostile.
+        let inside = text
+            .trim_ascii_end()
+            .iter()
+            .any(|byte| matches!(byte, b'\r' | b'\n'));
+        let rule = if inside {
+            &LINE_INSIDE_PATH
+        } else {
+            &LINE_IN_PATH
+        };
+        findings.add(rule, text, 0);
+    }
+}
+
+/// `get /x`, `post http://h/`: whether a target follows the method.
+fn first_word_is_target(line: &[u8]) -> bool {
+    let behind = line.iter().position(|byte| *byte == b' ');
+    let target = behind.and_then(|at| line.get(at + 1..)).unwrap_or_default();
+    target.starts_with(b"/") || target.starts_with(b"http://") || target.starts_with(b"https://")
+}
+
+/// `GET http://h/ HTTP/1.1` as the beginning of a value.
+fn request_line(text: &[u8], findings: &mut Findings) {
+    let line = text.get(..text.len().min(1024)).unwrap_or_default();
+    let method = [
+        "get ", "post ", "head ", "put ", "options ", "trace ", "connect ",
+    ]
+    .iter()
+    .any(|method| line.starts_with(method.as_bytes()));
+    if method && first_word_is_target(line) && has(line, b" http/") {
+        findings.add(&REQUEST_LINE, text, 0);
     }
 }

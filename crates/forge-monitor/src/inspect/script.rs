@@ -23,6 +23,11 @@ static CALL: Rule = rule(
     6,
     "A call that runs script or shows that it runs.",
 );
+static HANDED: Rule = rule(
+    "xss.function_handed_on",
+    10,
+    "A function that shows that script runs, handed to another.",
+);
 static PAGE: Rule = rule(
     "xss.page_access",
     10,
@@ -86,6 +91,14 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, findings: &mut Findings) {
             page(&without_comments(text), findings);
         }
     }
+    if kinds.any(
+        Kinds::PAREN
+            .or(Kinds::EQUALS)
+            .or(Kinds::BRACE)
+            .or(Kinds::BRACKET),
+    ) {
+        handed(text, findings);
+    }
     if kinds.any(Kinds::BRACKET) {
         members(text, findings);
         if let Some((at, _)) = find_any(
@@ -102,6 +115,15 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, findings: &mut Findings) {
 
 fn calls(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
+    let mut backticks = 0;
+    let prose = text.iter().filter(|byte| **byte == b' ').count() >= 3
+        && !text
+            .iter()
+            .any(|byte| matches!(byte, b'<' | b'>' | b'"' | b'=' | b';' | b'{'))
+        // `doesn't`
+        && text.windows(3).all(|three| {
+            three[1] != b'\'' || three[0].is_ascii_alphabetic() && three[2].is_ascii_alphabetic()
+        });
     for _ in 0..64 {
         let Some(open) = text
             .get(from..)
@@ -111,6 +133,13 @@ fn calls(text: &[u8], findings: &mut Findings) {
         };
         let open = from + open;
         from = open + 1;
+        if text.get(open) == Some(&b'`') {
+            backticks += 1;
+            // The second one of a pair ends something.
+            if backticks % 2 == 0 {
+                continue;
+            }
+        }
         let before = trim_end(text.get(..open).unwrap_or_default());
         // `(alert)(1)`, `alert/**/(1)`, `alert?.(1)`, `top["al"+"ert"](1)`
         let before = before
@@ -142,12 +171,24 @@ fn calls(text: &[u8], findings: &mut Findings) {
             name,
             b"open" | b"print" | b"import" | b"function" | b"fetch"
         );
+        let elsewhere = matches!(name, b"fetch" | b"import" | b"importscripts" | b"getscript")
+            && !prose
+            && argument.get(1..).is_some_and(|address| {
+                [&b"//"[..], b"http:", b"https:", b"data:"]
+                    .iter()
+                    .any(|start| address.starts_with(start))
+            });
+        // `like eval() but …`
+        let named = prose && argument.first() == Some(&b')');
         let telling = !rough
+            && !named
             && matches!(
                 argument.first(),
                 Some(b'0'..=b'9' | b'\'' | b'"' | b'`' | b'/' | b')' | b'\\' | b'&' | b'<')
             )
             || bytes::trim(argument).starts_with(b"document")
+            // `fetch('//h/x')`: from, or to, another site.
+            || elsewhere
             || argument.starts_with(b"location")
             || argument.starts_with(b"string.")
             || argument.starts_with(b"xss");
@@ -212,6 +253,12 @@ fn calls(text: &[u8], findings: &mut Findings) {
             findings.add(&CALL_BEHIND_STRING, text, start);
             return;
         }
+        // `e=>eval(e.data)`
+        let arrow = trim_end(ahead).ends_with(b"=>");
+        if elsewhere && (ends || text.len() < 160) || arrow && !rough {
+            findings.add(&CALL_BEHIND_STRING, text, start);
+            return;
+        }
         if telling && !rough {
             let sure = matches!(
                 name,
@@ -232,6 +279,61 @@ fn calls(text: &[u8], findings: &mut Findings) {
             findings.add(&CALL, text, start);
         }
     }
+}
+
+/// A function that shows that script runs, handed to something else: `[1].find(alert)`,
+/// `x=alert,x(1)`, `alert.call(…)`.
+fn handed(text: &[u8], findings: &mut Findings) {
+    for name in ["alert", "confirm", "prompt", "eval"] {
+        let mut from = 0;
+        for _ in 0..8 {
+            let Some(at) = bytes::find_from(text, name.as_bytes(), from) else {
+                break;
+            };
+            from = at + name.len();
+            let behind = text.get(from..).unwrap_or_default();
+            let before = text.get(..at).unwrap_or_default();
+            let method = [&b".call("[..], b".apply(", b".bind(", b"?.("]
+                .iter()
+                .any(|method| behind.starts_with(method));
+            // `.map(alert)`, `f(1,alert)`, `{get:alert}`, `a=alert;`
+            let argument = matches!(behind.first(), Some(b')' | b',')) && in_call(before);
+            let listed = behind.first() == Some(&b']')
+                && matches!(before.last(), Some(b'[' | b','))
+                && matches!(behind.get(1), Some(b'[' | b'.' | b')' | b']'));
+            let assigned = matches!(before.last(), Some(b'=' | b':' | b'[' | b','))
+                && matches!(behind.first(), Some(b';' | b',' | b'}'));
+            let value = (listed || assigned)
+                && (has(behind, b"(") || has(behind, b"throw") || has(before, b"("));
+            let edge = before.last().is_none_or(|byte| !is_word(*byte));
+            if edge && (method || argument || value) {
+                findings.add(&HANDED, text, at);
+                return;
+            }
+        }
+    }
+}
+
+/// Whether the argument that would follow is one of a method's: `.map(`, `.then(`, `.sort(1,`.
+fn in_call(before: &[u8]) -> bool {
+    let open = match before.last() {
+        Some(b'(') => Some(before.len() - 1),
+        Some(b',') => before.iter().rposition(|byte| *byte == b'('),
+        _ => None,
+    };
+    let Some(open) = open else { return false };
+    let name = before.get(..open).unwrap_or_default();
+    let length = name
+        .iter()
+        .rev()
+        .take(32)
+        .take_while(|byte| is_word(**byte))
+        .count();
+    let dot = name
+        .len()
+        .checked_sub(length + 1)
+        .and_then(|at| name.get(at));
+    length > 0 && dot == Some(&b'.')
 }
 
 /// What reads or changes a page.
@@ -296,13 +398,33 @@ fn page(text: &[u8], findings: &mut Findings) {
         };
         let whole = found.len() == text.len();
         // `document.body` in a text is a name; with something around it, it is script.
-        if whole
-            || !text.contains(&b' ')
-            || has(text, b"=")
-            || has(text, b"(")
-            || has(text, b"cookie")
-            || has(text, b"write")
-        {
+        let before = at.checked_sub(1).and_then(|at| text.get(at));
+        let behind = text.get(found.end()..).unwrap_or_default();
+        let behind = behind
+            .iter()
+            .position(|byte| !is_word(*byte))
+            .and_then(|end| behind.get(end..));
+        let used = behind.is_some_and(|behind| {
+            let next = bytes::trim(behind);
+            matches!(
+                next.first(),
+                Some(b'=' | b'[' | b'+' | b')' | b';' | b'(' | b'-')
+            ) && !next.starts_with(b"(s)")
+                || next.starts_with(b".")
+                    && next.get(1).is_some_and(u8::is_ascii_alphabetic)
+                    && (has(text, b"(") || has(text, b"="))
+        }) || PAGE_ACCESS
+            .get(found.pattern().as_usize())
+            .is_some_and(|name| {
+                name.ends_with(['(', '='])
+                    || name.ends_with('.')
+                        && text.get(found.end()).is_some_and(u8::is_ascii_alphabetic)
+            });
+        let held = matches!(before, Some(b'(' | b'=' | b'+' | b',' | b'{' | b'[' | b'!'))
+            || text
+                .get(..at)
+                .is_some_and(|head| matches!(trim_end(head).last(), Some(b'=' | b'+')));
+        if whole || !text.contains(&b' ') || used || held {
             findings.add(rule, text, at);
         } else {
             findings.add(&CALL, text, at);
