@@ -98,6 +98,9 @@ fn inspect(c: &mut Criterion<ThreadCpu>) {
         ("dots", "w..."),
         ("operators", "'$"),
         ("separators", ":;"),
+        ("lines", "%0d%0a"),
+        ("encoded", "%2525"),
+        ("parameters", "%27&"),
     ] {
         for kib in [8, 32] {
             let target = format!("/?q={}", unit.repeat(kib * 1024 / unit.len()));

@@ -70,6 +70,9 @@ pub(super) fn inspect(
     }
 }
 
+/// As many bytes behind a line break are looked at.
+const MAX_LINE: usize = 1024;
+
 const HEADERS: &[&str] = &[
     "set-cookie",
     "location",
@@ -103,7 +106,10 @@ fn lines(text: &[u8], place: Place, findings: &mut Findings) {
         .filter(|(_, byte)| matches!(byte, b'\r' | b'\n'))
         .take(64)
     {
-        let rest = text.get(at + 1..).unwrap_or_default().trim_ascii_start();
+        // Every line break asks: no more than a line is looked at.
+        let rest = text.get(at + 1..).unwrap_or_default();
+        let rest = rest.get(..rest.len().min(MAX_LINE)).unwrap_or_default();
+        let rest = rest.trim_ascii_start();
         // In a form people write lines such as `Location: Berlin`.
         // `\r\nX-Any-Header:`
         let name = rest
@@ -150,7 +156,7 @@ fn lines(text: &[u8], place: Place, findings: &mut Findings) {
         ]
         .iter()
         .any(|method| rest.starts_with(method.as_bytes()))
-            && (has(rest.get(..line.min(1024)).unwrap_or_default(), b" http/")
+            && (has(rest.get(..line).unwrap_or_default(), b" http/")
                 || pair && place != Place::FormValue && first_word_is_target(rest));
         if status || request {
             findings.add(&REQUEST, text, at);

@@ -279,7 +279,8 @@ fn behind(
 ) -> bool {
     let word = command(text, start);
     let space = text.get(start).is_some_and(u8::is_ascii_whitespace);
-    let before = text.get(..at).unwrap_or_default();
+    // Every separator asks: no more than some words before it are looked at.
+    let before = text.get(at.saturating_sub(512)..at).unwrap_or_default();
     let before = before.trim_ascii();
     let shape = Shape::of(text, word.end);
     let kind = kind_of(text, &word);

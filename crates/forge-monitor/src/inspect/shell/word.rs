@@ -3,6 +3,12 @@
 use super::commands::{self, Command};
 use crate::inspect::bytes::{find, has, is_word};
 
+/// As many blanks before a word are skipped, since every separator asks.
+const MAX_BLANKS: usize = 256;
+
+/// As many bytes behind a command are looked at.
+const MAX_ARGUMENTS: usize = 1024;
+
 /// A word as a shell reads it, and where it ends.
 pub(super) struct Word {
     pub(super) name: Vec<u8>,
@@ -42,9 +48,11 @@ fn peek(text: &[u8], at: usize) -> Vec<u8> {
 
 pub(super) fn word(text: &[u8], start: usize) -> Word {
     let mut at = start;
-    while text
-        .get(at)
-        .is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'(' | b'{' | b'!' | b'@'))
+    // Every separator asks, so blanks are skipped up to a bound.
+    while at < start + MAX_BLANKS
+        && text.get(at).is_some_and(|byte| {
+            byte.is_ascii_whitespace() || matches!(byte, b'(' | b'{' | b'!' | b'@')
+        })
     {
         at += 1;
     }
@@ -135,6 +143,9 @@ pub(super) struct Shape {
 impl Shape {
     pub(super) fn of(text: &[u8], end: usize) -> Self {
         let rest = text.get(end..).unwrap_or_default();
+        let rest = rest
+            .get(..rest.len().min(MAX_ARGUMENTS))
+            .unwrap_or_default();
         let mut shape = Self::default();
         let spaced = rest
             .first()

@@ -8,6 +8,9 @@ use super::tokens::{Context, Kind, Token};
 use super::words::Word;
 use crate::inspect::rule::{Findings, Rule};
 
+/// As many parentheses and signs before an operand are skipped.
+const MAX_NESTING: usize = 48;
+
 /// A value, as SQL in one of its contexts.
 pub(super) struct Statement<'a> {
     pub(super) text: &'a [u8],
@@ -192,9 +195,13 @@ impl Statement<'_> {
         (at..self.tokens.len()).any(|token| self.word(token) == Some(word))
     }
 
-    /// Behind opening parentheses, signs and `not`.
+    /// Behind opening parentheses, signs and `not`: so many as are looked at, since every one of them
+    /// asks what stands behind.
     pub(super) fn operand(&self, mut at: usize) -> usize {
-        while let Some(kind) = self.kind(at) {
+        let last = at + MAX_NESTING;
+        while at < last
+            && let Some(kind) = self.kind(at)
+        {
             let skip = matches!(
                 kind,
                 Kind::OpenParen | Kind::Bang | Kind::Arithmetic | Kind::Word(Word::Not)
