@@ -48,6 +48,11 @@ impl RefusalBudget {
         Self::with(clock, ALL_SIGNALS, "forge_server_signals_coalesced_total")
     }
 
+    /// For what another site may have made a browser do: so much of it is forgiven an address.
+    pub(crate) fn excuses(clock: &Clock) -> Self {
+        Self::with(clock, ALL_SIGNALS, "forge_server_excuses_used_up_total")
+    }
+
     fn with(clock: &Clock, all_most: u64, metric: &'static str) -> Self {
         Self(Arc::new(Counters {
             each: std::iter::repeat_with(AtomicU64::default)

@@ -13,14 +13,14 @@ use forge_audit::{Actor, AuditLog, Event, Kind, Outcome, Severity, Source};
 use forge_crypto::VaultEvent;
 use forge_headers::Connection;
 use forge_monitor::{
-    ComponentHealth, HealthStatus, InspectOutcome, Inspection, Level, Monitor, RefusalReason,
-    Signal, SignalKind, Verdict,
+    ComponentHealth, HealthStatus, InspectOutcome, Inspection, Level, Monitor, Place,
+    RefusalReason, Signal, SignalKind, Verdict,
 };
 use forge_ratelimit::{ConcurrencyDecision, ConcurrencyOutcome, Decision, KeyClass};
 use forge_session::{Caller, Rejection, SessionEvent, ThreatResponse};
-use http::HeaderValue;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
@@ -123,10 +123,14 @@ pub(crate) fn caller(parts: &Parts) -> Caller {
 }
 
 /// Whether another site, or a link that somebody planted, may have made the browser ask. A page
-/// cannot send an `Authorization` header to another origin without its leave.
+/// cannot send an `Authorization` header to another origin without its leave, nor use a method or a
+/// content type that the Fetch standard does not safelist.
 fn is_foreign(parts: &Parts) -> bool {
     let header = |name| parts.headers.get(name).map(HeaderValue::as_bytes);
-    if parts.headers.contains_key(AUTHORIZATION) {
+    if parts.headers.contains_key(AUTHORIZATION)
+        || !matches!(parts.method, Method::GET | Method::HEAD | Method::POST)
+        || header("content-type").is_some_and(|kind| !is_safelisted(kind))
+    {
         return false;
     }
     match header("sec-fetch-site") {
@@ -135,6 +139,26 @@ fn is_foreign(parts: &Parts) -> bool {
         Some(b"none") => header("sec-fetch-mode") == Some(b"navigate"),
         _ => false,
     }
+}
+
+/// The content types that a page may send to another origin without asking first.
+fn is_safelisted(kind: &[u8]) -> bool {
+    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii().to_ascii_lowercase();
+    matches!(
+        &essence[..],
+        b"application/x-www-form-urlencoded" | b"multipart/form-data" | b"text/plain"
+    )
+}
+
+/// Whether something was found where another site's page can put nothing: in headers of its own, in
+/// `User-Agent`, in cookies.
+fn is_of_the_client(inspection: &Inspection) -> bool {
+    let own = |place| matches!(place, Place::UserAgent | Place::Header | Place::Cookie);
+    inspection
+        .matches()
+        .iter()
+        .any(|found| own(found.place) && found.score >= Level::High.threshold())
 }
 
 fn user_agent(parts: &Parts) -> Option<&str> {
@@ -147,6 +171,7 @@ pub struct Wiring {
     audit: AuditLog,
     refusals: RefusalBudget,
     suspicions: RefusalBudget,
+    excuses: RefusalBudget,
     monitor: Arc<OnceLock<Monitor>>,
 }
 
@@ -158,6 +183,7 @@ impl Wiring {
             audit,
             refusals: RefusalBudget::new(clock),
             suspicions: RefusalBudget::signals(clock),
+            excuses: RefusalBudget::excuses(clock),
             monitor: Arc::default(),
         }
     }
@@ -184,15 +210,17 @@ impl Wiring {
         }
     }
 
-    /// A signal to the monitor. What another site's page makes a browser do is none: anybody could
-    /// get a visitor banned.
+    /// A signal to the monitor. What another site's page makes a browser do is none, up to ten a
+    /// minute from an address: a planted link gets no visitor banned. Beyond that it counts, since
+    /// the headers that say so are the client's own, and would save whoever sends them from any ban.
     pub fn signal(&self, kind: SignalKind, cause: &Cause) {
         self.signal_about(kind, cause, None);
     }
 
     /// The same about a user whom the cause does not name: `user` is the id of a GitHub account.
     fn signal_about(&self, kind: SignalKind, cause: &Cause, user: Option<u64>) {
-        if cause.foreign && kind != SignalKind::AuthOk {
+        let excused = || self.excuses.take("foreign", cause.address).is_some();
+        if cause.foreign && kind != SignalKind::AuthOk && excused() {
             return;
         }
         if let Some(monitor) = self.monitor.get() {
@@ -504,7 +532,8 @@ impl Wiring {
             if outcome == InspectOutcome::Clean {
                 return;
             }
-            let cause = Cause::of(parts);
+            let mut cause = Cause::of(parts);
+            cause.foreign &= !is_of_the_client(inspection);
             let event = cause
                 .event(Kind::SecurityViolation, "request.inspect")
                 .outcome(match outcome {
@@ -599,5 +628,38 @@ mod tests {
             (site, "cross-site"),
             ("authorization", "Bearer x")
         ]));
+        // What a page cannot send elsewhere without asking.
+        assert!(foreign(&[
+            (site, "cross-site"),
+            ("content-type", "Text/Plain; charset=utf-8")
+        ]));
+        assert!(!foreign(&[
+            (site, "cross-site"),
+            ("content-type", "application/json")
+        ]));
+        let mut request = http::Request::new(());
+        *request.method_mut() = Method::DELETE;
+        request
+            .headers_mut()
+            .insert(site, HeaderValue::from_static("cross-site"));
+        assert!(!is_foreign(&request.into_parts().0));
+    }
+
+    #[test]
+    fn what_is_found_in_headers_of_its_own_is_the_clients() {
+        let inspect = |target: &'static str, name: &'static str, value: &'static str| {
+            let headers = [(name.as_bytes(), value.as_bytes())];
+            forge_monitor::Inspector::new().inspect_text(target.as_bytes(), headers)
+        };
+        assert!(is_of_the_client(&inspect("/", "user-agent", "sqlmap/1.7")));
+        assert!(is_of_the_client(&inspect("/", "x-any", "1' or '1'='1")));
+        assert!(is_of_the_client(&inspect("/", "cookie", "a=1' or '1'='1")));
+        let planted = "/?q=1'%20or%20'1'='1";
+        assert!(!is_of_the_client(&inspect(planted, "accept", "*/*")));
+        assert!(!is_of_the_client(&inspect(
+            "/",
+            "referer",
+            "http://h/?q=1'%20or%20'1'='1"
+        )));
     }
 }

@@ -210,6 +210,21 @@ async fn another_sites_page_does_not_get_its_visitor_banned() {
 }
 
 #[tokio::test]
+async fn headers_that_blame_another_site_save_nobody_who_goes_on() {
+    let trial = behind_a_proxy().await;
+    let browser = trial.browser();
+    for _ in 0..16 {
+        let guess = "/auth/github/callback?code=x&state=guess";
+        let request = browser.request(Method::GET, guess);
+        let request = request.header("x-forwarded-for", ATTACKER);
+        let request = request.header("sec-fetch-site", "cross-site");
+        browser.send(request).await.problem(400);
+    }
+    trial.app.monitor.flush().await;
+    from(&browser, ATTACKER, "/").await.problem(403);
+}
+
+#[tokio::test]
 pub(crate) async fn a_ban_is_listed_and_lifted_from_the_command_line_beside_the_server() {
     let trial = behind_a_proxy().await;
     fail(&trial, ATTACKER, 6).await;
