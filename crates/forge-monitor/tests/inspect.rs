@@ -97,6 +97,7 @@ fn finds_sql() {
 #[test]
 fn finds_operators_of_document_databases() {
     for target in [
+        "/find?q=1,%20$where:%20'1%20==%201'",
         "/login?user[$ne]=x&password[$gt]=",
         "/find?q=%7B%22$where%22:%22sleep(1)%22%7D",
     ] {
@@ -161,6 +162,9 @@ fn finds_paths() {
             "/proc/self/environ",
             "../../x.png\0.jpg",
             "/var/www/html/wp-config.php",
+            "/etc/any.thing",
+            "/opt/any/httpd.conf",
+            "x.php::$DATA",
             "\u{ff0e}\u{ff0e}\u{2216}\u{ff0e}\u{ff0e}\u{2216}windows",
         ],
     );
@@ -232,6 +236,12 @@ fn finds_code_and_lookups() {
             "class.module.classLoader.x",
             "__proto__[x]",
             "'.system('id').'",
+            "'; return true; var x='a",
+            "';d=new Date();do{c=new Date()}while(c-d<9);",
+            "${${date:'j'}ndi:ldap://h}",
+            "@(7*7)",
+            "count(/child::node())",
+            "db.any.drop()",
             ";print(md5('x'));//",
             "(system)('id')",
             "('sys'.'tem')('id')",
@@ -254,9 +264,50 @@ fn finds_headers_in_values() {
             "x\r\nGET /y",
             "GET http://h/ HTTP/1.1",
             "*(|(mail=*))",
+            "x)(&)",
+            "\u{560a}\u{560d}set-cookie: a=b",
             "*)(uid=*))(|(uid=*",
         ],
     );
+}
+
+#[test]
+fn finds_addresses_a_server_is_made_to_fetch() {
+    all_found(
+        "request_forgery",
+        &[
+            "http://169.254.169.254/latest/",
+            "http://2130706433/",
+            "http://127.1/",
+            "http://0177.0.0.1/x",
+            "http://[::ffff:127.0.0.1]/",
+            "gopher://h:6379/_x",
+            "http://192.0.2.7/x.php",
+            "http://h.example/x.txt?",
+        ],
+    );
+    let include = of_target("/x.php?_conf[path]=https://h.example");
+    assert_eq!(include.verdict(Level::Low), Verdict::Block);
+    let other = of_target("/x.php?next=https://h.example/path");
+    assert_eq!(other.score(), 0);
+}
+
+#[test]
+fn finds_scripts_by_the_names_of_uploads() {
+    let upload = |name: &str, file: &str| {
+        let headers = [(name.as_bytes(), file.as_bytes())];
+        Inspector::new().inspect_text(b"/upload", headers)
+    };
+    for (name, file) in [
+        ("X-Filename", "a.php"),
+        ("x-file-name", "b.PHTML.."),
+        ("x_filename", "c.php5"),
+    ] {
+        let verdict = upload(name, file).verdict(Level::Low);
+        assert_eq!(verdict, Verdict::Block, "{file}");
+    }
+    assert_eq!(upload("x-filename", "photo.jpg").score(), 0);
+    assert_eq!(upload("x-file", "a.php").score(), 0);
 }
 
 #[test]
@@ -405,6 +456,16 @@ fn lets_values_of_all_kinds_pass() {
         "create or replace function",
         "a) or b) or both",
         "James' and John's",
+        // Addresses of data, names, passwords.
+        "data:image/png;base64,iVBORw0KGgo=",
+        "C:\\Program Files\\App\\app.exe",
+        "java script: the guide",
+        "alert (system)",
+        "PHP: eval()",
+        "**bold** `ls -la` text",
+        "p'w\"d;--x",
+        "x7$kL(9)#q",
+        "http://127.0.0.1:8080/callback",
         "5' 6\" or taller",
         "user=\"*\"",
     ] {

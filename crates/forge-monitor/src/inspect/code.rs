@@ -70,6 +70,16 @@ static PYTHON: Rule = rule(
 );
 static RUBY: Rule = rule("code.ruby", 10, "Ruby that runs code or programs.");
 
+static XPATH: Rule = rule(
+    "code.xpath",
+    10,
+    "A path of XPath that looks around in a document.",
+);
+static STATEMENT: Rule = rule(
+    "code.statement_behind_string",
+    10,
+    "A string is ended, and a statement of a script follows.",
+);
 static FORMULA: Rule = rule(
     "code.spreadsheet_formula",
     10,
@@ -182,6 +192,11 @@ const SIGNS: &[(&str, &Rule)] = &[
     ("io.popen(", &RUBY),
     ("self.env.registerundefined", &TEMPLATE),
     ("_self.env", &TEMPLATE),
+    ("{$smarty", &TEMPLATE),
+    ("::node()", &XPATH),
+    ("/child::", &XPATH),
+    ("/descendant::", &XPATH),
+    ("/ancestor::", &XPATH),
     ("constructor.constructor", &TEMPLATE),
     ("%{(#", &JAVA),
     ("%{#", &JAVA),
@@ -277,17 +292,83 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Fi
             findings.add(rule, text, found.start());
         }
     }
-    if kinds.any(Kinds::BRACE.or(Kinds::PERCENT)) && place != Place::UserAgent {
+    let marks = Kinds::BRACE.or(Kinds::PERCENT);
+    if (kinds.any(marks) || kinds.any(Kinds::AT) && kinds.any(Kinds::PAREN))
+        && place != Place::UserAgent
+    {
         templates(text, findings);
     }
     if kinds.any(Kinds::PAREN) {
         calls(text, findings);
+    }
+    if kinds.any(Kinds::SEMICOLON) && kinds.any(Kinds::SINGLE.or(Kinds::DOUBLE)) {
+        statements(text, findings);
+    }
+    if text.starts_with(b"db.") && kinds.any(Kinds::PAREN) {
+        shell_of_a_database(text, findings);
     }
     if matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@')) {
         formula(text, findings);
     }
     if kinds.any(Kinds::BRACE) && kinds.any(Kinds::COLON) {
         serialised(text, findings);
+    }
+}
+
+/// `'; return true; var x='`, `';d=new Date();do{`
+fn statements(text: &[u8], findings: &mut Findings) {
+    let mut from = 0;
+    for _ in 0..16 {
+        let Some(at) = find_from(text, b";", from) else {
+            return;
+        };
+        from = at + 1;
+        let before = text.get(..at).unwrap_or_default().last();
+        if !matches!(before, Some(b'\'' | b'"')) {
+            continue;
+        }
+        let rest = text.get(from..).unwrap_or_default();
+        let rest = rest
+            .get(..rest.len().min(128))
+            .unwrap_or_default()
+            .trim_ascii_start();
+        let word = rest.iter().take_while(|byte| is_word(**byte)).count();
+        let behind = rest.get(word..).unwrap_or_default();
+        let runs = matches!(
+            rest.get(..word),
+            Some(b"return" | b"var" | b"let" | b"const" | b"while" | b"throw" | b"do")
+        ) && behind
+            .iter()
+            .any(|byte| matches!(byte, b'=' | b'(' | b';' | b'\'' | b'"'));
+        // `d=new Date();`
+        let makes = word > 0
+            && behind.strip_prefix(b"=").is_some_and(|value| {
+                value.trim_ascii_start().starts_with(b"new ") || value.starts_with(b"function")
+            });
+        if runs || makes {
+            findings.add(&STATEMENT, text, at);
+            return;
+        }
+    }
+}
+
+/// `db.users.drop()`
+fn shell_of_a_database(text: &[u8], findings: &mut Findings) {
+    const CALLS: &[&str] = &[
+        ".insert(",
+        ".find(",
+        ".drop(",
+        ".remove(",
+        ".update(",
+        ".mapreduce(",
+        ".aggregate(",
+        ".insertone(",
+        ".deletemany(",
+        ".findone(",
+    ];
+    let head = text.get(..text.len().min(128)).unwrap_or_default();
+    if let Some((at, _)) = bytes::find_any(head, CALLS) {
+        findings.add(&NODE, text, at);
     }
 }
 
@@ -354,6 +435,7 @@ fn lookups(text: &[u8], findings: &mut Findings) {
             "${script:",
             "${dns:",
             "${url:",
+            "${base64:",
         ],
     )
     .is_some()
@@ -392,6 +474,8 @@ fn resolved(text: &[u8]) -> Resolved {
                 [&b"lower:"[..], b"upper:"]
                     .iter()
                     .find_map(|name| inner.strip_prefix(*name))
+                    // `${date:'j'}`: a format that is a letter.
+                    .or_else(|| inner.strip_prefix(b"date:'")?.strip_suffix(b"'"))
                     .map(<[u8]>::to_vec)
             };
             // A lookup that gives a letter or two hides something, if another is around it.
@@ -430,6 +514,7 @@ fn templates(text: &[u8], findings: &mut Findings) {
         (b"[[", b"]]"),
         (b"{!", b"}"),
         (b"{#", b"}"),
+        (b"@(", b")"),
     ];
     for (start, end) in MARKS {
         let mut from = 0;
@@ -455,8 +540,11 @@ fn templates(text: &[u8], findings: &mut Findings) {
             if close.is_none() && *start != b"{{" && *start != b"${" {
                 continue;
             }
-            if computes(inner)
-                && (*start != b"[[" || has(inner, b"${"))
+            if (if *start == b"@(" {
+                is_product(inner)
+            } else {
+                computes(inner)
+            }) && (*start != b"[[" || has(inner, b"${"))
                 && (*start != b"{#" || has(inner, b"*"))
             {
                 findings.add(&TEMPLATE, text, at);
@@ -467,13 +555,9 @@ fn templates(text: &[u8], findings: &mut Findings) {
     }
 }
 
-/// Whether an expression multiplies numbers, calls something, or names what templates keep inside.
-fn computes(inner: &[u8]) -> bool {
-    let inner = bytes::trim(inner);
-    if inner.is_empty() {
-        return false;
-    }
-    let product = inner.windows(3).any(|window| {
+/// `7*7`, `7*'7'`
+fn is_product(inner: &[u8]) -> bool {
+    inner.windows(3).any(|window| {
         matches!(window[1], b'*' | b'+' | b'/' | b'-')
             && window[0].is_ascii_digit()
             && (window[2].is_ascii_digit() || matches!(window[2], b'\'' | b'"'))
@@ -499,7 +583,16 @@ fn computes(inner: &[u8]) -> bool {
                     | b'%'
                     | b'^'
             )
-    });
+    })
+}
+
+/// Whether an expression multiplies numbers, calls something, or names what templates keep inside.
+fn computes(inner: &[u8]) -> bool {
+    let inner = bytes::trim(inner);
+    if inner.is_empty() {
+        return false;
+    }
+    let product = is_product(inner);
     let call = inner
         .iter()
         .zip(inner.iter().skip(1))
@@ -822,6 +915,8 @@ fn computed_call(text: &[u8], open: usize, before: &[u8], argument: &[u8]) -> bo
     let starts = text.get(..at).is_some_and(|head| {
         head.iter()
             .all(|byte| matches!(byte, b'@' | b'$' | b'=' | b' ') || is_word(*byte))
+            // A password.
+            && !head.last().is_some_and(|byte| is_word(*byte))
     });
     plain && begins && name.len() > 1 - usize::from(indexed) && short && starts && open > at
 }

@@ -322,6 +322,10 @@ fn spaced_name(rest: &[u8], wanted: &[u8]) -> bool {
 }
 
 fn tag(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
+    if rest.starts_with(b"esi:") {
+        findings.add(&SERVER_INCLUDE, text, at);
+        return;
+    }
     let (name, end) = tag_name(rest);
     if name.is_empty() || rest.first().is_some_and(u8::is_ascii_digit) {
         // `<   script`, `<\x01script`: some browsers and many filters have read it so.
@@ -681,6 +685,13 @@ fn urls(text: &[u8], findings: &mut Findings) {
             .find(|scheme| ends_with_skipping(before, scheme.as_bytes()));
         if let Some(scheme) = scheme {
             let spaced = !before.ends_with(scheme.as_bytes());
+            // Blanks may be a slip; tabs and line breaks are none.
+            let hides = spaced
+                && before
+                    .iter()
+                    .rev()
+                    .take(scheme.len() + 8)
+                    .any(|byte| *byte < b' ' || *byte == b'\\');
             let at = colon.saturating_sub(scheme.len());
             let target = bytes::trim(rest);
             if target.is_empty() && !spaced {
@@ -697,7 +708,7 @@ fn urls(text: &[u8], findings: &mut Findings) {
                     b'(' | b'`' | b'=' | b'[' | b'{' | b'\'' | b'"' | b'%' | b'/' | b';'
                 )
             });
-            if spaced || code && (!prose || at > 0 && has(text, b"=")) {
+            if hides || code && (spaced || !prose || at > 0 && has(text, b"=")) {
                 findings.add(&SCRIPT_URL, text, at);
             }
         } else if ends_with_skipping(before, b"data") && !before.ends_with(b"metadata") {

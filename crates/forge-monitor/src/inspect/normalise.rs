@@ -139,6 +139,8 @@ pub(super) fn fold(text: &mut Vec<u8>, oddities: &mut Oddities) {
             (0xc5, [0xbf, ..]) => (b's', 2),
             (0xc4, [0xb0 | 0xb1, ..]) => (b'i', 2),
             (0xe2, [0x84, 0xaa, ..]) => (b'k', 3),
+            // Characters whose last byte is a line break, to who takes but that one.
+            (0xe5, [0x98, 0x8a, 0xe5, 0x98, 0x8d, ..]) => (b'\n', 6),
             // The other slash of set theory.
             (0xe2, [0x88, 0x96, ..]) => (b'\\', 3),
             _ => (byte, 1),

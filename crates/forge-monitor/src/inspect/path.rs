@@ -37,6 +37,12 @@ static SENSITIVE: Rule = rule(
     "A file that holds secrets or settings of a system.",
 );
 
+static STREAM: Rule = rule(
+    "path.data_stream",
+    10,
+    "The unnamed stream of a file on Windows, which gives its source.",
+);
+
 static SENSITIVE_NAME: Rule = rule(
     "path.sensitive_name",
     5,
@@ -263,6 +269,15 @@ fn files(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
         text
     };
     let sentence = is_sentence(text, kinds);
+    // A value that is the path of a file of the system, and nothing else.
+    let rooted = text.starts_with(b"/") && !kinds.any(Kinds::SPACE);
+    let whole_path = place != Place::Path && (rooted || text.get(1..3) == Some(b":/"));
+    if whole_path && text.starts_with(b"/etc/") && text.len() > 5 {
+        findings.add(&SENSITIVE, text, 0);
+    }
+    if kinds.any(Kinds::DOLLAR) && text.ends_with(b"::$data") {
+        findings.add(&STREAM, text, text.len() - 7);
+    }
     for found in NAMES.find_overlapping_iter(text) {
         let at = found.start();
         let Some(name) = FILES.get(found.pattern().as_usize()) else {
@@ -327,6 +342,7 @@ fn files(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
                             | "boot.ini"
                     )
             }
+            _ if whole_path && behind.is_none() => true,
             _ => !sentence && (!ordinary || rooted || (whole && !text.starts_with(b"var"))),
         };
         if matches!(*name, "web-inf/" | "meta-inf/") && place == Place::Path && !sure {
@@ -404,7 +420,6 @@ fn files(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
                 "c:/winnt",
                 "c:/boot",
                 "c:/inetpub",
-                "c:/program files",
                 "/bin/sh",
                 "/bin/bash",
                 "%systemroot%",
@@ -546,7 +561,22 @@ fn web_address(text: &[u8], start: usize, rest: &[u8], findings: &mut Findings) 
         && host.iter().any(u8::is_ascii_digit)
         && !host.contains(&b'.')
         && (host.starts_with(b"0x") || host.iter().all(u8::is_ascii_digit));
-    if number {
+    let name = host
+        .iter()
+        .position(|byte| *byte == b':')
+        .map_or(host, |port| host.get(..port).unwrap_or_default());
+    let numbers = name.split(|byte| *byte == b'.');
+    // `127.1`, `0177.0.0.1`
+    let short = name.len() <= 24
+        && name.contains(&b'.')
+        && name
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || *byte == b'.')
+        && (numbers.clone().count() != 4
+            || numbers
+                .clone()
+                .any(|part| part.len() > 1 && part.starts_with(b"0")));
+    if number || short || host.starts_with(b"[::ffff:") {
         findings.add(&HIDDEN_ADDRESS, text, start);
     } else if host.starts_with(b"0.0.0.0") || host.starts_with(b"[::]") {
         findings.add(&INNER, text, start);
@@ -577,6 +607,12 @@ fn web_address(text: &[u8], start: usize, rest: &[u8], findings: &mut Findings) 
     .any(|end| path.ends_with(end))
         || path.ends_with(b"??");
     if script && start == 0 {
-        findings.add(&REMOTE_FILE, text, start);
+        // An address may end with an empty query; a picture's hardly.
+        let page = path.ends_with(b".php?") || path.ends_with(b".do?");
+        findings.add(
+            if page { &REMOTE_FILE } else { &REMOTE_SCRIPT },
+            text,
+            start,
+        );
     }
 }

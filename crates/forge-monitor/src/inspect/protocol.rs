@@ -57,6 +57,15 @@ pub(super) fn inspect(
     if oddities.overlong {
         findings.add(&OVERLONG, text, 0);
     }
+    if kinds.any(Kinds::PAREN)
+        && (text.ends_with(b"*)(&")
+            || text.ends_with(b")(&)")
+            || text.ends_with(b"*)(|")
+            || has(text, b")(!(&("))
+    {
+        findings.add(&LDAP, text, 0);
+        return;
+    }
     if kinds.any(Kinds::PAREN) && kinds.any(Kinds::EQUALS) {
         for start in ["*)(", ")(|(", ")(&(", "*))(", "*))%00", "*(|(", "*(&("] {
             if let Some(at) = find(text, start.as_bytes())

@@ -179,7 +179,11 @@ fn calls(text: &[u8], findings: &mut Findings) {
                     .any(|start| address.starts_with(start))
             });
         // `like eval() but …`
-        let named = prose && argument.first() == Some(&b')');
+        let begins = text.len() < 24
+            && text
+                .get(..start)
+                .is_some_and(|head| !head.is_empty() && head.ends_with(b" "));
+        let named = (prose || begins) && argument.first() == Some(&b')');
         let telling = !rough
             && !named
             && matches!(
@@ -245,7 +249,9 @@ fn calls(text: &[u8], findings: &mut Findings) {
             return;
         }
         // `atob()`, `setInterval(code, 1)`, `new Function()`: nothing but the call.
-        let whole = (ahead.is_empty() || trim_end(ahead) == b"new")
+        let spaced = before.len() < open;
+        let whole = (!spaced || telling)
+            && (ahead.is_empty() || trim_end(ahead) == b"new")
             && bytes::trim(text).ends_with(b")")
             && !matches!(name, b"print" | b"open" | b"fetch" | b"import")
             && (name != b"function" || trim_end(ahead) == b"new");

@@ -278,6 +278,10 @@ fn behind(
     findings: &mut Findings,
 ) -> bool {
     let word = command(text, start);
+    // `data:image/png;base64,…`, `a;cat: x`
+    if matches!(text.get(word.end), Some(b',' | b':')) {
+        return false;
+    }
     let space = text.get(start).is_some_and(u8::is_ascii_whitespace);
     // Every separator asks: no more than some words before it are looked at.
     let before = text.get(at.saturating_sub(512)..at).unwrap_or_default();
@@ -505,7 +509,7 @@ fn words_of(text: &[u8]) -> usize {
                 .iter()
                 .filter(|byte| byte.is_ascii_alphabetic())
                 .count();
-            letters >= 2 && letters * 2 > word.len()
+            letters >= 2 && letters * 2 >= word.len()
         })
         .take(3)
         .count()
@@ -535,6 +539,13 @@ fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     let shape = Shape::of(text, word.end);
     let behind_quote = start > 0 && !text.starts_with(b" ");
     let whole = text.get(start..word.end).unwrap_or_default();
+    // `I'd` has one quotation mark; what a shell takes out comes in pairs.
+    let paired = [b'\'', b'"']
+        .iter()
+        .all(|quote| whole.iter().filter(|byte| *byte == quote).count() % 2 == 0);
+    if word.quoted && !paired && !behind_quote {
+        return;
+    }
     if word.path {
         // `/bin/ls`, `/usr/bin/id`, `/???/??t`
         let folder = ["bin/", "sbin/", "system32/"]
@@ -569,10 +580,6 @@ fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
             .skip(1)
             .take(whole.len().saturating_sub(2))
             .any(|byte| matches!(byte, b'\'' | b'"' | b'\\' | b'^' | b'$'));
-        // `I'd` has one quotation mark; what a shell takes out comes in pairs.
-        let paired = [b'\'', b'"']
-            .iter()
-            .all(|quote| whole.iter().filter(|byte| *byte == quote).count() % 2 == 0);
         if inside
             && paired
             && (shape.tells() || shape.ends || shape.words)

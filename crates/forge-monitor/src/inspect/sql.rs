@@ -177,6 +177,17 @@ fn document_operators(text: &[u8], findings: &mut Findings) {
             && matches!(after, Some(b'"' | b'\'' | b':'))
             && is_object;
         let whole = at == 0 && word == b"where" && matches!(after, None | Some(b':' | b'='));
+        // `, $where: '1 == 1'`: behind the value of another key.
+        let appended = after == Some(&b':')
+            && matches!(before, None | Some(b',' | b' ' | b'\''))
+            && matches!(
+                word,
+                b"where" | b"or" | b"and" | b"ne" | b"gt" | b"regex" | b"expr" | b"comment"
+            );
+        if appended {
+            findings.add(&OPERATOR, text, at);
+            return;
+        }
         if (bracketed || key || whole) && OPERATORS.contains(&word) {
             findings.add(&OPERATOR, text, at);
             return;

@@ -101,7 +101,7 @@ impl Statement<'_> {
             Some(Kind::Word(_))
                 if ends_string
                     && paren(start + 1, Kind::OpenParen)
-                    && self.compares(self.behind_parens(start + 1)) =>
+                    && self.goes_on(self.behind_parens(start + 1)) =>
             {
                 self.add(&CONDITION_IN_STRING, at, findings);
             }
@@ -127,6 +127,11 @@ impl Statement<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Whether a comparison or a further condition stands there.
+    fn goes_on(&self, at: usize) -> bool {
+        self.compares(at) || matches!(self.word(at), Some(Word::And | Word::Or))
     }
 
     /// `like '%x%'`, `is not null`, `in (1`
