@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::form::ReadForms;
-use super::inspector::Inspection;
+use super::inspection::Inspection;
 use super::layer::Shared;
 use super::on_inspection::OnInspection;
 use crate::refusal::Respond;

@@ -1,14 +1,17 @@
 //! Cross-site scripting: reads a value as HTML in each place where a page could show it: between
 //! tags, in an attribute with either quote or none, and in a script.
 
+mod attributes;
 mod names;
+mod urls;
 
-use super::bytes::{self, Kinds, find, find_any, has, is_word};
-
+use super::bytes::{self, Kinds, find, has, is_word};
 use super::rule::{Family, Findings, Place, Rule};
-
 use super::script;
-use names::{ACTIVE, EVENTS, LOADING, SHOWING};
+pub(super) use attributes::without_comments;
+use attributes::{attributes, binds, handler_in, style_runs};
+use names::{ACTIVE, LOADING, SHOWING};
+use urls::urls;
 
 const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
     Rule::new(id, Family::CrossSiteScripting, score, explanation)
@@ -54,28 +57,6 @@ static HANDLER: Rule = rule(
     "An event handler as an attribute of an element.",
 );
 
-static HANDLER_BEHIND_QUOTE: Rule = rule(
-    "xss.attribute_breakout",
-    10,
-    "An attribute's value is ended, and an event handler follows.",
-);
-
-static BARE_HANDLER: Rule = rule(
-    "xss.bare_handler",
-    5,
-    "What would be an event handler in an attribute without quotes.",
-);
-
-static SCRIPT_URL: Rule = rule("xss.script_url", 10, "An address that is a script.");
-
-static SCRIPT_URL_IDLE: Rule = rule(
-    "xss.script_url_idle",
-    3,
-    "An address that is a script and does nothing.",
-);
-
-static DATA_URL: Rule = rule("xss.data_url", 10, "A `data:` address that holds a page.");
-
 static STYLE: Rule = rule(
     "xss.style",
     10,
@@ -106,12 +87,6 @@ static OTHER_CHARSET: Rule = rule(
     "xss.other_charset",
     10,
     "Markup in UTF-7 or in the upper half of US-ASCII.",
-);
-
-static BREAKOUT: Rule = rule(
-    "xss.quote_and_angle",
-    5,
-    "A quote and `>` end an attribute and its element.",
 );
 
 static ACTIVE_ATTRIBUTE: Rule = rule(
@@ -441,305 +416,4 @@ fn tag(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
     {
         findings.add(&TAG_WITH_ATTRIBUTE, text, at);
     }
-}
-
-/// Where `on…=` stands among the attributes of a tag.
-fn handler_in(attributes: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    while let Some(at) = bytes::find_from(attributes, b"on", from) {
-        from = at + 2;
-        let before = at.checked_sub(1).and_then(|at| attributes.get(at));
-        if before.is_some_and(|byte| is_word(*byte) || *byte == b'-') {
-            continue;
-        }
-        let rest = attributes.get(from..).unwrap_or_default();
-        let name = rest
-            .iter()
-            .take(40)
-            .take_while(|byte| byte.is_ascii_alphabetic())
-            .count();
-        // Old browsers skipped punctuation between the name and the sign.
-        let skipped = rest
-            .get(name..)
-            .unwrap_or_default()
-            .iter()
-            .take(32)
-            .take_while(|byte| !is_word(**byte) && **byte != b'=')
-            .count();
-        if name >= 3 && rest.get(name + skipped) == Some(&b'=') {
-            return Some(at);
-        }
-    }
-    None
-}
-
-/// Whether an attribute of a framework is among them: `v-html=`, `ng-click=`, `@click=`.
-fn binds(attributes: &[u8]) -> bool {
-    let names = attributes
-        .split(|byte| byte.is_ascii_whitespace() || *byte == b'/')
-        .filter_map(|attribute| {
-            let equals = attribute.iter().position(|byte| *byte == b'=')?;
-            attribute.get(..equals)
-        });
-    names.take(32).any(|name| {
-        let bare = name.strip_prefix(b"data-").unwrap_or(name);
-        let plain: Vec<u8> = bare
-            .iter()
-            .copied()
-            .filter(|byte| !matches!(byte, b'[' | b']' | b'(' | b')' | b':'))
-            .collect();
-        plain.ends_with(b"innerhtml")
-            || matches!(
-                &plain[..],
-                b"v-html" | b"x-html" | b"sethtml" | b"ng-bind-html" | b"x-init" | b"x-data"
-            )
-            || ["ng-", "v-on", "x-on", "@", "hx-on"].iter().any(|start| {
-                let event = plain.strip_prefix(start.as_bytes()).unwrap_or_default();
-                [
-                    "click", "focus", "mouse", "error", "load", "init", "change", "blur", "key",
-                ]
-                .iter()
-                .any(|known| event.starts_with(known.as_bytes()))
-            })
-    })
-}
-
-fn style_runs(text: &[u8]) -> bool {
-    let Some(style) = find(text, b"style") else {
-        return false;
-    };
-    let rest = text.get(style..).unwrap_or_default();
-    let plain: Vec<u8> = without_comments(rest);
-    [
-        "expression(",
-        "expression (",
-        "behavior:",
-        "behaviour:",
-        "-moz-binding",
-        "-o-link",
-        "@import",
-        "javascript:",
-        "vbscript:",
-        "url(",
-        "src:",
-    ]
-    .iter()
-    .any(|what| has(&plain, what.as_bytes()))
-}
-
-/// Without `/*…*/`, backslashes, white space in the middle and control characters.
-pub(super) fn without_comments(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        let rest = text.get(at..).unwrap_or_default();
-        if rest.starts_with(b"/*") {
-            match find(rest, b"*/") {
-                Some(end) => at += end + 2,
-                None => at = text.len(),
-            }
-            continue;
-        }
-        if byte != b'\\' && byte > b' ' {
-            out.push(byte);
-        }
-        at += 1;
-    }
-    out
-}
-
-/// Attributes that may follow what ends a value's own.
-fn attributes(text: &[u8], kinds: Kinds, findings: &mut Findings) {
-    let quotes = kinds.any(Kinds::SINGLE.or(Kinds::DOUBLE).or(Kinds::BACKTICK));
-    let first_quote = text
-        .iter()
-        .position(|byte| matches!(byte, b'"' | b'\'' | b'`'))
-        .unwrap_or(text.len());
-    let mut from = 0;
-    while let Some(at) = bytes::find_from(text, b"on", from) {
-        from = at + 2;
-        let Some(before) = at.checked_sub(1).and_then(|at| text.get(at)) else {
-            if is_event(text, 0) {
-                let value = text.iter().position(|byte| *byte == b'=').unwrap_or(0);
-                let value = bytes::trim(text.get(value + 1..).unwrap_or_default());
-                // `onerror=alert;throw 1`
-                let runs = ["alert", "eval", "confirm", "prompt", "print", "javascript"]
-                    .iter()
-                    .any(|name| value.starts_with(name.as_bytes()));
-                if runs {
-                    findings.add(&HANDLER, text, at);
-                } else if has(text, b"(") {
-                    findings.add(&BARE_HANDLER, text, at);
-                }
-            }
-            continue;
-        };
-        if !matches!(
-            before,
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b'/' | b'"' | b'\'' | b'`' | b';' | b'>'
-        ) {
-            continue;
-        }
-        let glued = matches!(before, b'"' | b'\'' | b'`' | b'/');
-        if quotes && ((glued && is_handler(text, at)) || is_event(text, at)) && first_quote < at {
-            findings.add(&HANDLER_BEHIND_QUOTE, text, at);
-            return;
-        }
-        if is_event(text, at) {
-            let rest = text.get(at..).unwrap_or_default();
-            let script = rest.contains(&b'(') || rest.contains(&b'`');
-            findings.add(
-                if script {
-                    &HANDLER_BEHIND_QUOTE
-                } else {
-                    &BARE_HANDLER
-                },
-                text,
-                at,
-            );
-            return;
-        }
-    }
-    if quotes {
-        for name in [
-            "formaction",
-            "xlink:href",
-            "srcdoc",
-            "xmlns",
-            "autofocus onfocus",
-            "style",
-            "background",
-            "dynsrc",
-            "lowsrc",
-        ] {
-            if let Some(at) = find(text, name.as_bytes())
-                && let Some(before) = at.checked_sub(1).and_then(|at| text.get(at))
-                && matches!(before, b'"' | b'\'' | b'`' | b' ' | b'/' | b'\t' | b'\n')
-                && assigned(text, at + name.len())
-                && first_quote < at
-                && !has(text.get(..at).unwrap_or_default(), b"<")
-            {
-                let rest = text.get(at..).unwrap_or_default();
-                if name != "style" || style_runs(rest) || matches!(before, b'"' | b'\'') {
-                    findings.add(&ACTIVE_ATTRIBUTE, text, at);
-                }
-                return;
-            }
-        }
-    }
-    if style_runs(text)
-        && (has(text, b"expression") || has(text, b"javascript:") || has(text, b"binding"))
-    {
-        findings.add(&STYLE, text, 0);
-    }
-    // `"><`: even where the tag behind is not known.
-    let first_tag = text.iter().position(|byte| *byte == b'<');
-    if kinds.any(Kinds::ANGLE)
-        && let Some((at, _)) = find_any(text, &["\"><", "'><", "\"/><", "'/><", "\"> <", "'> <"])
-        && first_tag.is_some_and(|tag| tag > at)
-    {
-        findings.add(&BREAKOUT, text, at);
-    }
-}
-
-fn assigned(text: &[u8], at: usize) -> bool {
-    let rest = text.get(at..).unwrap_or_default();
-    rest.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'=')
-}
-
-/// `on` and letters, and then `=`.
-fn is_handler(text: &[u8], at: usize) -> bool {
-    let rest = text.get(at + 2..).unwrap_or_default();
-    let name = rest
-        .iter()
-        .take(32)
-        .take_while(|byte| byte.is_ascii_alphabetic())
-        .count();
-    name >= 3 && assigned(rest, name)
-}
-
-/// The name of an event, and then `=`.
-fn is_event(text: &[u8], at: usize) -> bool {
-    let rest = text.get(at..).unwrap_or_default();
-    rest.starts_with(b"on")
-        && is_handler(text, at)
-        && rest.get(2..).is_some_and(|name| {
-            EVENTS
-                .iter()
-                .any(|event| name.starts_with(event.as_bytes()))
-        })
-}
-
-/// Addresses that are scripts, with what browsers skip inside the scheme.
-fn urls(text: &[u8], findings: &mut Findings) {
-    let mut from = 0;
-    for _ in 0..32 {
-        let Some(colon) = bytes::find_from(text, b":", from) else {
-            break;
-        };
-        from = colon + 1;
-        let before = text.get(..colon).unwrap_or_default();
-        let rest = text.get(from..).unwrap_or_default();
-        let scheme = ["javascript", "vbscript", "livescript", "jscript", "mocha"]
-            .iter()
-            .find(|scheme| ends_with_skipping(before, scheme.as_bytes()));
-        if let Some(scheme) = scheme {
-            let spaced = !before.ends_with(scheme.as_bytes());
-            // Blanks may be a slip; tabs and line breaks are none.
-            let hides = spaced
-                && before
-                    .iter()
-                    .rev()
-                    .take(scheme.len() + 8)
-                    .any(|byte| *byte < b' ' || *byte == b'\\');
-            let at = colon.saturating_sub(scheme.len());
-            let target = bytes::trim(rest);
-            if target.is_empty() && !spaced {
-                continue;
-            }
-            if matches!(target, b"void(0)" | b"void(0);" | b";" | b"//" | b"void 0") && at == 0 {
-                findings.add(&SCRIPT_URL_IDLE, text, at);
-                continue;
-            }
-            let prose = rest.first() == Some(&b' ') && !spaced;
-            let code = target.iter().any(|byte| {
-                matches!(
-                    byte,
-                    b'(' | b'`' | b'=' | b'[' | b'{' | b'\'' | b'"' | b'%' | b'/' | b';'
-                )
-            });
-            if hides || code && (spaced || !prose || at > 0 && has(text, b"=")) {
-                findings.add(&SCRIPT_URL, text, at);
-            }
-        } else if ends_with_skipping(before, b"data") && !before.ends_with(b"metadata") {
-            let head = rest.get(..rest.len().min(64)).unwrap_or_default();
-            let page = has(head, b"text/html")
-                || has(head, b"image/svg")
-                || has(head, b"text/xml")
-                || has(head, b"application/x")
-                || has(head, b"text/javascript")
-                || head.starts_with(b",")
-                || head.starts_with(b";base64,")
-                || head.starts_with(b"text/x-");
-            if page && !rest.starts_with(b", ") {
-                findings.add(&DATA_URL, text, colon);
-            }
-        }
-    }
-    if let Some((at, _)) = find_any(text, &["url(javascript", "src=\"data:", "livescript:["]) {
-        findings.add(&SCRIPT_URL, text, at);
-    }
-}
-
-/// Whether `text` ends with `word`, where white space and control characters between its letters
-/// are skipped, as browsers skip tabs and line breaks in a scheme.
-fn ends_with_skipping(text: &[u8], word: &[u8]) -> bool {
-    let mut letters = text
-        .iter()
-        .rev()
-        .take(word.len() * 6)
-        .filter(|byte| **byte > b' ' && **byte != b'\\');
-    word.iter()
-        .rev()
-        .all(|letter| letters.next() == Some(letter))
 }

@@ -1,158 +1,13 @@
 //! The inspector: takes a request apart and looks at each part.
 
-use std::str::FromStr;
-
 use http::request::Parts;
 
 use super::bytes::{Kinds, has};
-use super::normalise::{self, Decoded, Oddities};
-use super::rule::{Family, Findings, Match, Place, Rule};
-use super::{code, html, path, protocol, scanner, shell, sql};
-
-/// How sensitive a verdict is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Level {
-    /// Refuses what is an attack beyond doubt, from a score of 10. The default.
-    #[default]
-    Low,
-    /// Refuses what looks like one, from a score of 5. Texts about SQL, shells and HTML do too.
-    High,
-}
-
-impl Level {
-    /// From the least to the most sensitive.
-    pub const ALL: [Self; 2] = [Self::Low, Self::High];
-
-    /// The score from which a request is refused.
-    #[must_use]
-    pub const fn threshold(self) -> u32 {
-        match self {
-            Self::Low => 10,
-            Self::High => 5,
-        }
-    }
-
-    /// The name in configuration and reports.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::High => "high",
-        }
-    }
-}
-
-/// Not the name of a level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be low or high")]
-pub struct ParseLevelError;
-
-impl FromStr for Level {
-    type Err = ParseLevelError;
-
-    fn from_str(name: &str) -> Result<Self, ParseLevelError> {
-        let known = Self::ALL.into_iter().find(|level| level.as_str() == name);
-        known.ok_or(ParseLevelError)
-    }
-}
-
-/// What follows from a score at a level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// Nothing is to be done.
-    Pass,
-    /// Where blocking is on, the request is refused.
-    Block,
-}
-
-impl Verdict {
-    /// The name in reports.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Block => "block",
-        }
-    }
-}
-
-/// What was found in a request.
-#[derive(Clone, Debug, Default)]
-pub struct Inspection {
-    score: u32,
-    matches: Vec<Match>,
-    truncated: bool,
-}
-
-impl Inspection {
-    /// How suspicious the request is: the score of its worst part, which is the sum over the rules
-    /// that matched there. Parts are not added up, or a request with many harmless ones would be.
-    #[must_use]
-    pub fn score(&self) -> u32 {
-        self.score
-    }
-
-    /// What the rules found, in the order of the request.
-    #[must_use]
-    pub fn matches(&self) -> &[Match] {
-        &self.matches
-    }
-
-    /// Whether the request is longer than what is inspected.
-    #[must_use]
-    pub fn is_truncated(&self) -> bool {
-        self.truncated
-    }
-
-    /// What follows at a level.
-    #[must_use]
-    pub fn verdict(&self, level: Level) -> Verdict {
-        if self.score >= level.threshold() {
-            Verdict::Block
-        } else {
-            Verdict::Pass
-        }
-    }
-
-    /// The families of what was found, each once.
-    pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
-        let matches = self.matches.iter().enumerate();
-        matches
-            .filter(|(at, found)| {
-                let before = self.matches.get(..*at).unwrap_or_default();
-                before.iter().all(|earlier| earlier.family != found.family)
-            })
-            .map(|(_, found)| found.family)
-    }
-
-    /// Takes note that there was more than was read, where that is so.
-    pub(super) fn truncated(&mut self, truncated: bool) {
-        if truncated && !self.truncated {
-            self.truncated = true;
-            let mut findings = Findings::default();
-            findings.add(&TOO_LONG, b"", 0);
-            self.score = self.score.max(findings.score());
-            self.matches
-                .extend(findings.into_matches(Place::FormValue, None));
-        }
-    }
-
-    /// Adds what was found elsewhere in the same request.
-    pub(super) fn merge(&mut self, other: Self) {
-        self.score = self.score.max(other.score);
-        self.matches.extend(other.matches);
-        self.truncated |= other.truncated;
-    }
-}
-
-static TOO_LONG: Rule = Rule::new(
-    "protocol.longer_than_inspected",
-    Family::ProtocolAttack,
-    5,
-    "The request is longer than what is inspected, which may be to hide something behind.",
-);
+use super::inspection::{Inspection, TOO_LONG};
+use super::normalise::{Decoded, Oddities};
+use super::rule::{Family, Findings, Place, Rule};
+use super::value::{all, every};
+use super::{code, path, scanner, shell, sql};
 
 static MANY_PARTS: Rule = Rule::new(
     "protocol.many_parts",
@@ -558,68 +413,11 @@ fn split_once(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Looks at a value in each form that decoding gives it.
-fn all(decoded: &Decoded, place: Place, findings: &mut Findings) {
-    let oddities = decoded.oddities;
-    every(&decoded.once, decoded.kinds, place, oddities, findings);
-    variants(&decoded.once, decoded.kinds, place, findings);
-    if let Some(fully) = &decoded.fully {
-        let kinds = Kinds::of(fully);
-        every(fully, kinds, place, oddities, findings);
-        variants(fully, kinds, place, findings);
-    }
-}
-
-/// The value as HTML and as JavaScript would read it, where that makes a difference.
-fn variants(text: &[u8], kinds: Kinds, place: Place, findings: &mut Findings) {
-    let mut out = Vec::new();
-    if kinds.any(Kinds::AMPERSAND)
-        && kinds.any(Kinds::SEMICOLON.or(Kinds::HASH))
-        && normalise::decode_entities(text, &mut out)
-    {
-        let before = kinds;
-        let kinds = Kinds::of(&out);
-        quotes_decoded(&out, before, kinds, place, findings);
-        html::inspect(&out, kinds, place, findings);
-        path::inspect(&out, kinds, place, Oddities::default(), findings);
-        // A shell's separators are not what the semicolons of entities were.
-        shell::inspect(&out, kinds, place, findings);
-        code::inspect(&out, kinds, place, findings);
-    }
-    if kinds.any(Kinds::BACKSLASH) && normalise::decode_backslashes(text, &mut out) {
-        let before = kinds;
-        let kinds = Kinds::of(&out);
-        quotes_decoded(&out, before, kinds, place, findings);
-        html::inspect(&out, kinds, place, findings);
-        path::inspect(&out, kinds, place, Oddities::default(), findings);
-        code::inspect(&out, kinds, place, findings);
-    }
-    // `\74` is `t` in CSS, and `<` in a script.
-    if kinds.any(Kinds::BACKSLASH) && normalise::decode_octal(text, &mut out) {
-        html::inspect(&out, Kinds::of(&out), place, findings);
-    }
-}
-
-/// Escapes may hide the quotation mark that ends a string of SQL.
-fn quotes_decoded(text: &[u8], before: Kinds, kinds: Kinds, place: Place, found: &mut Findings) {
-    let quotes = Kinds::SINGLE.or(Kinds::DOUBLE);
-    if kinds.any(quotes) && !before.any(quotes) {
-        sql::inspect(text, kinds, place, found);
-    }
-}
-
-fn every(text: &[u8], kinds: Kinds, place: Place, oddities: Oddities, findings: &mut Findings) {
-    sql::inspect(text, kinds, place, findings);
-    html::inspect(text, kinds, place, findings);
-    path::inspect(text, kinds, place, oddities, findings);
-    shell::inspect(text, kinds, place, findings);
-    code::inspect(text, kinds, place, findings);
-    protocol::inspect(text, kinds, place, oddities, findings);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::level::{Level, Verdict};
+    use crate::inspect::rule::Match;
 
     fn of(target: &str) -> Inspection {
         Inspector::new().inspect_text(target.as_bytes(), [])

@@ -8,7 +8,8 @@ use http::request::Parts;
 use tower_layer::Layer;
 
 use super::form::{Forms, NoForms};
-use super::inspector::{Inspector, Level};
+use super::inspector::Inspector;
+use super::level::Level;
 use super::service::Inspected;
 use crate::refusal::Problem;
 

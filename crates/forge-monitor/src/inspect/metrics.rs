@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 
-use super::inspector::Inspection;
+use super::inspection::Inspection;
 use super::on_inspection::{InspectOutcome, OnInspection};
 use crate::metrics::RecordMetrics;
 

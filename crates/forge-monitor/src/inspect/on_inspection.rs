@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 
-use super::inspector::Inspection;
+use super::inspection::Inspection;
 
 /// Lies in the extensions of every response that inspection made in place of the service's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

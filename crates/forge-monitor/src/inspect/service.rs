@@ -11,8 +11,9 @@ use tower_service::Service;
 
 use super::form::{NoForms, ReadForms};
 use super::future::InspectFuture;
-use super::inspector::{Inspection, Level, Verdict};
+use super::inspection::Inspection;
 use super::layer::{InspectMode, Shared};
+use super::level::{Level, Verdict};
 use super::on_inspection::{InspectOutcome, OnInspection, RefusedByInspection};
 use crate::refusal::{Problem, Refusal, Respond};
 

@@ -14,7 +14,7 @@ mod tokens;
 mod words;
 
 use super::bytes::{Kinds, has};
-use super::inspector::Level;
+use super::level::Level;
 use super::rule::{Findings, Place};
 use rules::{OPERATOR, SYSTEM};
 use statement::Statement;
