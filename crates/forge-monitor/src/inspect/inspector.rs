@@ -58,7 +58,7 @@ impl Inspector {
     }
 
     /// How many bytes of path, query, headers and form are read, in this order. A longer request
-    /// scores 5 for it, so that at [`Level::High`] nothing hides behind padding. Default: 64 KiB.
+    /// scores 5 for it, so that at [`Level::High`](crate::Level::High) nothing hides behind padding. Default: 64 KiB.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
