@@ -219,15 +219,16 @@ impl Wiring {
 
     /// The same about a user whom the cause does not name: `user` is the id of a GitHub account.
     fn signal_about(&self, kind: SignalKind, cause: &Cause, user: Option<u64>) {
-        let excused = || self.excuses.take("foreign", cause.address).is_some();
-        if cause.foreign && kind != SignalKind::AuthOk && excused() {
+        let foreign = cause.foreign && kind != SignalKind::AuthOk;
+        if foreign && self.excuses.take("foreign", cause.address).is_some() {
             return;
         }
         if let Some(monitor) = self.monitor.get() {
             let mut signal = Signal::new(kind).address(cause.address);
-            if let Some(user) = user {
-                signal = signal.user(user.to_string());
-            } else if let Some(user) = cause.actor.id() {
+            let user = user.map(|user| user.to_string());
+            let user = user.or_else(|| cause.actor.id().map(str::to_owned));
+            // What somebody was made to do is held against no account.
+            if let Some(user) = user.filter(|_| !foreign) {
                 signal = signal.user(user);
             }
             monitor.emit(signal);
