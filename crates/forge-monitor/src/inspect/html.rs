@@ -329,6 +329,15 @@ fn tag(text: &[u8], at: usize, rest: &[u8], findings: &mut Findings) {
         findings.add(if mention { &TAG_IN_TEXT } else { &SCRIPT_TAG }, text, at);
         return;
     }
+    // `<imgsrc=x`
+    let glued = matches!(
+        name,
+        b"imgsrc" | b"iframesrc" | b"embedsrc" | b"bodyonload" | b"svgonload"
+    );
+    if glued && attributes.first() == Some(&b'=') {
+        findings.add(&ACTIVE_TAG, text, at);
+        return;
+    }
     let ends = matches!(
         attributes.first(),
         None | Some(b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b'/' | b'>' | b'"' | b'\'' | b'+')

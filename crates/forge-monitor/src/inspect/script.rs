@@ -101,6 +101,18 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     }
     if kinds.any(Kinds::BRACKET) {
         members(text, findings);
+        // `[]['filter']['constructor']`, `top[8680439..toString(30)]`
+        if let Some((at, _)) = find_any(
+            text,
+            &[
+                "['constructor']",
+                "[\"constructor\"]",
+                "[`constructor`]",
+                "..tostring(",
+            ],
+        ) {
+            findings.add(&MEMBER, text, at);
+        }
         if let Some((at, _)) = find_any(
             text,
             &[
@@ -135,8 +147,9 @@ fn calls(text: &[u8], findings: &mut Findings) {
         from = open + 1;
         if text.get(open) == Some(&b'`') {
             backticks += 1;
-            // The second one of a pair ends something.
-            if backticks % 2 == 0 {
+            // The second one of a pair ends something, where no template begins behind it.
+            let begins = matches!(text.get(from), Some(b'`' | b'0'..=b'9'));
+            if backticks % 2 == 0 && !begins {
                 continue;
             }
         }
@@ -193,6 +206,7 @@ fn calls(text: &[u8], findings: &mut Findings) {
             || bytes::trim(argument).starts_with(b"document")
             // `fetch('//h/x')`: from, or to, another site.
             || elsewhere
+            || template && !rough && !text.contains(&b' ')
             || argument.starts_with(b"location")
             || argument.starts_with(b"string.")
             || argument.starts_with(b"xss");

@@ -61,7 +61,8 @@ pub(super) fn urls(text: &[u8], findings: &mut Findings) {
                 || has(head, b"image/svg")
                 || has(head, b"text/xml")
                 || has(head, b"application/x")
-                || has(head, b"text/javascript")
+                || has(head, b"javascript")
+                || has(head, b"ecmascript")
                 || head.starts_with(b",")
                 || head.starts_with(b";base64,")
                 || head.starts_with(b"text/x-");
