@@ -486,6 +486,9 @@ mod tests {
         let few = Inspector::new().max_parts(2);
         let hidden = few.inspect_text(b"/?a=%27&b=%27&c=1'%20or%20'1'='1", []);
         assert_eq!(hidden.verdict(Level::Low), Verdict::Block);
+        // The third was not read.
+        let rules: Vec<_> = hidden.matches().iter().map(|found| found.rule).collect();
+        assert_eq!(rules, ["protocol.many_parts"]);
     }
 
     #[test]
