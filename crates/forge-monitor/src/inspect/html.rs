@@ -51,11 +51,7 @@ static MANY_TAGS: Rule = rule(
     "More places where an element may begin than are looked at.",
 );
 
-static HANDLER: Rule = rule(
-    "xss.event_handler",
-    10,
-    "An event handler as an attribute of an element.",
-);
+static HANDLER: Rule = rule("xss.event_handler", 10, "An event handler as an attribute.");
 
 static STYLE: Rule = rule(
     "xss.style",
@@ -92,7 +88,7 @@ static OTHER_CHARSET: Rule = rule(
 static ACTIVE_ATTRIBUTE: Rule = rule(
     "xss.active_attribute",
     10,
-    "An attribute that loads or runs something, behind the end of a value.",
+    "An attribute that loads or runs something.",
 );
 
 /// Looks at `text`, in lower case.

@@ -157,6 +157,19 @@ fn shellshock(text: &[u8], findings: &mut Findings) {
     }
 }
 
+/// Whether a variable that is empty splits the name of a command: `c$@at`.
+fn is_split(text: &[u8], at: usize) -> bool {
+    let head = text.get(..at).unwrap_or_default();
+    let length = head
+        .iter()
+        .rev()
+        .take(24)
+        .take_while(|byte| is_word(**byte))
+        .count();
+    let behind = text.get(at + 2).is_some_and(u8::is_ascii_alphabetic);
+    behind && length > 0 && commands::look_up(&word::word(text, at - length).name) != Command::None
+}
+
 /// What hides the words of a command.
 fn hidden(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     if kinds.any(Kinds::DOLLAR)
@@ -171,11 +184,7 @@ fn hidden(text: &[u8], kinds: Kinds, findings: &mut Findings) {
         let rest = text.get(at..).unwrap_or_default();
         if rest.starts_with(b"$((") {
             findings.add(&EXPRESSION, text, at);
-        } else if !(rest.starts_with(b"$@") || rest.starts_with(b"$*"))
-            || text.get(at + 2).is_some_and(u8::is_ascii_alphabetic)
-                && at > 0
-                && text.get(at - 1).is_some_and(u8::is_ascii_alphabetic)
-        {
+        } else if !(rest.starts_with(b"$@") || rest.starts_with(b"$*")) || is_split(text, at) {
             findings.add(&HIDDEN, text, at);
         }
     }

@@ -35,7 +35,7 @@ static INNER: Rule = forgery(
 static HIDDEN_ADDRESS: Rule = forgery(
     "ssrf.address_as_number",
     10,
-    "An address written as a number, which hides it.",
+    "An address written as a number or cut short, which hides it.",
 );
 
 static REMOTE_SCRIPT: Rule = forgery(

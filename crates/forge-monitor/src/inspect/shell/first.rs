@@ -1,7 +1,7 @@
 //! A command with which the value begins.
 
 use super::commands::{self, Command};
-use super::word::{self, Shape, command};
+use super::word::{self, Shape, command, kind_of};
 use super::{DIRECT, DIRECT_NAME, HIDDEN, rule};
 use crate::inspect::bytes::{Kinds, has, is_word};
 use crate::inspect::rule::{Findings, Rule};
@@ -103,9 +103,16 @@ pub(super) fn first(text: &[u8], kinds: Kinds, findings: &mut Findings) {
             } else if telling || shape.ends && commands::is_telling(&word.name) {
                 findings.add(&DIRECT, text, start);
             } else if shape.ends && !commands::is_product(&word.name) {
-                let chained = text
-                    .get(word.end)
-                    .is_some_and(|byte| matches!(byte, b';' | b'|' | b'&'));
+                // `ls;`, `id|x`; a password may have such letters and signs.
+                let rest = text.get(word.end..).unwrap_or_default();
+                let signs = rest
+                    .iter()
+                    .take_while(|byte| matches!(byte, b';' | b'|' | b'&'))
+                    .count();
+                let next = rest.get(signs);
+                let chained = signs > 0
+                    && (next.is_none_or(u8::is_ascii_whitespace)
+                        || kind_of(text, &command(text, word.end + signs)) != Command::None);
                 findings.add(
                     if chained || behind_quote {
                         &DIRECT

@@ -135,6 +135,16 @@ fn behind(
     let value = !before.iter().any(u8::is_ascii_alphabetic);
     let probe = commands::is_probe(&word.name);
     let administers = kind == Command::Sure && matches!(&word.name[..], b"net" | b"net1");
+    // `x!9$;su`: a password has such letters and signs by chance.
+    let chance = word.name.len() <= 3 && !space && !shape.tells() && is_noise(before);
+    let one = matches!(
+        separator,
+        Separator::Semicolon | Separator::Pipe | Separator::Ampersand
+    );
+    if chance && one && kind != Command::None {
+        findings.add(&MAYBE_BEHIND_SEPARATOR, text, at);
+        return false;
+    }
     let rule = match (separator, kind) {
         (Separator::Backtick | Separator::Substitution, _) => {
             substitution(text, at, start, separator, &word, kind, shape, findings);
@@ -257,6 +267,32 @@ fn behind(
     }
     findings.add(rule, text, at);
     kind == Command::Maybe && rule.id == MAYBE_BEHIND_SEPARATOR.id
+}
+
+/// Whether signs stand in the text that neither values nor shells put there.
+fn is_noise(text: &[u8]) -> bool {
+    let rare = |byte: &u8| {
+        matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'^'
+                | b'*'
+                | b'<'
+                | b'>'
+                | b','
+                | b'~'
+                | b'['
+                | b']'
+                | b'{'
+                | b'}'
+        )
+    };
+    let letters = text
+        .iter()
+        .filter(|byte| byte.is_ascii_alphabetic())
+        .count();
+    letters >= 2 && !text.contains(&b' ') && text.iter().any(rare)
 }
 
 /// `/x`, `./x`, `$home/x`, `bin/x`: a path; not `input/output`.

@@ -255,7 +255,14 @@ impl Statement<'_> {
                 };
                 (sure, false)
             }
-            Some(Word::Declare) => (self.kind(at + 1) == Some(Kind::Variable), false),
+            // `declare@x` alone may be a password.
+            Some(Word::Declare) => {
+                let end = self.tokens.get(at).map(|token| token.end);
+                let glued = end == self.tokens.get(at + 1).map(|token| token.at);
+                let typed = matches!(self.kind(at + 2), Some(Kind::Word(_)));
+                let variable = self.kind(at + 1) == Some(Kind::Variable);
+                (variable && (typed || !glued), false)
+            }
             Some(Word::Shutdown) => {
                 let ends = self.ends(at + 1) || self.text_of(at + 1) == b"with";
                 (

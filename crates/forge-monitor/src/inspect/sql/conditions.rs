@@ -301,6 +301,7 @@ impl Statement<'_> {
             if numbers
                 || call
                 || first == Some(Kind::Variable)
+                    && (self.text_of(list).starts_with(b"@@") || list + 1 < self.tokens.len())
                 || first == Some(Kind::Text) && self.is_behind_value(at)
             {
                 self.add(&SELECT_FROM, at, findings);

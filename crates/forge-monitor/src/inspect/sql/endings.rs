@@ -100,7 +100,8 @@ impl Statement<'_> {
                     .iter()
                     .filter(|byte| matches!(byte, b'\'' | b'"'));
                 let first = quotes.count() == 1;
-                if first && operand.is_some() && at + 2 == self.tokens.len() && rest <= 4 {
+                let short = self.tokens.first().is_some_and(|token| token.end <= 4);
+                if first && short && operand.is_some() && at + 2 == self.tokens.len() && rest <= 4 {
                     self.add(&NOT_STRING, at, findings);
                 }
             }

@@ -9,7 +9,7 @@ const fn rule(id: &'static str, score: u32, explanation: &'static str) -> Rule {
 pub(super) static TAUTOLOGY: Rule = rule(
     "sql.tautology",
     10,
-    "A condition that compares constants, behind `and` or `or`.",
+    "A condition that is always true or always false, behind `and` or `or`.",
 );
 pub(super) static CONDITION: Rule = rule(
     "sql.condition",
@@ -43,11 +43,8 @@ pub(super) static UNION_PROSE: Rule = rule(
     "`union` and `select` side by side, with plain words behind them.",
 );
 pub(super) static SUBSELECT: Rule = rule("sql.subselect", 10, "A `select` in parentheses.");
-pub(super) static SELECT_FROM: Rule = rule(
-    "sql.select_from",
-    10,
-    "A `select … from …` a server would run.",
-);
+pub(super) static SELECT_FROM: Rule =
+    rule("sql.select_from", 10, "A `select` that a server would run.");
 pub(super) static SELECT_FROM_WORDS: Rule = rule(
     "sql.select_from_words",
     4,
