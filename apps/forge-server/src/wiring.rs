@@ -13,8 +13,8 @@ use forge_audit::{Actor, AuditLog, Event, Kind, Outcome, Severity, Source};
 use forge_crypto::VaultEvent;
 use forge_headers::Connection;
 use forge_monitor::{
-    ComponentHealth, HealthStatus, InspectOutcome, Inspection, Level, Monitor, Place,
-    RefusalReason, Signal, SignalKind, Verdict,
+    ComponentHealth, HealthStatus, InspectOutcome, Inspection, Level, Monitor, RefusalReason,
+    Signal, SignalKind, Verdict,
 };
 use forge_ratelimit::{ConcurrencyDecision, ConcurrencyOutcome, Decision, KeyClass};
 use forge_session::{Caller, Rejection, SessionEvent, ThreatResponse};
@@ -154,7 +154,8 @@ fn is_safelisted(kind: &[u8]) -> bool {
 /// Whether something was found where another site's page can put nothing: in headers of its own, in
 /// `User-Agent`, in cookies.
 fn is_of_the_client(inspection: &Inspection) -> bool {
-    let own = |place| matches!(place, Place::UserAgent | Place::Header | Place::Cookie);
+    use forge_monitor::Place::{Cookie, Header, UserAgent};
+    let own = |place| matches!(place, UserAgent | Header | Cookie);
     inspection
         .matches()
         .iter()
