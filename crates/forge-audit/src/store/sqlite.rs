@@ -1,11 +1,13 @@
 //! A store in a SQLite database file of its own.
 
+mod find;
 mod hot;
 mod keep;
 mod read;
 mod row;
 mod segment;
 mod space;
+mod walk;
 mod worker;
 mod write;
 
@@ -365,12 +367,12 @@ impl AuditStore for SqliteAuditStore {
 
     fn scan(&self, after: u64, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
         self.walker
-            .run(move |reader| reader.snapshot(|db| read::scan(db, after, limit)))
+            .run(move |reader| reader.snapshot(|db| walk::scan(db, after, limit)))
     }
 
     fn nodes(&self, level: u8, first: u64, count: usize) -> StoreFuture<'_, Vec<Hash>> {
         self.walker
-            .run(move |reader| reader.snapshot(|db| read::nodes(db, level, first, count as u64)))
+            .run(move |reader| reader.snapshot(|db| walk::nodes(db, level, first, count as u64)))
     }
 
     fn add_checkpoint(&self, checkpoint: SignedNote) -> StoreFuture<'_, ()> {

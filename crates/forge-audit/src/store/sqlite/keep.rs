@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use super::read;
 use super::segment::{self, INDEXES, Phase, Segment};
+use super::walk;
 use super::write::transaction;
 use crate::chain::Hash;
 use crate::error::StoreError;
@@ -63,7 +63,7 @@ fn each(
 ) -> Result<(), StoreError> {
     let mut after = segment.first - 1;
     loop {
-        let page = read::scan(db, after, 4096)?;
+        let page = walk::scan(db, after, 4096)?;
         for stored in page.iter().take_while(|s| s.seq <= segment.last) {
             after = stored.seq + stored.count() - 1;
             if stored.count() == 1 && stored.content.open().is_some() {
@@ -105,7 +105,7 @@ fn prune_segment(
     let mut hashes: HashMap<u64, Hash> = HashMap::from([(segment.first - 1, segment.prev)]);
     let mut after = segment.first - 1;
     while after < segment.last {
-        let page = read::scan(db, after, 4096)?;
+        let page = walk::scan(db, after, 4096)?;
         if page.is_empty() {
             return Err(StoreError::Altered);
         }
@@ -265,7 +265,7 @@ fn erase_in(db: &Connection, segment: &Segment, sequences: &[u64]) -> Result<u64
     ))?;
     let mut erased = 0;
     for seq in sequences {
-        let found = read::scan(db, seq - 1, 1)?;
+        let found = walk::scan(db, seq - 1, 1)?;
         let Some(stored) = found.first().filter(|s| s.seq == *seq) else {
             continue;
         };

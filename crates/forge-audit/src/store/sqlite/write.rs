@@ -315,7 +315,7 @@ fn tree(db: &Connection, size: u64) -> Result<Tree, StoreError> {
     let mut tree = Tree::new();
     for level in LEVELS.into_iter().rev() {
         let count = (size >> level) - (tree.size() >> level);
-        let nodes = super::read::nodes(db, level, tree.size() >> level, count)?;
+        let nodes = super::walk::nodes(db, level, tree.size() >> level, count)?;
         if nodes.len() as u64 != count {
             return Err(StoreError::Altered);
         }

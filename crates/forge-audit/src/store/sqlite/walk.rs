@@ -1,0 +1,230 @@
+//! Walking through all that is stored, in order.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::row::{COLUMNS, Words, stored};
+use super::segment::{self, Phase, Segment};
+use crate::chain::{Content, Hash};
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::record::Stored;
+use crate::tree::TILE;
+
+/// What is stored after the sequence `after`.
+pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
+    let mut found: Vec<Stored> = Vec::new();
+    let mut words = Words::new(db);
+    for segment in segment::all(db)? {
+        let from = segment.first.max(after.saturating_add(1));
+        if found.len() >= limit {
+            break;
+        }
+        if segment.last < from {
+            continue;
+        }
+        let left = limit - found.len();
+        match segment.phase {
+            Phase::Partial | Phase::Gone => {
+                pruned(db, &segment, from, left, &mut words, &mut found)?;
+            }
+            _ => {
+                let before = prev(db, &segment, from)?;
+                let range = from..segment.last + 1;
+                rows(db, &segment, &range, left, before, &mut words, |s| {
+                    found.push(s);
+                })?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The records of `segment` in `range`, each with the hash of the one before it as `prev`.
+fn rows(
+    db: &Connection,
+    segment: &Segment,
+    range: &Range<u64>,
+    limit: usize,
+    mut before: Hash,
+    words: &mut Words<'_>,
+    mut each: impl FnMut(Stored),
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit_segment_{} WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3",
+        segment.id
+    );
+    let mut select = db.prepare_cached(&sql)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = select.query((range.start.cast_signed(), range.end.cast_signed(), limit))?;
+    while let Some(row) = rows.next()? {
+        let stored = stored(row, segment.id, words, before)?;
+        before = stored.hash;
+        each(stored);
+    }
+    Ok(())
+}
+
+/// What is left of a segment that was pruned, tile by tile.
+fn pruned(
+    db: &Connection,
+    segment: &Segment,
+    from: u64,
+    limit: usize,
+    words: &mut Words<'_>,
+    found: &mut Vec<Stored>,
+) -> Result<(), StoreError> {
+    let gone = |seq, hash, count| Stored {
+        seq,
+        time: Timestamp::default(),
+        occurred: Timestamp::default(),
+        prev: Hash::default(),
+        hash,
+        content: Content::Pruned { count },
+        is_readable: true,
+    };
+    let until = found.len() + limit;
+    for tile in (from - 1) / TILE..segment.last / TILE {
+        if found.len() >= until {
+            break;
+        }
+        let first = tile * TILE + 1;
+        let Some(hashes) = tile_hashes(db, tile)? else {
+            let node = nodes(db, 8, tile, 1)?.pop().unwrap_or_default();
+            found.push(gone(first, node, TILE));
+            continue;
+        };
+        let mut kept = HashMap::new();
+        if segment.phase != Phase::Gone {
+            let range = first..first + TILE;
+            rows(
+                db,
+                segment,
+                &range,
+                usize::MAX,
+                Hash::default(),
+                words,
+                |s| {
+                    kept.insert(s.seq, s);
+                },
+            )?;
+        }
+        for (seq, pair) in (first..).zip(hashes.windows(2)) {
+            if seq < from || found.len() >= until {
+                continue;
+            }
+            found.push(match kept.remove(&seq) {
+                Some(kept) => Stored {
+                    prev: pair[0],
+                    is_readable: kept.is_readable && kept.hash == pair[1],
+                    ..kept
+                },
+                None => Stored {
+                    // The hash before the tile is kept only for a record that needs it.
+                    is_readable: seq != first || pair[0] == Hash::default(),
+                    ..gone(seq, pair[1], 1)
+                },
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Nodes of the tree; fewer than asked for where they are not kept.
+pub(super) fn nodes(
+    db: &Connection,
+    level: u8,
+    first: u64,
+    count: u64,
+) -> Result<Vec<Hash>, StoreError> {
+    let mut nodes = Vec::new();
+    if level > 0 {
+        let mut select = db.prepare_cached(
+            "SELECT hash FROM audit_nodes WHERE level = ?1 AND idx >= ?2 AND idx < ?3 ORDER BY idx",
+        )?;
+        let range = (level, first.cast_signed(), (first + count).cast_signed());
+        let found = select.query_map(range, |row| {
+            let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
+            Ok(Hash(bytes.try_into().unwrap_or_default()))
+        })?;
+        for node in found {
+            nodes.push(node?);
+        }
+        return Ok(nodes);
+    }
+    for segment in segment::all(db)? {
+        let until = first + count;
+        let from = segment.first.max(first + nodes.len() as u64 + 1);
+        if segment.last < from || from > until {
+            continue;
+        }
+        let until = until.min(segment.last);
+        match segment.phase {
+            Phase::Partial | Phase::Gone => {
+                for seq in from..=until {
+                    let place = usize::try_from((seq - 1) % TILE + 1).unwrap_or_default();
+                    let hashes = tile_hashes(db, (seq - 1) / TILE)?;
+                    let Some(hash) = hashes.and_then(|h| h.get(place).copied()) else {
+                        return Ok(nodes);
+                    };
+                    nodes.push(hash);
+                }
+            }
+            _ => {
+                let sql = format!(
+                    "SELECT hash FROM audit_segment_{} WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq",
+                    segment.id
+                );
+                let mut select = db.prepare_cached(&sql)?;
+                let mut rows = select.query((from.cast_signed(), until.cast_signed()))?;
+                while let Some(row) = rows.next()? {
+                    let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
+                    nodes.push(Hash(bytes.try_into().unwrap_or_default()));
+                }
+            }
+        }
+    }
+    Ok(nodes)
+}
+
+/// The hash of the record before `seq`, which lies in `segment`.
+pub(super) fn prev(db: &Connection, segment: &Segment, seq: u64) -> Result<Hash, StoreError> {
+    if seq == segment.first {
+        return Ok(segment.prev);
+    }
+    let sql = format!(
+        "SELECT hash FROM audit_segment_{} WHERE seq = ?1",
+        segment.id
+    );
+    let hash = |row: &Row<'_>| {
+        let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
+        Ok(Hash(bytes.try_into().unwrap_or_default()))
+    };
+    let before = (seq - 1).cast_signed();
+    let found = db
+        .prepare_cached(&sql)?
+        .query_row([before], hash)
+        .optional()?;
+    match found {
+        Some(found) => Ok(found),
+        None => {
+            let (tile, place) = ((seq - 1) / TILE, (seq - 1) % TILE);
+            let hashes = tile_hashes(db, tile)?;
+            let place = usize::try_from(place).unwrap_or_default();
+            Ok(hashes
+                .and_then(|h| h.get(place).copied())
+                .unwrap_or_default())
+        }
+    }
+}
+
+/// The hashes of a tile that was pruned in part: of the record before it, and of its own.
+fn tile_hashes(db: &Connection, tile: u64) -> Result<Option<Vec<Hash>>, StoreError> {
+    let found: Option<Vec<u8>> = db
+        .prepare_cached("SELECT hashes FROM audit_tiles WHERE idx = ?1")?
+        .query_row([tile.cast_signed()], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(|bytes| bytes.as_chunks().0.iter().copied().map(Hash).collect()))
+}

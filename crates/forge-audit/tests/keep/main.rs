@@ -1,0 +1,9 @@
+//! What leaves the log, and what comes into it by another way.
+#![cfg(all(feature = "checkpoint", feature = "sqlite"))]
+
+mod archives;
+mod checkpoints;
+mod following;
+mod incoming;
+mod segments;
+mod support;
