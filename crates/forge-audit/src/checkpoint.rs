@@ -144,7 +144,8 @@ impl std::str::FromStr for CheckpointVerifier {
             let key = VerifyingKey::from_bytes(key.try_into().ok()?).ok()?;
             let fits = *algorithm == ED25519
                 && is_origin(origin)
-                && u32::from_str_radix(id, 16).ok()?.to_be_bytes() == key_id(origin, &key)
+                // A key is written in one way: eight digits, none of them a capital.
+                && id == format!("{:08x}", u32::from_be_bytes(key_id(origin, &key)))
                 && !key.is_weak();
             fits.then(|| Self {
                 origin: origin.to_owned(),
@@ -301,6 +302,10 @@ mod tests {
         let verifier: Result<CheckpointVerifier, _> =
             "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse();
         assert_eq!(verifier.unwrap().origin(), "PeterNeumann");
+        // A key is the same text wherever it is written.
+        let other: Result<CheckpointVerifier, _> =
+            "PeterNeumann+c74f20A3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse();
+        assert!(other.is_err());
     }
 
     #[test]
