@@ -1,6 +1,6 @@
 //! What the log costs, beside a bare table to which the same bytes are appended, in one run:
-//! `cargo bench -p forge-audit --features sqlite`. Set `EVENTS` for another number of events, and
-//! `FOLDER` for another disk.
+//! `cargo bench -p forge-audit --features sqlite,archive`. Set `EVENTS` for another number of events,
+//! `FOLDER` for another disk, and `PARTS` for some of the parts, as `producers,batches`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -104,6 +104,20 @@ fn rate(n: u64, took: Duration) -> f64 {
     n as f64 / took.as_secs_f64()
 }
 
+/// The time that this process has spent computing, in all its threads and in the kernel.
+fn computed() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, in parentheses, may hold anything. Ticks are hundredths of a second.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = rest.split(' ').skip(12).take(2);
+    Duration::from_millis(
+        ticks
+            .filter_map(|ticks| ticks.parse::<u64>().ok())
+            .sum::<u64>()
+            * 10,
+    )
+}
+
 async fn sqlite(path: &Path) -> Arc<SqliteAuditStore> {
     let store = SqliteAuditStore::open(path).await.unwrap();
     store.migrate().await.unwrap();
@@ -122,149 +136,261 @@ fn main() {
         .enable_time()
         .build()
         .unwrap();
-    runtime.block_on(run(events));
-}
-
-async fn run(events: u64) {
     let folder = match std::env::var_os("FOLDER") {
         Some(folder) => tempfile::tempdir_in(folder).unwrap(),
         None => tempfile::tempdir().unwrap(),
     };
-    let path = |name: &str| folder.path().join(name);
+    runtime.block_on(Bench::new(events, folder).run());
+}
 
-    // The bare table.
-    let mut chain = Chain::new();
-    let now = || Timestamp::from(std::time::SystemTime::now());
-    let some: Vec<Record> = (0..events.min(200_000))
-        .map(|n| chain.append(event(n), now()))
-        .collect();
-    let mut bare = Bare::new(&path("bare.db"));
-    let started = Instant::now();
-    some.chunks(1024).for_each(|batch| bare.append(batch));
-    let base = rate(some.len() as u64, started.elapsed());
-    println!("bare table, 1024 a transaction      {base:>10.0} events/s");
-    let mut singles = Vec::new();
-    for record in some.iter().take(1000) {
-        let mut record = record.clone();
-        record.seq += 10_000_000;
-        let started = Instant::now();
-        bare.append(&[record]);
-        singles.push(started.elapsed());
-    }
-    let bare_p99 = quantile(singles.clone(), 0.99);
-    println!(
-        "bare table, one a transaction   p50 {:?} p99 {bare_p99:?}",
-        quantile(singles, 0.5)
-    );
+fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
+}
 
-    // 256 producers that each wait for the commit.
-    let log = AuditLog::open(sqlite(&path("producers.db")).await)
-        .await
-        .unwrap();
-    let each = (events / 4 / 256).max(8);
-    let prepared: Vec<Vec<Event>> = (0..256)
-        .map(|p| (0..each).map(|n| event(p * each + n)).collect())
-        .collect();
-    let started = Instant::now();
-    let tasks: Vec<_> = prepared
-        .into_iter()
-        .map(|events| {
-            let log = log.clone();
-            tokio::spawn(async move {
-                let mut longest = Duration::ZERO;
-                for event in events {
-                    let started = Instant::now();
-                    log.record(event).await.unwrap();
-                    longest = longest.max(started.elapsed());
-                }
-                longest
-            })
-        })
-        .collect();
-    let mut longest = Duration::ZERO;
-    for task in tasks {
-        longest = longest.max(task.await.unwrap());
-    }
-    let durable = rate(256 * each, started.elapsed());
-    println!(
-        "256 producers, durable              {durable:>10.0} events/s, {:.2} of bare, longest wait {longest:?}",
-        durable / base
-    );
-    log.shutdown().await.unwrap();
+struct Bench {
+    events: u64,
+    folder: tempfile::TempDir,
+    /// Events the bare table takes in a second.
+    base: f64,
+    /// What one transaction with one event takes there.
+    single: Duration,
+    some: Vec<Record>,
+}
 
-    // Batches of 64, eight at a time.
-    let log = AuditLog::open(sqlite(&path("batches.db")).await)
-        .await
-        .unwrap();
-    let each = (events / 4 / 64 / 16).max(2);
-    let prepared: Vec<Vec<Vec<Event>>> = (0..16)
-        .map(|p| {
-            (0..each)
-                .map(|b| (0..64).map(|n| event((p * each + b) * 64 + n)).collect())
-                .collect()
-        })
-        .collect();
-    let started = Instant::now();
-    let tasks: Vec<_> = prepared
-        .into_iter()
-        .map(|batches| {
-            let log = log.clone();
-            tokio::spawn(async move {
-                for batch in batches {
-                    log.record_all(batch).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    let batched = rate(16 * each * 64, started.elapsed());
-    println!(
-        "batches of 64, durable              {batched:>10.0} events/s, {:.2} of bare",
-        batched / base
-    );
-    log.shutdown().await.unwrap();
-
-    // With indexes, over all events, straight into the store.
-    let store = sqlite(&path("indexed.db")).await;
-    let mut chain = Chain::new();
-    let (mut took, mut stall) = (Vec::new(), Duration::ZERO);
-    let mut at = 0;
-    while at < events {
-        let count = 1024.min(events - at);
-        let records: Vec<Record> = (at..at + count)
+impl Bench {
+    /// Measures the bare table.
+    fn new(events: u64, folder: tempfile::TempDir) -> Self {
+        let mut chain = Chain::new();
+        let some: Vec<Record> = (0..events.min(200_000))
             .map(|n| chain.append(event(n), now()))
             .collect();
+        let mut bare = Bare::new(&folder.path().join("bare.db"));
         let started = Instant::now();
-        store.append(records.into()).await.unwrap();
-        let time = started.elapsed();
-        stall = stall.max(time);
-        took.push(time);
-        at += count;
+        some.chunks(1024).for_each(|batch| bare.append(batch));
+        let base = rate(some.len() as u64, started.elapsed());
+        println!("bare table, 1024 a transaction      {base:>10.0} events/s");
+        let mut singles = Vec::new();
+        for record in some.iter().take(1000) {
+            let mut record = record.clone();
+            record.seq += 10_000_000;
+            let started = Instant::now();
+            bare.append(&[record]);
+            singles.push(started.elapsed());
+        }
+        let single = quantile(singles.clone(), 0.99);
+        println!(
+            "bare table, one a transaction   p50 {:?} p99 {single:?}",
+            quantile(singles, 0.5)
+        );
+        Self {
+            events,
+            folder,
+            base,
+            single,
+            some,
+        }
     }
-    store.seal().await.unwrap();
-    let whole: Duration = took.iter().sum();
-    let part = took.len() / 5;
-    let (first, last): (Duration, Duration) = (
-        took[..part].iter().sum(),
-        took[took.len() - part..].iter().sum(),
-    );
-    let indexed = rate(events, whole);
-    println!(
-        "with indexes, 1024 a transaction    {indexed:>10.0} events/s, {:.2} of bare; last fifth {:.2} of the first; longest stall {stall:?}",
-        indexed / base,
-        first.as_secs_f64() / last.as_secs_f64()
-    );
-    let space = store.space().unwrap();
-    let size = std::fs::metadata(path("indexed.db")).unwrap().len();
-    println!(
-        "hot                                 {:>10.0} bytes/event (write-ahead log {} bytes)",
-        size as f64 / events as f64,
-        space.used - size
-    );
 
-    // Asking.
+    async fn run(self) {
+        let parts = std::env::var("PARTS").unwrap_or_default();
+        let is_wanted = |part| parts.is_empty() || parts.split(',').any(|wanted| wanted == part);
+        if is_wanted("producers") {
+            self.producers().await;
+        }
+        if is_wanted("batches") {
+            self.batches().await;
+        }
+        if is_wanted("indexed") {
+            self.indexed().await;
+        }
+        if is_wanted("single") {
+            self.single().await;
+        }
+        if is_wanted("enqueue") {
+            enqueue().await;
+        }
+        if is_wanted("verify") {
+            self.verify().await;
+        }
+    }
+
+    async fn store(&self, name: &str) -> Arc<SqliteAuditStore> {
+        sqlite(&self.folder.path().join(name)).await
+    }
+
+    /// 256 producers that each wait for the commit.
+    async fn producers(&self) {
+        let events = self.events;
+        let log = AuditLog::open(self.store("producers.db").await)
+            .await
+            .unwrap();
+        let each = (events / 4 / 256).max(8);
+        let prepared: Vec<Vec<Event>> = (0..256)
+            .map(|p| (0..each).map(|n| event(p * each + n)).collect())
+            .collect();
+        let started = Instant::now();
+        let tasks: Vec<_> = prepared
+            .into_iter()
+            .map(|events| {
+                let log = log.clone();
+                tokio::spawn(async move {
+                    let mut longest = Duration::ZERO;
+                    for event in events {
+                        let started = Instant::now();
+                        log.record(event).await.unwrap();
+                        longest = longest.max(started.elapsed());
+                    }
+                    longest
+                })
+            })
+            .collect();
+        let mut longest = Duration::ZERO;
+        for task in tasks {
+            longest = longest.max(task.await.unwrap());
+        }
+        let durable = rate(256 * each, started.elapsed());
+        println!(
+            "256 producers, durable              {durable:>10.0} events/s, {:.2} of bare, longest wait {longest:?}",
+            durable / self.base
+        );
+        log.shutdown().await.unwrap();
+    }
+
+    /// Batches of 64, sixteen at a time.
+    async fn batches(&self) {
+        let events = self.events;
+        let log = AuditLog::open(self.store("batches.db").await)
+            .await
+            .unwrap();
+        let each = (events / 4 / 64 / 16).max(2);
+        let prepared: Vec<Vec<Vec<Event>>> = (0..16)
+            .map(|p| {
+                (0..each)
+                    .map(|b| (0..64).map(|n| event((p * each + b) * 64 + n)).collect())
+                    .collect()
+            })
+            .collect();
+        let started = Instant::now();
+        let tasks: Vec<_> = prepared
+            .into_iter()
+            .map(|batches| {
+                let log = log.clone();
+                tokio::spawn(async move {
+                    for batch in batches {
+                        log.record_all(batch).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let batched = rate(16 * each * 64, started.elapsed());
+        println!(
+            "batches of 64, durable              {batched:>10.0} events/s, {:.2} of bare",
+            batched / self.base
+        );
+        log.shutdown().await.unwrap();
+    }
+
+    /// With indexes, over all events, straight into the store; and what is asked of that many.
+    async fn indexed(&self) {
+        let events = self.events;
+        let store = self.store("indexed.db").await;
+        let mut chain = Chain::new();
+        let (mut took, mut stall) = (Vec::new(), Duration::ZERO);
+        let mut at = 0;
+        while at < events {
+            let count = 1024.min(events - at);
+            let records: Vec<Record> = (at..at + count)
+                .map(|n| chain.append(event(n), now()))
+                .collect();
+            let started = Instant::now();
+            store.append(records.into()).await.unwrap();
+            let time = started.elapsed();
+            stall = stall.max(time);
+            took.push(time);
+            at += count;
+        }
+        store.seal().await.unwrap();
+        let whole: Duration = took.iter().sum();
+        let part = took.len() / 5;
+        let (first, last): (Duration, Duration) = (
+            took[..part].iter().sum(),
+            took[took.len() - part..].iter().sum(),
+        );
+        let indexed = rate(events, whole);
+        println!(
+            "with indexes, 1024 a transaction    {indexed:>10.0} events/s, {:.2} of bare; last fifth {:.2} of the first; longest stall {stall:?}",
+            indexed / self.base,
+            first.as_secs_f64() / last.as_secs_f64()
+        );
+        let space = store.space().unwrap();
+        let size = std::fs::metadata(self.folder.path().join("indexed.db"))
+            .unwrap()
+            .len();
+        println!(
+            "hot                                 {:>10.0} bytes/event (write-ahead log {} bytes)",
+            size as f64 / events as f64,
+            space.used - size
+        );
+        asked(&store).await;
+        let (started, before) = (Instant::now(), computed());
+        verify_store(&*store, chain.head()).await.unwrap();
+        println!(
+            "verify, from the database           {:>10.0} events/s, {:.0} a second of computing",
+            rate(events, started.elapsed()),
+            rate(events, computed() - before)
+        );
+        #[cfg(feature = "archive")]
+        {
+            let mut archive = Vec::new();
+            let started = Instant::now();
+            forge_audit::write_compressed_archive(&*store, 0, &mut archive)
+                .await
+                .unwrap();
+            println!(
+                "archived                            {:>10.0} bytes/event, {:.0} events/s",
+                archive.len() as f64 / events as f64,
+                rate(events, started.elapsed())
+            );
+        }
+    }
+
+    /// One at a time.
+    async fn single(&self) {
+        let log = AuditLog::open(self.store("single.db").await).await.unwrap();
+        let mut times = Vec::new();
+        for n in 0..1000 {
+            let started = Instant::now();
+            log.record(event(n)).await.unwrap();
+            times.push(started.elapsed());
+        }
+        let p99 = quantile(times.clone(), 0.99);
+        println!(
+            "one record, durable             p50 {:?} p99 {p99:?}, {:.1} of bare",
+            quantile(times, 0.5),
+            p99.as_secs_f64() / self.single.as_secs_f64()
+        );
+    }
+
+    /// Verifying what is in memory already.
+    async fn verify(&self) {
+        let memory = MemoryAuditStore::new();
+        memory.append(self.some.clone().into()).await.unwrap();
+        let stored = memory.scan(0, self.some.len()).await.unwrap();
+        let started = Instant::now();
+        let mut verifier = forge_audit::Verifier::new();
+        stored.iter().for_each(|s| verifier.push(s).unwrap());
+        println!(
+            "verify, in memory                   {:>10.0} events/s",
+            rate(stored.len() as u64, started.elapsed())
+        );
+    }
+}
+
+/// Asking a store with all events.
+async fn asked(store: &SqliteAuditStore) {
     for (name, query) in [
         (
             "last 100 of a user",
@@ -287,7 +413,7 @@ async fn run(events: u64) {
                 query.clone()
             };
             let started = Instant::now();
-            let page = query.run(&*store).await.unwrap();
+            let page = query.run(store).await.unwrap();
             times.push(started.elapsed());
             assert!(page.records.len() <= 100);
         }
@@ -313,31 +439,10 @@ async fn run(events: u64) {
         quantile(times.clone(), 0.5),
         quantile(times, 0.99)
     );
-    let started = Instant::now();
-    verify_store(&*store, chain.head()).await.unwrap();
-    println!(
-        "verify, from the database           {:>10.0} events/s",
-        rate(events, started.elapsed())
-    );
+}
 
-    // One at a time.
-    let log = AuditLog::open(sqlite(&path("single.db")).await)
-        .await
-        .unwrap();
-    let mut times = Vec::new();
-    for n in 0..1000 {
-        let started = Instant::now();
-        log.record(event(n)).await.unwrap();
-        times.push(started.elapsed());
-    }
-    let p99 = quantile(times.clone(), 0.99);
-    println!(
-        "one record, durable             p50 {:?} p99 {p99:?}, {:.1} of bare",
-        quantile(times, 0.5),
-        p99.as_secs_f64() / bare_p99.as_secs_f64()
-    );
-
-    // Handing over.
+/// Handing over.
+async fn enqueue() {
     let log = AuditLog::builder(Arc::new(MemoryAuditStore::new()))
         .capacity(1 << 20)
         .open()
@@ -354,16 +459,4 @@ async fn run(events: u64) {
         started.elapsed() / count
     );
     log.flush().await.unwrap();
-
-    // Verifying what is in memory already.
-    let memory = MemoryAuditStore::new();
-    memory.append(some.clone().into()).await.unwrap();
-    let stored = memory.scan(0, some.len()).await.unwrap();
-    let started = Instant::now();
-    let mut verifier = forge_audit::Verifier::new();
-    stored.iter().for_each(|s| verifier.push(s).unwrap());
-    println!(
-        "verify, in memory                   {:>10.0} events/s",
-        rate(stored.len() as u64, started.elapsed())
-    );
 }
