@@ -57,8 +57,6 @@ pub(crate) fn encode(event: &Event) -> (Vec<u8>, Vec<u8>) {
         event.severity.code(),
         &event.action,
     );
-    // A `Value` has no keys that are not texts, so that writing it cannot fail.
-    let details = event.details.as_ref().map(ToString::to_string);
     let personal = Personal {
         actor: event.actor.id.as_deref(),
         login: event.actor.login.as_deref(),
@@ -67,14 +65,25 @@ pub(crate) fn encode(event: &Event) -> (Vec<u8>, Vec<u8>) {
         agent: event.source.user_agent.as_deref(),
         resource: event.resource.as_deref(),
         request_id: event.request_id.as_deref(),
-        details: details.as_deref(),
+        details: None,
     };
-    (open, personal.encode())
+    let mut out = personal.encode();
+    if let Some(details) = &event.details {
+        // In place of the byte that says there are none.
+        out.pop();
+        out.extend([1, 0, 0, 0, 0]);
+        let from = out.len();
+        // A `Value` has no keys that are not texts, so that writing it cannot fail.
+        let _ = serde_json::to_writer(&mut out, details);
+        let length = u32::try_from(out.len() - from).unwrap_or(u32::MAX);
+        out[from - 4..from].copy_from_slice(&length.to_be_bytes());
+    }
+    (open, out)
 }
 
 impl<'a> Personal<'a> {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
+        let mut out = Vec::with_capacity(384);
         for text in [self.actor, self.login, self.session] {
             option(&mut out, text);
         }
@@ -110,6 +119,20 @@ impl<'a> Personal<'a> {
         input.end()?;
         Ok(personal)
     }
+}
+
+/// The details in a personal part, without looking at the rest of it.
+#[cfg(feature = "sqlite")]
+pub(crate) fn details(personal: &[u8]) -> Result<Option<&str>, DecodeError> {
+    let mut input = Input(personal);
+    for _ in 0..3 {
+        input.skip()?;
+    }
+    input.address()?;
+    for _ in 0..3 {
+        input.skip()?;
+    }
+    input.optional_text()
 }
 
 fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -193,9 +216,23 @@ impl<'a> Input<'a> {
         Ok(self.array::<1>()?[0])
     }
 
-    fn text(&mut self) -> Result<&'a str, DecodeError> {
+    fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = usize::try_from(u32::from_be_bytes(self.array()?)).map_err(|_| DecodeError)?;
-        std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError)
+        self.take(length)
+    }
+
+    fn text(&mut self) -> Result<&'a str, DecodeError> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| DecodeError)
+    }
+
+    /// Passes over an optional text, whatever it is.
+    #[cfg(feature = "sqlite")]
+    fn skip(&mut self) -> Result<(), DecodeError> {
+        match self.byte()? {
+            0 => Ok(()),
+            1 => self.bytes().map(drop),
+            _ => Err(DecodeError),
+        }
     }
 
     fn end(&self) -> Result<(), DecodeError> {
@@ -274,6 +311,10 @@ pub(crate) mod tests {
         #[test]
         fn reads_back_what_it_wrote(event in any_event()) {
             let (open, personal) = encode(&event);
+            let details = event.details.as_ref().map(ToString::to_string);
+            prop_assert_eq!(Personal::decode(&personal).unwrap().details, details.as_deref());
+            #[cfg(feature = "sqlite")]
+            prop_assert_eq!(super::details(&personal).unwrap(), details.as_deref());
             prop_assert_eq!(decode(&open, &personal).unwrap(), event);
         }
 

@@ -129,19 +129,27 @@ impl Chain {
     /// The sequence is the next one. The time is `occurred`, or that of the record before where
     /// the clock has gone back; `occurred` is kept as it is.
     pub fn append(&mut self, event: Event, occurred: Timestamp) -> Record {
+        let sealed = Sealed::of(&event);
+        self.append_sealed(event, sealed, occurred)
+    }
+
+    /// As [`append`](Self::append), of an event that was sealed before.
+    pub(crate) fn append_sealed(
+        &mut self,
+        event: Event,
+        sealed: Sealed,
+        occurred: Timestamp,
+    ) -> Record {
+        let Sealed {
+            content,
+            commitment,
+        } = sealed;
         let prev = self.head.hash;
         let seq = self.head.seq + 1;
         let time = if self.head.seq == 0 {
             occurred
         } else {
             occurred.max(self.head.time)
-        };
-        let (open, personal) = canonical::encode(&event);
-        let salt = salt();
-        let content = Content::Whole {
-            open,
-            salt,
-            personal,
         };
         let link = Link {
             seq,
@@ -151,7 +159,7 @@ impl Chain {
             hash: Hash::default(),
             content: &content,
         };
-        let hash = link.expected_hash();
+        let hash = link.hash_of(content.open().unwrap_or_default(), commitment);
         self.head = Head { seq, hash, time };
         Record {
             seq,
@@ -163,6 +171,38 @@ impl Chain {
             content,
         }
     }
+}
+
+/// What the hash of an event covers, whatever its place will be: worked out by whoever records it,
+/// so that little is left to the one task that gives places.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealed {
+    content: Content,
+    commitment: Hash,
+}
+
+impl Sealed {
+    pub(crate) fn of(event: &Event) -> Self {
+        let (open, personal) = canonical::encode(event);
+        let salt = salt();
+        Self {
+            commitment: commitment(&salt, &personal),
+            content: Content::Whole {
+                open,
+                salt,
+                personal,
+            },
+        }
+    }
+}
+
+/// What stands for the personal part in the hash.
+fn commitment(salt: &Salt, personal: &[u8]) -> Hash {
+    let mut hasher = Sha256::new();
+    hasher.update(COMMITMENT);
+    hasher.update(salt);
+    hasher.update(personal);
+    Hash(hasher.finalize().into())
 }
 
 /// What is kept of a record, in the form it is hashed in.
@@ -209,13 +249,7 @@ impl Content {
     #[must_use]
     pub fn commitment(&self) -> Option<Hash> {
         match self {
-            Self::Whole { salt, personal, .. } => {
-                let mut hasher = Sha256::new();
-                hasher.update(COMMITMENT);
-                hasher.update(salt);
-                hasher.update(personal);
-                Some(Hash(hasher.finalize().into()))
-            }
+            Self::Whole { salt, personal, .. } => Some(commitment(salt, personal)),
             Self::Erased { commitment, .. } => Some(*commitment),
             Self::Pruned { .. } => None,
         }
@@ -265,6 +299,10 @@ impl Link<'_> {
         else {
             return self.hash;
         };
+        self.hash_of(open, commitment)
+    }
+
+    fn hash_of(&self, open: &[u8], commitment: Hash) -> Hash {
         let mut hasher = Sha256::new();
         hasher.update(DOMAIN);
         hasher.update(self.prev.0);

@@ -102,12 +102,14 @@ mod chain;
 #[cfg(feature = "checkpoint")]
 mod checkpoint;
 mod clock;
+mod commit;
 mod context;
 mod error;
 mod escape;
 mod event;
 mod exchange;
 mod export;
+mod flight;
 mod flood;
 mod future;
 mod gap;

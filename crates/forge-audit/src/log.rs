@@ -10,12 +10,13 @@ use serde::Serialize;
 use tokio::sync::{Notify, SetOnce, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::chain::{Chain, Content, Head};
+use crate::chain::{Content, Head};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{
     Dropped, KeepError, QueryError, RecordError, RelayError, ShutdownError, StoreError, VerifyError,
 };
 use crate::event::Event;
+use crate::flight::{Entry, Stamped};
 use crate::flood::Floods;
 use crate::gap::{Gap, Losses};
 use crate::kind::{Kind, Severity};
@@ -31,7 +32,7 @@ use crate::store::{AuditStore, Count, Span, StoreFuture, tree_of};
 use crate::tail::Tail;
 use crate::tree::Tree;
 use crate::verify::verify_store;
-use crate::writer::{Entry, Message, Stamped, Writer};
+use crate::writer::{Message, Writer};
 
 /// So long an event of medium severity waits for room.
 const BRIEFLY: Duration = Duration::from_millis(100);
@@ -49,7 +50,8 @@ pub struct Receipt {
 /// The audit log. Clones are handles of the same log.
 ///
 /// One task writes: it takes all that is queued, chains it and gives it to the store as one
-/// transaction, so that many events share one commit and a single one waits for nobody.
+/// transaction, so that many events share one commit and a single one waits for nobody. What comes
+/// while the store writes goes along, if the [store can](crate::AuditStore::depth).
 ///
 /// # What is lost when
 ///
@@ -121,8 +123,9 @@ impl AuditLog {
     ///
     /// See [`RecordError`]: only after [`RecordError::Deadline`] the event may be recorded.
     pub async fn record(&self, event: Event) -> Result<Receipt, RecordError> {
+        let stamped = Stamped::new(event, self.shared.clock.now());
         // The writer answers with a receipt for each event.
-        self.record_all(vec![event])
+        self.record_stamped(vec![stamped])
             .await?
             .pop()
             .ok_or(RecordError::Closed)
@@ -137,13 +140,15 @@ impl AuditLog {
     /// As [`record`](Self::record), and [`RecordError::TooMany`] for more than the queue can take.
     pub async fn record_all(&self, events: Vec<Event>) -> Result<Vec<Receipt>, RecordError> {
         let occurred = self.shared.clock.now();
-        let stamped = events.into_iter().map(|event| Stamped { event, occurred });
+        let stamped = events
+            .into_iter()
+            .map(|event| Stamped::new(event, occurred));
         self.record_stamped(stamped.collect()).await
     }
 
     pub(crate) async fn record_stamped(
         &self,
-        events: Vec<Stamped>,
+        mut events: Vec<Stamped>,
     ) -> Result<Vec<Receipt>, RecordError> {
         let shared = &*self.shared;
         let Some(severity) = events.iter().map(|e| e.event.severity).max() else {
@@ -161,14 +166,23 @@ impl AuditLog {
             shared,
             gap: Some(Gap::refused(events.len(), occurred)),
         };
-        let patience = match severity {
-            Severity::Low => Some(Duration::ZERO),
-            Severity::Medium => Some(BRIEFLY),
-            Severity::High | Severity::Critical => None,
+        let permit = match shared.room.try_take(events.len(), severity) {
+            Some(permit) => permit,
+            None => {
+                let patience = match severity {
+                    Severity::Low => Duration::ZERO,
+                    Severity::Medium => BRIEFLY.min(shared.deadline),
+                    Severity::High | Severity::Critical => shared.deadline,
+                };
+                let room_due = Instant::now() + patience;
+                let room = shared.room.take(events.len(), severity);
+                timeout_at(room_due, room)
+                    .await
+                    .map_err(|_| RecordError::Full)?
+            }
         };
-        let room_due = patience.map_or(due, |patience| due.min(Instant::now() + patience));
-        let taken = timeout_at(room_due, shared.room.take(events.len(), severity)).await;
-        let permit = taken.map_err(|_| RecordError::Full)?;
+        // Here, where many can at once, and not on the task that writes.
+        events.iter_mut().for_each(Stamped::seal);
         let (ack, answer) = oneshot::channel();
         let entry = Entry {
             events,
@@ -210,7 +224,7 @@ impl AuditLog {
             shared.observer.on_drop(&event, why);
             return Err(why);
         };
-        let events = vec![Stamped { event, occurred }];
+        let events = vec![Stamped::new(event, occurred)];
         let entry = Entry {
             events,
             ack: None,
@@ -575,7 +589,7 @@ impl AuditLogBuilder {
             Some(_) => tree_of(&*shared.store, head.seq).await?,
             None => Tree::new(),
         };
-        tokio::spawn(Writer::new(Arc::clone(&shared), messages, Chain::resume(head), tree).run());
+        tokio::spawn(Writer::new(Arc::clone(&shared), messages, head, tree).run());
         Ok(AuditLog { queue, shared })
     }
 }

@@ -9,10 +9,10 @@ use crate::canonical;
 use crate::clock::Timestamp;
 use crate::error::{RelayError, StoreError};
 use crate::event::Event;
+use crate::flight::Stamped;
 use crate::log::AuditLog;
 use crate::query::{Filter, Order, Selection};
 use crate::store::StoreFuture;
-use crate::writer::Stamped;
 
 /// The table of an outbox, for SQLite; add it to the migrations of the database it shall lie in.
 pub const OUTBOX_SQLITE: &str = "CREATE TABLE IF NOT EXISTS audit_outbox (
@@ -134,9 +134,9 @@ pub(crate) async fn relay(log: &AuditLog, outbox: &dyn Outbox) -> Result<u64, Re
         let new: Vec<Stamped> = page
             .into_iter()
             .filter(|entry| !known.contains(&entry.name()))
-            .map(|entry| Stamped {
-                occurred: entry.occurred,
-                event: entry.into_event(),
+            .map(|entry| {
+                let occurred = entry.occurred;
+                Stamped::new(entry.into_event(), occurred)
             })
             .collect();
         relayed += new.len() as u64;

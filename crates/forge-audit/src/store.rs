@@ -39,6 +39,15 @@ pub trait AuditStore: Send + Sync + 'static {
     /// [`tail`]: Self::tail
     fn append(&self, records: Arc<[Record]>) -> StoreFuture<'_, ()>;
 
+    /// How many calls of [`append`](Self::append) may be under way at once, each beginning where the
+    /// one before it ends. The default is 1.
+    ///
+    /// A store that says more takes them in the order in which their futures are first polled; of
+    /// those that follow one that failed, none is written.
+    fn depth(&self) -> usize {
+        1
+    }
+
     /// The end of the stored log; the default [`Head`] when it is empty.
     fn tail(&self) -> StoreFuture<'_, Head>;
 

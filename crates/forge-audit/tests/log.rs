@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use common::{Faulty, Mode};
 use forge_audit::{
-    AuditLog, AuditStore, Dropped, Event, Kind, ManualClock, MemoryAuditStore, OnRecord, Order,
-    Query, Record, RecordError, Severity, Timestamp, verify_store,
+    AuditLog, AuditStore, Chain, Dropped, Event, Kind, ManualClock, MemoryAuditStore, OnRecord,
+    Order, Query, Record, RecordError, Severity, Timestamp, verify_store,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -71,6 +71,75 @@ async fn what_has_queued_shares_a_commit() {
     assert_eq!(numbers(&log).await, (0..=100).collect::<Vec<_>>());
     assert_eq!(*store.given.borrow(), 2);
     assert_eq!(store.largest.load(SeqCst), 100);
+}
+
+/// A log whose store has been given two batches, of 1 and of 40 events, and hangs.
+async fn two_under_way() -> (AuditLog, Arc<Faulty>) {
+    let store = Faulty::deep(Mode::Hangs, 4);
+    let log = AuditLog::open(store.clone()).await.unwrap();
+    log.enqueue(event(0)).unwrap();
+    store.given(1).await;
+    for n in 1..=40 {
+        log.enqueue(event(n)).unwrap();
+    }
+    store.given(2).await;
+    (log, store)
+}
+
+#[tokio::test]
+async fn what_comes_while_the_store_writes_goes_along() {
+    let (log, store) = two_under_way().await;
+    assert_eq!(log.head().seq, 0);
+    let flushed = tokio::spawn({
+        let log = log.clone();
+        async move { log.flush().await }
+    });
+    store.set(Mode::Works);
+    flushed.await.unwrap().unwrap();
+    assert_eq!(numbers(&log).await, (0..=40).collect::<Vec<_>>());
+    log.verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_what_follows_a_batch_that_failed_nothing_is_lost_and_the_order_stays() {
+    let (log, store) = two_under_way().await;
+    let refused = tokio::spawn({
+        let log = log.clone();
+        async move { log.record_all((100..140).map(event).collect()).await }
+    });
+    store.given(3).await;
+    store.set(Mode::Fails);
+    assert!(matches!(refused.await.unwrap(), Err(RecordError::Store(_))));
+    assert_eq!(store.scan(0, 1).await.unwrap(), []);
+    store.set(Mode::Works);
+    log.flush().await.unwrap();
+    assert_eq!(numbers(&log).await, (0..=40).collect::<Vec<_>>());
+    assert_eq!(sum(&gaps(&log).await, "/refused"), 40);
+    log.verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn batches_whose_answers_are_lost_are_not_repeated() {
+    let (log, store) = two_under_way().await;
+    store.set(Mode::LosesTheAnswer);
+    log.flush().await.unwrap();
+    assert!(log.is_healthy());
+    assert_eq!(*store.given.borrow(), 2);
+    assert_eq!(numbers(&log).await, (0..=40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn when_another_writer_comes_first_all_that_is_under_way_goes_after_it() {
+    let (log, store) = two_under_way().await;
+    let mut other = Chain::new();
+    let record = other.append(event(1000), Timestamp::from_micros(1));
+    store.inner.append([record].into()).await.unwrap();
+    store.set(Mode::Works);
+    log.flush().await.unwrap();
+    let expected: Vec<_> = [1000].into_iter().chain(0..=40).collect();
+    assert_eq!(numbers(&log).await, expected);
+    assert!(gaps(&log).await.is_empty());
+    log.verify().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 -- The audit log lies in segments, each with two tables of its own, audit_segment_<id> and
--- audit_words_<id> (see store/sqlite/segment.rs). They are filled one after the other; the indexes
--- of one are built when it is full.
+-- audit_words_<id> (see store/sqlite/segment.rs). They are filled one after the other; the index of
+-- one, audit_index_<id>, is built when it is full.
 CREATE TABLE audit_segments (
     id       INTEGER PRIMARY KEY,
     first    INTEGER NOT NULL,      -- the sequence of the first record
@@ -8,7 +8,7 @@ CREATE TABLE audit_segments (
     prev     BLOB    NOT NULL,      -- the hash of the record before the first
     since    INTEGER NOT NULL,      -- the time of the first record, microseconds since the epoch, UTC
     until    INTEGER,               -- that of the last, once it is full
-    state    INTEGER NOT NULL       -- 0 open, 1 full, 2 sealed (with indexes), 3 pruned in part, 4 gone
+    state    INTEGER NOT NULL       -- 0 open, 1 full, 5 sealed (with an index), 3 pruned in part, 4 gone
 ) STRICT;
 
 -- The roots of the tree over each 2^8, 2^16 and 2^24 records. They are never deleted.

@@ -1,7 +1,9 @@
 //! A store in a SQLite database file of its own.
 
+mod fill;
 mod find;
 mod hot;
+mod index;
 mod keep;
 mod read;
 mod row;
@@ -15,16 +17,17 @@ use std::fmt::{self, Write};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::oneshot;
 
 use self::read::Reader;
 pub use self::space::Space;
 use self::worker::{State, Worker};
-use self::write::{Sizes, Writer, transaction};
+use self::write::{Append, Sizes, Writer, transaction};
 use super::{AuditStore, Count, Rules, SignedNote, Span, StoreFuture};
 use crate::chain::{Hash, Head};
 use crate::clock::Timestamp;
@@ -36,14 +39,17 @@ const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_audit.s
 
 /// Statements kept prepared; a segment takes a few.
 const STATEMENTS: usize = 512;
+/// So many batches are taken at once; those that wait together share a transaction.
+const DEPTH: usize = 64;
 /// After so many records, or a quarter as many commits, the write-ahead log is copied back.
 const TIDY: usize = 8192;
 
 /// Keeps records in a SQLite database file, which should hold nothing else.
 ///
 /// Write-ahead log, `synchronous=FULL`: what [`append`](AuditStore::append) has answered survives
-/// a loss of power. Records lie in segments, whose indexes are built once they are full, so that
-/// appending does not slow down as the log grows, and retention drops a segment as a whole. Writing,
+/// a loss of power. What waits to be appended shares a transaction. Records lie in segments, whose
+/// indexes are built once they are full, so that appending does not slow down as the log grows, and
+/// retention drops a segment as a whole. Writing,
 /// reading, walking and tidying up each have a thread and a connection of their own; those that read
 /// cannot write. Triggers refuse to change or delete a record; they stop mistakes, not somebody who
 /// owns the file, whom the chain and the checkpoints show.
@@ -54,8 +60,10 @@ pub struct SqliteAuditStore {
     walker: Worker<Reader>,
     tidier: Arc<Worker<Tidier>>,
     writer: Worker<Writer>,
+    appends: mpsc::Sender<Append>,
     since_tidy: AtomicUsize,
     is_tidying: Arc<AtomicBool>,
+    is_tidied: Arc<AtomicBool>,
     path: PathBuf,
 }
 
@@ -124,11 +132,14 @@ impl SqliteAuditStoreBuilder {
             is_read_only,
         } = self;
         let (file, shared) = (path.clone(), Arc::clone(&hot));
+        let (appends, waiting) = mpsc::channel();
+        let is_tidied = Arc::new(AtomicBool::new(false));
+        let tidied = Arc::clone(&is_tidied);
         let writer = Worker::start("forge-audit-write", move || {
             if is_read_only {
                 let db = connect_read_only(&file)?;
                 check(&db)?;
-                return Ok(Writer::new(db, file, sizes, shared));
+                return Ok(Writer::new(db, waiting, file, sizes, shared, tidied));
             }
             let db = connect(
                 &file,
@@ -144,7 +155,7 @@ impl SqliteAuditStoreBuilder {
                 "journal_size_limit",
                 i64::try_from(sizes.wal).unwrap_or(i64::MAX),
             )?;
-            Ok(Writer::new(db, file, sizes, shared))
+            Ok(Writer::new(db, waiting, file, sizes, shared, tidied))
         })
         .await?;
         let read = |name, hot: &write::Hot| {
@@ -172,11 +183,13 @@ impl SqliteAuditStoreBuilder {
         .await?;
         Ok(SqliteAuditStore {
             writer,
+            appends,
             reader,
             walker,
             tidier: Arc::new(tidier),
             since_tidy: AtomicUsize::new(0),
             is_tidying: Arc::new(AtomicBool::new(false)),
+            is_tidied,
             path,
         })
     }
@@ -316,12 +329,13 @@ impl SqliteAuditStore {
             return;
         }
         self.since_tidy.store(0, Ordering::Relaxed);
-        let done = Arc::clone(&self.is_tidying);
+        let (done, tidied) = (Arc::clone(&self.is_tidying), Arc::clone(&self.is_tidied));
         // Runs whether or not the future is awaited.
         drop(self.tidier.run(move |tidier| {
             let step = tidier
                 .db
                 .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            tidied.store(true, Ordering::Relaxed);
             done.store(false, Ordering::Relaxed);
             Ok(step?)
         }));
@@ -347,12 +361,22 @@ impl From<rusqlite::Error> for StoreError {
 impl AuditStore for SqliteAuditStore {
     fn append(&self, records: Arc<[Record]>) -> StoreFuture<'_, ()> {
         let count = records.len();
-        let done = self.writer.run(move |writer| writer.append(&records));
+        if count == 0 {
+            return Box::pin(async { Ok(()) });
+        }
+        let (answer, waiting) = oneshot::channel();
+        // If the thread is gone, `answer` goes with what it was to append, and `waiting` says so.
+        drop(self.appends.send(Append { records, answer }));
+        self.writer.post(Writer::append);
         Box::pin(async move {
-            done.await?;
+            waiting.await.map_err(StoreError::unavailable)??;
             self.tidy(count);
             Ok(())
         })
+    }
+
+    fn depth(&self) -> usize {
+        DEPTH
     }
 
     fn tail(&self) -> StoreFuture<'_, Head> {

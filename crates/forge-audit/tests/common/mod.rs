@@ -24,22 +24,29 @@ pub(crate) enum Mode {
 }
 
 pub(crate) struct Faulty {
-    inner: MemoryAuditStore,
+    pub(crate) inner: MemoryAuditStore,
     mode: watch::Sender<Mode>,
     /// How many batches it was given, and how many are under way.
     pub(crate) given: watch::Sender<usize>,
     pub(crate) largest: AtomicUsize,
     tail_fails: Mutex<bool>,
+    depth: usize,
 }
 
 impl Faulty {
     pub(crate) fn new(mode: Mode) -> Arc<Self> {
+        Self::deep(mode, 1)
+    }
+
+    /// One that takes `depth` batches at once.
+    pub(crate) fn deep(mode: Mode, depth: usize) -> Arc<Self> {
         Arc::new(Self {
             inner: MemoryAuditStore::new(),
             mode: watch::Sender::new(mode),
             given: watch::Sender::new(0),
             largest: AtomicUsize::new(0),
             tail_fails: Mutex::new(false),
+            depth,
         })
     }
 
@@ -77,6 +84,10 @@ impl AuditStore for Faulty {
                 _ => Err(StoreError::unavailable("broken on purpose")),
             }
         })
+    }
+
+    fn depth(&self) -> usize {
+        self.depth
     }
 
     fn tail(&self) -> StoreFuture<'_, Head> {

@@ -55,3 +55,41 @@ pub(crate) async fn of_two_that_append_at_once_one_wins(store: Store) {
     assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
     verify_store(&*store, chain.head()).await.unwrap();
 }
+
+pub(crate) async fn what_is_given_without_waiting_is_written_in_order(store: Store) {
+    let mut chain = Chain::new();
+    let batches: Vec<_> = (1..=store.depth().min(8))
+        .map(|n| records(&mut chain, 100 * n as u64))
+        .collect();
+    let end = chain.head();
+    let given: Vec<_> = batches
+        .iter()
+        .map(|batch| store.append(batch.clone().into()))
+        .collect();
+    for done in given {
+        done.await.unwrap();
+    }
+    assert_eq!(store.tail().await.unwrap(), end);
+    assert_eq!(verify_store(&*store, end).await.unwrap(), end);
+    // Of one that does not fit, and of what comes after it, nothing is written.
+    let fits = records(&mut chain, 10);
+    let end = chain.head();
+    let other = records(&mut Chain::new(), 10);
+    let mut later = Chain::resume(Head {
+        seq: other[9].seq,
+        hash: other[9].hash,
+        time: other[9].time,
+    });
+    let after = records(&mut later, 10);
+    let given = [&fits, &other, &after].map(|batch| store.append(batch.clone().into()));
+    let mut answers = Vec::new();
+    for done in given {
+        answers.push(done.await);
+    }
+    assert!(answers[0].is_ok());
+    for answer in &answers[1..] {
+        assert!(matches!(answer, Err(StoreError::Conflict)));
+    }
+    assert_eq!(store.tail().await.unwrap(), end);
+    assert_eq!(verify_store(&*store, end).await.unwrap(), end);
+}

@@ -31,6 +31,7 @@ macro_rules! suite {
             keeps_what_it_is_given,
             appends_only_where_the_log_ends,
             of_two_that_append_at_once_one_wins,
+            what_is_given_without_waiting_is_written_in_order,
             finds_by_each_part,
             a_walk_skips_and_repeats_nothing_while_events_arrive,
             a_cursor_of_another_query_is_an_error,

@@ -7,8 +7,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::hot::{Columns, Key, Wanted, key};
+use super::index;
 use super::row::{COLUMNS, Cell, Words, address_cell, id_cell, stored};
-use super::segment::Segment;
+use super::segment::{Phase, Segment};
 use super::walk::prev;
 use super::write::Hot;
 use crate::clock::Timestamp;
@@ -44,7 +45,19 @@ impl Query<'_> {
             })
         };
         let Some((end, sequences)) = hot else {
-            return self.select(segment, &range, &terms);
+            let Some(rarest) = terms
+                .wanted
+                .rarest()
+                .filter(|_| segment.phase == Phase::Sealed)
+            else {
+                return self.select(segment, &range, &terms);
+            };
+            let place = (segment.id, segment.first);
+            let mut sequences = index::find(self.db, place, rarest, &range)?;
+            if self.selection.order == Order::NewestFirst {
+                sequences.reverse();
+            }
+            return self.each(segment, &sequences, &terms);
         };
         // What was committed a moment ago is in the snapshot and may not be in memory yet: a walk
         // that went on to the next segment would pass it over.
@@ -152,11 +165,7 @@ impl Query<'_> {
         sequences: &[u64],
         terms: &Terms,
     ) -> Result<(), StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM audit_segment_{} WHERE seq = ? {}",
-            segment.id, terms.sql
-        );
-        let mut select = self.db.prepare_cached(&sql)?;
+        let mut select = self.db.prepare_cached(&terms.one(segment.id))?;
         for seq in sequences {
             if self.found.len() >= self.selection.limit {
                 break;
@@ -241,7 +250,7 @@ impl Terms {
                 Cell::Null => None,
                 Cell::Word(id) => Some((Value::Integer(id), number)),
                 Cell::Text(text) => Some((Value::Text(text.to_owned()), number)),
-                Cell::Blob(bytes) => Some((Value::Blob(bytes), number)),
+                Cell::Blob(few) => Some((Value::Blob(few.as_slice().to_vec()), number)),
             }
         };
         let code = |code: u8| Some((Value::Integer(code.into()), 0));
@@ -284,6 +293,12 @@ impl Terms {
         })
     }
 
+    /// The statement for the record with one sequence.
+    fn one(&self, segment: i64) -> String {
+        let terms = &self.sql;
+        format!("SELECT {COLUMNS} FROM audit_segment_{segment} WHERE seq = ?{terms}")
+    }
+
     fn select(&self, segment: i64, order: Order) -> String {
         let order = match order {
             Order::NewestFirst => "DESC",
@@ -304,9 +319,9 @@ mod tests {
     use crate::store::sqlite::migrate;
     use crate::store::sqlite::segment::{INDEXES, Phase};
 
-    fn plan(filter: &Filter) -> String {
-        let db = Connection::open_in_memory().unwrap();
-        migrate(&db).unwrap();
+    /// A segment with indexes of SQLite's own, as one has that was pruned in part.
+    fn segment(db: &Connection) -> Segment {
+        migrate(db).unwrap();
         let segment = Segment {
             id: 1,
             first: 1,
@@ -314,28 +329,42 @@ mod tests {
             prev: Hash::default(),
             since: 0,
             until: None,
-            phase: Phase::Sealed,
+            phase: Phase::Partial,
         };
-        segment.create(&db).unwrap();
+        segment.create(db).unwrap();
         for column in INDEXES {
-            segment.create_index(&db, column).unwrap();
+            segment.create_index(db, column).unwrap();
         }
-        let terms = Terms::of(&db, 1, filter).unwrap();
-        let sql = terms.select(1, Order::NewestFirst);
+        segment
+    }
+
+    fn explain(db: &Connection, sql: &str, values: Vec<Value>) -> String {
         let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let mut values = vec![Value::Integer(1), Value::Integer(9)];
-        values.extend(terms.values);
-        values.push(Value::Integer(10));
         let lines = explain.query_map(params_from_iter(values), |row| row.get::<_, String>(3));
-        lines
-            .unwrap()
-            .map(Result::unwrap)
-            .collect::<Vec<_>>()
-            .join("\n")
+        let lines = lines.unwrap().map(Result::unwrap);
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn plan(filter: &Filter) -> String {
+        let db = Connection::open_in_memory().unwrap();
+        let segment = segment(&db);
+        let terms = Terms::of(&db, segment.id, filter).unwrap();
+        let mut values = vec![Value::Integer(9)];
+        values.extend(terms.values.clone());
+        let one = explain(&db, &terms.one(1), values.clone());
+        assert_eq!(
+            one,
+            "SEARCH audit_segment_1 USING INTEGER PRIMARY KEY (rowid=?)"
+        );
+        values.insert(0, Value::Integer(1));
+        values.push(Value::Integer(10));
+        explain(&db, &terms.select(1, Order::NewestFirst), values)
     }
 
     #[test]
     fn queries_are_planned_by_the_best_index_and_never_sort() {
+        let database = Connection::open_in_memory().unwrap();
+        segment(&database);
         let text = || Some("x".to_owned());
         let all = Filter {
             actor: text(),
@@ -390,6 +419,10 @@ mod tests {
             ),
         ] {
             let plan = plan(&filter);
+            let column = index.strip_prefix("by_");
+            let rarest = Terms::of(&database, 1, &filter).unwrap().wanted.rarest();
+            let rarest = rarest.map(|(column, _)| INDEXES[usize::from(column)]);
+            assert_eq!(rarest, column);
             assert!(plan.contains(index), "{index}: {plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{index}: {plan}");
         }

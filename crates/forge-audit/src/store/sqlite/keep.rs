@@ -151,7 +151,8 @@ fn prune_segment(
     }
     if kept.is_empty() {
         db.execute_batch(&format!(
-            "DROP TABLE audit_segment_{id}; DROP TABLE audit_words_{id};"
+            "DROP TABLE audit_segment_{id}; DROP TABLE audit_words_{id};
+             DROP TABLE IF EXISTS audit_index_{id};"
         ))?;
         segment.set_phase(db, Phase::Gone)?;
         return Ok(gone);
@@ -175,7 +176,9 @@ fn prune_segment(
             copy.execute([seq.cast_signed()])?;
         }
     }
-    db.execute_batch(&format!("DROP TABLE audit_segment_{id}_old"))?;
+    db.execute_batch(&format!(
+        "DROP TABLE audit_segment_{id}_old; DROP TABLE IF EXISTS audit_index_{id};"
+    ))?;
     forget_words(db, id)?;
     for column in INDEXES {
         segment.create_index(db, column)?;
@@ -197,14 +200,15 @@ fn explains(db: &Connection, segment: &Segment) -> Result<bool, StoreError> {
     let told = (crate::retention::PRUNE, crate::retention::ERASE);
     let (found, words): (i64, i64) =
         db.query_row(&sql, told, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(found > 0 || words >= super::write::MAX_WORDS)
+    Ok(found > 0 || words >= super::fill::MAX_WORDS)
 }
 
 /// Takes away a segment as a whole, without looking at its records.
 fn drop_segment(db: &Connection, segment: &Segment) -> Result<u64, StoreError> {
     let id = segment.id;
     db.execute_batch(&format!(
-        "DROP TABLE audit_segment_{id}; DROP TABLE audit_words_{id};"
+        "DROP TABLE audit_segment_{id}; DROP TABLE audit_words_{id};
+             DROP TABLE IF EXISTS audit_index_{id};"
     ))?;
     segment.set_phase(db, Phase::Gone)?;
     Ok(segment.last - segment.first + 1)
@@ -277,5 +281,10 @@ fn erase_in(db: &Connection, segment: &Segment, sequences: &[u64]) -> Result<u64
     }
     forget_words(db, id)?;
     segment.guard(db)?;
+    if segment.phase == Phase::Sealed {
+        // It knows what was erased too, and is built anew.
+        db.execute_batch(&format!("DROP TABLE audit_index_{id}"))?;
+        segment.set_phase(db, Phase::Full)?;
+    }
     Ok(erased)
 }

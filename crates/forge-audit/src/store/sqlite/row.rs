@@ -1,14 +1,13 @@
 //! A record as a row: texts that come again are words of the segment, and an id that is a UUID is
 //! kept as its bytes.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::fill::MAX_WORDS;
 use crate::canonical::{Personal, encode_open};
 use crate::chain::{Content, Hash};
 use crate::clock::Timestamp;
@@ -17,6 +16,9 @@ use crate::record::Stored;
 
 pub(super) const COLUMNS: &str = "seq, time, skew, hash, salt, kind, outcome, severity, action, \
      actor, login, session, address, agent, resource, request_id, details";
+/// How many columns there are, and how many of them, the last, tell of a person.
+pub(super) const WIDTH: usize = 17;
+pub(super) const PERSONAL: usize = 8;
 
 /// The value of a column that holds a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +27,28 @@ pub(super) enum Cell<'a> {
     /// A word of the segment.
     Word(i64),
     Text(&'a str),
-    Blob(Vec<u8>),
+    /// An address, or a UUID.
+    Blob(Few),
+}
+
+/// At most 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Few {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl Few {
+    fn new(from: &[u8]) -> Self {
+        let length = from.len().min(16);
+        let mut bytes = [0; 16];
+        bytes[..length].copy_from_slice(&from[..length]);
+        Self { bytes, length }
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
 }
 
 impl ToSql for Cell<'_> {
@@ -34,7 +57,7 @@ impl ToSql for Cell<'_> {
             Self::Null => ValueRef::Null,
             Self::Word(id) => ValueRef::Integer(*id),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
-            Self::Blob(bytes) => ValueRef::Blob(bytes),
+            Self::Blob(few) => ValueRef::Blob(few.as_slice()),
         }))
     }
 }
@@ -42,8 +65,8 @@ impl ToSql for Cell<'_> {
 pub(super) fn address_cell(address: Option<IpAddr>) -> Cell<'static> {
     match address {
         None => Cell::Null,
-        Some(IpAddr::V4(v4)) => Cell::Blob(v4.octets().to_vec()),
-        Some(IpAddr::V6(v6)) => Cell::Blob(v6.octets().to_vec()),
+        Some(IpAddr::V4(v4)) => Cell::Blob(Few::new(&v4.octets())),
+        Some(IpAddr::V6(v6)) => Cell::Blob(Few::new(&v6.octets())),
     }
 }
 
@@ -52,31 +75,40 @@ pub(super) fn id_cell(id: Option<&str>) -> Cell<'_> {
     match id {
         None => Cell::Null,
         Some(text) => match uuid_bytes(text) {
-            Some(bytes) => Cell::Blob(bytes.to_vec()),
+            Some(bytes) => Cell::Blob(Few::new(&bytes)),
             None => Cell::Text(text),
         },
     }
 }
 
 const DASHES: [usize; 4] = [8, 13, 18, 23];
+/// Where the two digits of each byte are.
+const PAIRS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 /// The bytes of a UUID in its usual form, from which [`uuid_text`] makes the same text again.
 fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
     let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    if DASHES.iter().any(|at| text[*at] != b'-') {
+        return None;
+    }
     let mut bytes = [0; 16];
-    let mut nibbles = 0;
-    for (i, b) in text.iter().enumerate() {
-        let nibble = match b {
-            b'-' if DASHES.contains(&i) => continue,
-            _ if DASHES.contains(&i) => return None,
-            b'0'..=b'9' => b - b'0',
-            b'a'..=b'f' => b - b'a' + 10,
-            _ => return None,
-        };
-        bytes[nibbles / 2] |= nibble << (4 * (1 - nibbles % 2));
-        nibbles += 1;
+    for (byte, at) in bytes.iter_mut().zip(PAIRS) {
+        let (high, low) = (nibble(text[at]), nibble(text[at + 1]));
+        if high | low > 15 {
+            return None;
+        }
+        *byte = high << 4 | low;
     }
     Some(bytes)
+}
+
+/// What a small hexadecimal digit stands for; more than 15 for what is none.
+fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => u8::MAX,
+    }
 }
 
 fn uuid_text(bytes: &[u8]) -> Option<String> {
@@ -93,49 +125,113 @@ fn uuid_text(bytes: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// The words of segments, as far as a reading has met them.
+/// The words of a segment, as far as a reading has met them.
 pub(super) struct Words<'a> {
     db: &'a Connection,
-    met: HashMap<(i64, i64), Option<Rc<str>>>,
+    segment: i64,
+    /// By their ids.
+    met: Vec<Option<Rc<str>>>,
+}
+
+/// The text of a column.
+enum Text<'r> {
+    Word(Rc<str>),
+    Plain(&'r str),
+    Id(String),
+}
+
+impl Text<'_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Word(word) => word,
+            Self::Plain(text) => text,
+            Self::Id(id) => id,
+        }
+    }
 }
 
 impl<'a> Words<'a> {
     pub(super) fn new(db: &'a Connection) -> Self {
         Self {
             db,
-            met: HashMap::new(),
+            segment: 0,
+            met: Vec::new(),
         }
+    }
+
+    /// Reads all words of `segment`, of which many are wanted.
+    pub(super) fn read(&mut self, segment: i64) -> rusqlite::Result<()> {
+        self.turn_to(segment);
+        let sql = format!("SELECT id, word FROM audit_words_{segment}");
+        let mut select = self.db.prepare_cached(&sql)?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            if let (Ok(id), Ok(word)) = (row.get_ref(0)?.as_i64(), row.get_ref(1)?.as_str()) {
+                let word = Rc::from(word);
+                self.keep(id, word);
+            }
+        }
+        Ok(())
+    }
+
+    fn turn_to(&mut self, segment: i64) {
+        if self.segment != segment {
+            self.segment = segment;
+            self.met.clear();
+        }
+    }
+
+    fn keep(&mut self, id: i64, word: Rc<str>) {
+        // Others are not given; whoever writes the file may have.
+        let Some(place) = usize::try_from(id).ok().filter(|_| id <= MAX_WORDS) else {
+            return;
+        };
+        if self.met.len() <= place {
+            self.met.resize(place + 1, None);
+        }
+        self.met[place] = Some(word);
     }
 
     fn word(&mut self, segment: i64, id: i64) -> rusqlite::Result<Option<Rc<str>>> {
-        match self.met.entry((segment, id)) {
-            Entry::Occupied(met) => Ok(met.get().clone()),
-            Entry::Vacant(new) => {
-                let sql = format!("SELECT word FROM audit_words_{segment} WHERE id = ?1");
-                let text = |row: &Row<'_>| Ok(row.get_ref(0)?.as_str().ok().map(Rc::from));
-                let word = self
-                    .db
-                    .prepare_cached(&sql)?
-                    .query_row([id], text)
-                    .optional()?;
-                Ok(new.insert(word.flatten()).clone())
-            }
+        self.turn_to(segment);
+        let place = usize::try_from(id).unwrap_or(usize::MAX);
+        if let Some(Some(word)) = self.met.get(place) {
+            return Ok(Some(Rc::clone(word)));
         }
+        let sql = format!("SELECT word FROM audit_words_{segment} WHERE id = ?1");
+        let text = |row: &Row<'_>| Ok(row.get_ref(0)?.as_str().ok().map(Rc::from));
+        let found: Option<Option<Rc<str>>> = self
+            .db
+            .prepare_cached(&sql)?
+            .query_row([id], text)
+            .optional()?;
+        let word = found.flatten();
+        if let Some(word) = &word {
+            self.keep(id, Rc::clone(word));
+        }
+        Ok(word)
     }
 
     /// The text of a column: `Err` holds what cannot be read.
-    fn text(
+    fn text<'r>(
         &mut self,
         segment: i64,
-        value: ValueRef<'_>,
-    ) -> rusqlite::Result<Result<Option<Rc<str>>, ()>> {
+        value: ValueRef<'r>,
+    ) -> rusqlite::Result<Result<Option<Text<'r>>, ()>> {
         Ok(match value {
             ValueRef::Null => Ok(None),
-            ValueRef::Integer(id) => self.word(segment, id)?.map(Some).ok_or(()),
-            ValueRef::Text(bytes) => std::str::from_utf8(bytes)
-                .map(|t| Some(t.into()))
-                .map_err(|_| ()),
-            ValueRef::Blob(bytes) => uuid_text(bytes).map(|t| Some(t.into())).ok_or(()),
+            ValueRef::Integer(id) => match self.word(segment, id)? {
+                Some(word) => Ok(Some(Text::Word(word))),
+                None => Err(()),
+            },
+            ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Ok(Some(Text::Plain(text))),
+                Err(_) => Err(()),
+            },
+            ValueRef::Blob(bytes) => match uuid_text(bytes) {
+                Some(id) => Ok(Some(Text::Id(id))),
+                None => Err(()),
+            },
             ValueRef::Real(_) => Err(()),
         })
     }
@@ -161,8 +257,8 @@ pub(super) fn stored(
     let mut code = |column| Ok::<_, rusqlite::Error>(u8::try_from(number(column)?).unwrap_or(0));
     let (kind, outcome, severity) = (code(5)?, code(6)?, code(7)?);
     let blob = |column| {
-        row.get_ref(column)
-            .map(|value| value.as_blob().unwrap_or_default().to_vec())
+        let value = row.get_ref(column)?;
+        Ok::<_, rusqlite::Error>(value.as_blob().unwrap_or_default())
     };
     let hash = Hash(blob(3)?.try_into().unwrap_or_default());
     let mut text = |column| {
@@ -178,10 +274,7 @@ pub(super) fn stored(
             readable = false;
             None
         }
-        value => value
-            .as_str_or_null()
-            .unwrap_or_default()
-            .map(str::to_owned),
+        value => value.as_str_or_null().unwrap_or_default(),
     };
     let address = match row.get_ref(12)?.as_blob_or_null() {
         Ok(None) => None,
@@ -204,21 +297,21 @@ pub(super) fn stored(
         kind,
         outcome,
         severity,
-        action.as_deref().unwrap_or_default(),
+        action.as_ref().map(Text::as_str).unwrap_or_default(),
     );
     let personal = Personal {
-        actor: actor.as_deref(),
-        login: login.as_deref(),
-        session: session.as_deref(),
+        actor: actor.as_ref().map(Text::as_str),
+        login: login.as_ref().map(Text::as_str),
+        session: session.as_ref().map(Text::as_str),
         address,
-        agent: agent.as_deref(),
-        resource: resource.as_deref(),
-        request_id: request_id.as_deref(),
-        details: details.as_deref(),
+        agent: agent.as_ref().map(Text::as_str),
+        resource: resource.as_ref().map(Text::as_str),
+        request_id: request_id.as_ref().map(Text::as_str),
+        details,
     };
     // An erased record has its commitment where another has its salt, and nothing personal.
     let salt = blob(4)?;
-    let content = match (<[u8; 16]>::try_from(&*salt), <[u8; 32]>::try_from(&*salt)) {
+    let content = match (<[u8; 16]>::try_from(salt), <[u8; 32]>::try_from(salt)) {
         (_, Ok(commitment)) => {
             readable &= personal == Personal::default();
             Content::Erased {
@@ -265,7 +358,7 @@ mod tests {
         let id = "0198c2f0-7a1b-7c3d-8e4f-5a6b7c8d9e0f";
         assert_eq!(
             id_cell(Some(id)),
-            Cell::Blob(uuid_bytes(id).unwrap().to_vec())
+            Cell::Blob(Few::new(&uuid_bytes(id).unwrap()))
         );
         for other in [
             "0198C2F0-7a1b-7c3d-8e4f-5a6b7c8d9e0f",

@@ -1,8 +1,8 @@
 //! Segments: where they begin and end, and their tables.
 //!
 //! A segment is a table of records without indexes, to which appending is cheap, and a table of the
-//! words its records use. When it is full its indexes are built, one at a time; until then the
-//! process that writes finds its records by [columns in memory](super::hot).
+//! words its records use. When it is full its [index](super::index) is built; until then the process
+//! that writes finds its records by [columns in memory](super::hot).
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -20,13 +20,14 @@ pub(super) const INDEXES: [&str; 6] = [
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    Open,
-    Full,
-    Sealed,
-    /// Some of its records were pruned; it has no indexes any more.
-    Partial,
+    Open = 0,
+    Full = 1,
+    /// It has an [index](super::index).
+    Sealed = 5,
+    /// Some of its records were pruned; it has indexes of SQLite's own.
+    Partial = 3,
     /// All of its records were pruned; it has no tables any more.
-    Gone,
+    Gone = 4,
 }
 
 impl Phase {
@@ -38,7 +39,9 @@ impl Phase {
         match code {
             0 => Self::Open,
             1 => Self::Full,
-            2 => Self::Sealed,
+            // With indexes of SQLite's own: it is indexed anew.
+            2 => Self::Full,
+            5 => Self::Sealed,
             3 => Self::Partial,
             _ => Self::Gone,
         }

@@ -13,6 +13,9 @@ use crate::error::StoreError;
 use crate::record::Stored;
 use crate::tree::TILE;
 
+/// Of so many records most words of a segment are wanted.
+const MANY: usize = 1000;
+
 /// What is stored after the sequence `after`.
 pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
     let mut found: Vec<Stored> = Vec::new();
@@ -31,6 +34,9 @@ pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stor
                 pruned(db, &segment, from, left, &mut words, &mut found)?;
             }
             _ => {
+                if left >= MANY {
+                    words.read(segment.id)?;
+                }
                 let before = prev(db, &segment, from)?;
                 let range = from..segment.last + 1;
                 rows(db, &segment, &range, left, before, &mut words, |s| {

@@ -87,12 +87,18 @@ impl<S: State> Worker<S> {
         job: impl FnOnce(&mut S) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<'static, T> {
         let (answer, waiting) = oneshot::channel();
-        let job: Job<S> = Box::new(move |state| {
+        // If the thread is gone, `answer` goes with the job, and `waiting` says so.
+        self.post(move |state| {
             let _ = answer.send(job(state));
         });
-        // If the thread is gone, `answer` goes with the job, and `waiting` says so.
-        drop(self.jobs.as_ref().map(|jobs| jobs.send(job)));
         Box::pin(async move { waiting.await.map_err(StoreError::unavailable)? })
+    }
+}
+
+impl<S> Worker<S> {
+    /// Queues `job`, which tells of its end itself.
+    pub(super) fn post(&self, job: impl FnOnce(&mut S) + Send + 'static) {
+        drop(self.jobs.as_ref().map(|jobs| jobs.send(Box::new(job))));
     }
 }
 

@@ -1,33 +1,45 @@
 //! Appending: one thread, one connection, one transaction a batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
 
-use super::hot::{Columns, Key, key};
-use super::row::{Cell, address_cell, id_cell};
-use super::segment::{self, INDEXES, Phase, Segment};
+use super::fill::{Dictionary, fill};
+use super::hot::{Columns, Key, hashed};
+use super::index;
+use super::segment::{self, Phase, Segment};
 use super::worker::State;
-use crate::canonical::Personal;
-use crate::chain::{Content, Hash, Head};
+use crate::chain::{Hash, Head};
 use crate::error::StoreError;
 use crate::record::Record;
 use crate::store::Count;
 use crate::tree::{LEVELS, Node, TILE, Tree};
 
-/// More different texts than this a segment does not keep as words.
-pub(super) const MAX_WORDS: i64 = 16_384;
+/// Of so many records a transaction takes no more.
+const MOST: usize = 2048;
 /// After so many records an index is built although there is no pause.
 const OVERDUE: usize = 4096;
 
 pub(super) type Hot = Arc<RwLock<Vec<Columns>>>;
 
+/// Records to be appended, and who waits for it.
+pub(super) struct Append {
+    pub(super) records: Arc<[Record]>,
+    pub(super) answer: Answer,
+}
+
+type Answer = oneshot::Sender<Result<(), StoreError>>;
+
 /// The side that writes.
 pub(super) struct Writer {
     pub(super) db: Connection,
+    /// What is to be appended, in the order in which it was asked for.
+    appends: mpsc::Receiver<Append>,
     path: PathBuf,
     sizes: Sizes,
     /// Segments without indexes, for those who read.
@@ -36,6 +48,8 @@ pub(super) struct Writer {
     pub(super) end: Option<End>,
     /// Records appended since the last index was built.
     since_index: usize,
+    /// Most of the write-ahead log was copied back on another thread; the rest is little.
+    is_tidied: Arc<AtomicBool>,
 }
 
 /// When something has become large enough.
@@ -56,9 +70,7 @@ pub(super) struct End {
     pub(super) head: Head,
     tree: Tree,
     segment: Option<Segment>,
-    words: HashMap<Box<str>, i64>,
-    /// The highest id of a word ever given in the open segment that is still there.
-    last_word: i64,
+    words: Dictionary,
     /// Segments that wait for indexes.
     full: Vec<Segment>,
 }
@@ -85,42 +97,93 @@ fn data_version(db: &Connection) -> rusqlite::Result<i64> {
 }
 
 impl Writer {
-    pub(super) fn new(db: Connection, path: PathBuf, sizes: Sizes, hot: Hot) -> Self {
+    pub(super) fn new(
+        db: Connection,
+        appends: mpsc::Receiver<Append>,
+        path: PathBuf,
+        sizes: Sizes,
+        hot: Hot,
+        is_tidied: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             db,
+            appends,
             path,
             sizes,
             hot,
             end: None,
             since_index: 0,
+            is_tidied,
         }
     }
 
-    pub(super) fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        if records.is_empty() {
-            return Ok(());
+    /// Appends what waits for it, and what comes meanwhile, in one transaction.
+    pub(super) fn append(&mut self) {
+        // Perhaps it went with one before.
+        let Ok(first) = self.appends.try_recv() else {
+            return;
+        };
+        let (mut next, mut taken) = (Some(first), Vec::new());
+        let mut failure = self.append_all(&mut next, &mut taken).err();
+        let is_written = failure.is_none();
+        taken.extend(next.map(|append| (append.answer, false)));
+        for (answer, fits) in taken {
+            // Where nothing is written, one is told why; the others do not begin where the log ends.
+            let done = match fits && is_written {
+                true => Ok(()),
+                false => Err(failure.take().unwrap_or(StoreError::Conflict)),
+            };
+            // Nobody may wait any more.
+            let _ = answer.send(done);
         }
+        if self.is_tidied.swap(false, Ordering::Relaxed) {
+            self.restart_wal();
+        }
+    }
+
+    /// Copies the rest of the write-ahead log back, so that it begins anew: to write over what is
+    /// there takes half the time of making a file longer.
+    fn restart_wal(&self) {
+        let step = "PRAGMA wal_checkpoint(PASSIVE)";
+        if let Err(error) = self.db.query_row(step, [], |_| Ok(())) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(target: crate::trace::TARGET, error, "the write-ahead log of the audit log could not be copied back yet");
+        }
+    }
+
+    fn append_all(
+        &mut self,
+        next: &mut Option<Append>,
+        taken: &mut Vec<(Answer, bool)>,
+    ) -> Result<(), StoreError> {
         self.cap_wal()?;
         // Taken out: whatever fails, it is read anew.
         let end = self.end.take();
-        let (db, hot, sizes) = (&self.db, &self.hot, self.sizes);
-        let done = transaction(db, |db| {
+        let (db, hot, sizes, appends) = (&self.db, &self.hot, self.sizes, &self.appends);
+        let (end, news) = transaction(db, |db| {
             let version = data_version(db)?;
             let mut end = match end.filter(|end| end.version == version) {
                 Some(end) => end,
                 None => load(db, hot, version)?,
             };
-            let first = &records[0];
-            if first.seq != end.head.seq + 1 || first.prev != end.head.hash {
-                return Ok((end, Err(StoreError::Conflict)));
+            let (mut news, mut count) = (Vec::new(), 0);
+            while let Some(Append { records, answer }) = next.take() {
+                let first = &records[0];
+                let fits = first.seq == end.head.seq + 1 && first.prev == end.head.hash;
+                taken.push((answer, fits));
+                if fits {
+                    news.extend(insert(db, &mut end, sizes, &records)?);
+                    count += records.len();
+                }
+                if count < MOST {
+                    *next = appends.try_recv().ok();
+                }
             }
-            let news = insert(db, &mut end, sizes, records)?;
-            Ok((end, Ok(news)))
-        });
-        let (end, news) = done?;
+            Ok((end, news))
+        })?;
         self.end = Some(end);
         let mut hot = hot.write().unwrap_or_else(PoisonError::into_inner);
-        for news in news? {
+        for news in news {
             self.since_index += news.len();
             match hot.iter_mut().find(|columns| columns.id == news.id) {
                 Some(columns) => columns.append(news),
@@ -186,7 +249,7 @@ impl Writer {
         })
     }
 
-    /// Builds one index of a segment that is full, or seals it. Whether there is more to do.
+    /// Builds the index of a segment that is full. Whether there is more to do.
     pub(super) fn build(&mut self) -> Result<bool, StoreError> {
         self.since_index = 0;
         if self.db.is_readonly(rusqlite::MAIN_DB)? {
@@ -195,23 +258,15 @@ impl Writer {
         let Some(segment) = self.end()?.full.first().copied() else {
             return Ok(false);
         };
-        let mut missing = None;
-        for column in INDEXES {
-            let name = format!("audit_{}_by_{column}", segment.id);
-            let found: i64 = self
-                .db
-                .prepare_cached("SELECT count(*) FROM sqlite_schema WHERE name = ?1")?
-                .query_row([name], |row| row.get(0))?;
-            if found == 0 {
-                missing = Some(column);
-                break;
-            }
+        {
+            let hot = self.hot.read().unwrap_or_else(PoisonError::into_inner);
+            let columns = hot.iter().find(|columns| columns.id == segment.id);
+            let columns = columns.ok_or(StoreError::Altered)?;
+            transaction(&self.db, |db| {
+                index::build(db, columns)?;
+                Ok(segment.set_phase(db, Phase::Sealed)?)
+            })?;
         }
-        if let Some(column) = missing {
-            segment.create_index(&self.db, column)?;
-            return Ok(true);
-        }
-        segment.set_phase(&self.db, Phase::Sealed)?;
         if let Some(end) = &mut self.end {
             end.full.remove(0);
         }
@@ -254,18 +309,8 @@ impl State for Writer {
 fn load(db: &Connection, hot: &Hot, version: i64) -> Result<End, StoreError> {
     let segments = segment::all(db)?;
     let head = segment::tail(db, &segments)?;
-    let mut words = HashMap::new();
     let open = segments.last().copied().filter(|s| s.phase == Phase::Open);
-    if let Some(open) = open {
-        let sql = format!("SELECT word, id FROM audit_words_{}", open.id);
-        let mut select = db.prepare(&sql)?;
-        let found = select.query_map([], |row| {
-            Ok((row.get::<_, String>(0)?.into_boxed_str(), row.get(1)?))
-        })?;
-        words = found.collect::<rusqlite::Result<_>>()?;
-    }
-    // Erasing takes words away, so that their number says nothing about their ids.
-    let last_word = words.values().copied().max().unwrap_or_default();
+    let words = open.map(|open| Dictionary::read(db, open.id));
     let unindexed = |s: &&Segment| matches!(s.phase, Phase::Open | Phase::Full);
     let columns = segments.iter().filter(unindexed).map(|s| columns(db, s));
     let columns = columns.collect::<Result<Vec<_>, StoreError>>()?;
@@ -276,8 +321,7 @@ fn load(db: &Connection, hot: &Hot, version: i64) -> Result<End, StoreError> {
         head,
         tree: tree(db, head.seq)?,
         segment: open,
-        words,
-        last_word,
+        words: words.transpose()?.unwrap_or_default(),
         full: full.collect(),
     })
 }
@@ -296,11 +340,8 @@ fn columns(db: &Connection, segment: &Segment) -> Result<Columns, StoreError> {
         let keys: [rusqlite::Result<Key>; 5] = std::array::from_fn(|i| {
             use rusqlite::types::ValueRef;
             Ok(match row.get_ref(i + 3)? {
-                ValueRef::Integer(id) => key(&Cell::Word(id)),
-                ValueRef::Text(text) => {
-                    std::str::from_utf8(text).map_or(0, |text| key(&Cell::Text(text)))
-                }
-                ValueRef::Blob(bytes) => key(&Cell::Blob(bytes.to_vec())),
+                ValueRef::Integer(id) => id.cast_unsigned(),
+                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => hashed(bytes),
                 _ => 0,
             })
         });
@@ -355,7 +396,7 @@ fn insert(
         let (fit, rest) = records.split_at(room.min(records.len()));
         records = rest;
         let mut columns = Columns::new(segment.id, segment.first);
-        fill(db, &segment, end, fit, &mut columns)?;
+        fill(db, segment.id, &mut end.words, fit, &mut columns)?;
         news.push(columns);
         for record in fit {
             let mut nodes = Vec::new();
@@ -423,104 +464,9 @@ fn roll(db: &Connection, end: &mut End, rows: u64, first: &Record) -> Result<Seg
         phase: Phase::Open,
     };
     segment.create(db)?;
-    end.words.clear();
-    end.last_word = 0;
+    end.words = Dictionary::default();
     end.segment = Some(segment);
     Ok(segment)
-}
-
-fn fill(
-    db: &Connection,
-    segment: &Segment,
-    end: &mut End,
-    records: &[Record],
-    columns: &mut Columns,
-) -> Result<(), StoreError> {
-    let id = segment.id;
-    let End {
-        words, last_word, ..
-    } = end;
-    let mut row = db.prepare_cached(&format!(
-        "INSERT INTO audit_segment_{id} ({}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
-        super::row::COLUMNS
-    ))?;
-    let mut new_word = db.prepare_cached(&format!(
-        "INSERT INTO audit_words_{id} (id, word) VALUES (?1, ?2)"
-    ))?;
-    for record in records {
-        let (salt, personal) = match &record.content {
-            Content::Whole { salt, personal, .. } => {
-                let personal = Personal::decode(personal).map_err(StoreError::unavailable)?;
-                (&salt[..], personal)
-            }
-            Content::Erased { commitment, .. } => (&commitment.0[..], Personal::default()),
-            Content::Pruned { .. } => {
-                return Err(StoreError::unavailable(
-                    "a pruned record cannot be appended",
-                ));
-            }
-        };
-        let mut word = |text: Option<&'_ str>| -> Result<Cell<'_>, StoreError> {
-            // The text outlives the row, but the closure cannot say so: a word is only its id.
-            let Some(text) = text else {
-                return Ok(Cell::Null);
-            };
-            if let Some(id) = words.get(text) {
-                return Ok(Cell::Word(*id));
-            }
-            let id = *last_word + 1;
-            if id > MAX_WORDS {
-                return Ok(Cell::Null);
-            }
-            *last_word = id;
-            new_word.execute((id, text))?;
-            words.insert(text.into(), id);
-            Ok(Cell::Word(id))
-        };
-        let mut cell = |text| {
-            let found = match word(text)? {
-                Cell::Word(id) => Cell::Word(id),
-                _ => text.map_or(Cell::Null, Cell::Text),
-            };
-            Ok::<_, StoreError>(found)
-        };
-        let event = &record.event;
-        let action = cell(Some(&event.action))?;
-        let actor = cell(personal.actor)?;
-        let resource = cell(personal.resource)?;
-        let address = address_cell(personal.address);
-        let request_id = id_cell(personal.request_id);
-        let codes = [
-            event.kind.code(),
-            event.outcome.code(),
-            event.severity.code(),
-        ];
-        let skew = record
-            .occurred
-            .as_micros()
-            .wrapping_sub(record.time.as_micros());
-        row.raw_bind_parameter(1, record.seq.cast_signed())?;
-        row.raw_bind_parameter(2, record.time.as_micros())?;
-        row.raw_bind_parameter(3, skew)?;
-        row.raw_bind_parameter(4, &record.hash.0[..])?;
-        row.raw_bind_parameter(5, salt)?;
-        for (i, code) in codes.iter().enumerate() {
-            row.raw_bind_parameter(6 + i, code)?;
-        }
-        row.raw_bind_parameter(9, &action)?;
-        row.raw_bind_parameter(10, &actor)?;
-        row.raw_bind_parameter(11, cell(personal.login)?)?;
-        row.raw_bind_parameter(12, cell(personal.session)?)?;
-        row.raw_bind_parameter(13, &address)?;
-        row.raw_bind_parameter(14, cell(personal.agent)?)?;
-        row.raw_bind_parameter(15, &resource)?;
-        row.raw_bind_parameter(16, &request_id)?;
-        row.raw_bind_parameter(17, personal.details)?;
-        row.raw_execute()?;
-        let keys = [&action, &actor, &address, &resource, &request_id].map(key);
-        columns.push(codes, keys);
-    }
-    Ok(())
 }
 
 /// Whether the file system has no room.
