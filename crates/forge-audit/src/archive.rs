@@ -469,14 +469,17 @@ pub async fn import_archive<R: BufRead>(
     let mut verifier = Verifier::new();
     verifier.leave_out(archive.after());
     let (mut tiles, mut batch) = (Vec::new(), Vec::<Record>::new());
-    let mut notes = Vec::new();
     let mut imported = 0;
     while let Some(entry) = archive.next_entry()? {
         match entry {
             Entry::Checkpoint(text) => {
+                // They come last, and there may be any number of them.
+                store.append(std::mem::take(&mut batch).into()).await?;
                 // The size is the second line.
                 let size = text.lines().nth(1).and_then(|line| line.parse().ok());
-                notes.extend(size.map(|size| SignedNote { size, text }));
+                if let Some(size) = size {
+                    store.add_checkpoint(SignedNote { size, text }).await?;
+                }
             }
             Entry::Stored(stored) => {
                 verifier.push(&stored)?;
@@ -508,8 +511,5 @@ pub async fn import_archive<R: BufRead>(
     }
     verifier.finish()?;
     store.append(batch.into()).await?;
-    for note in notes {
-        store.add_checkpoint(note).await?;
-    }
     Ok(imported)
 }
