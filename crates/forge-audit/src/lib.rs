@@ -154,7 +154,7 @@ pub use checkpoint::{
 #[cfg(feature = "axum")]
 pub use context::NotRecorded;
 #[cfg(feature = "postgres")]
-pub use store::postgres::{Merged, Place, PostgresAuditStore};
+pub use store::postgres::{Merged, MergedPage, PostgresAuditStore};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{Space, SqliteAuditStore, SqliteAuditStoreBuilder};
 #[cfg(feature = "subscriber")]

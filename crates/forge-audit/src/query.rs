@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
@@ -15,11 +16,15 @@ use crate::escape::bounded;
 use crate::event::{Event, MAX_TEXT, action_name};
 use crate::kind::{Kind, Outcome, Severity};
 use crate::record::Record;
-use crate::store::AuditStore;
+use crate::store::{AuditStore, StoreFuture};
 
 /// The most records of one page.
 pub const MAX_LIMIT: usize = 1000;
 const DEFAULT_LIMIT: usize = 100;
+/// So many records one page looks at for [`Query::mentioning`].
+const MOST_LOOKED_AT: usize = 10_000;
+/// So many words of a search count.
+const MAX_WORDS: usize = 8;
 
 /// Which records a query finds. All that is set must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -101,6 +106,8 @@ pub struct Selection {
 #[must_use]
 pub struct Query {
     filter: Filter,
+    /// In lower case.
+    words: Vec<String>,
     order: Order,
     limit: usize,
     cursor: Option<String>,
@@ -117,6 +124,7 @@ impl Query {
     pub fn new() -> Self {
         Self {
             filter: Filter::default(),
+            words: Vec::new(),
             order: Order::default(),
             limit: DEFAULT_LIMIT,
             cursor: None,
@@ -183,6 +191,19 @@ impl Query {
         self
     }
 
+    /// Whose details mention each of the words of `text`, whatever their case: within a text, a key
+    /// or a number. Eight words count, and 256 bytes.
+    ///
+    /// Details are not indexed. One page looks at ten thousand of the records that the rest of the
+    /// query finds; it may have fewer records than asked for, even none, and still a
+    /// [`next`](Page::next) to go on with.
+    pub fn mentioning(mut self, text: impl AsRef<str>) -> Self {
+        let text = bounded(text.as_ref(), MAX_TEXT).to_lowercase();
+        let words = text.split_whitespace().map(str::to_owned);
+        self.words = words.take(MAX_WORDS).collect();
+        self
+    }
+
     /// In which order. The default is the newest first.
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
@@ -209,47 +230,81 @@ impl Query {
     ///
     /// [`QueryError::Cursor`] if the cursor is malformed or of another query, or the store's error.
     pub async fn run(&self, store: &dyn AuditStore) -> Result<Page, QueryError> {
-        let beyond = match &self.cursor {
+        let (records, next) = self.page(store).await?;
+        Ok(Page { records, next })
+    }
+
+    /// What is asked for, to whoever keeps several logs.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn parts(&self) -> (&Filter, Order) {
+        (&self.filter, self.order)
+    }
+
+    /// A page of what `source` has, and where the next begins.
+    pub(crate) async fn page<S: Listing + ?Sized>(
+        &self,
+        source: &S,
+    ) -> Result<(Vec<S::Item>, Option<Cursor>), QueryError> {
+        let mut beyond = match &self.cursor {
             Some(cursor) => Some(self.position(cursor).ok_or(QueryError::Cursor)?),
             None => None,
         };
-        let (filter, order) = (self.filter.clone(), self.order);
         // One more than wanted tells whether there is a next page.
-        let selection = Selection {
-            filter,
-            order,
-            beyond,
-            limit: self.limit + 1,
+        let step = match self.words.is_empty() {
+            true => self.limit + 1,
+            false => MAX_LIMIT,
         };
-        let mut found = store.query(&selection).await?;
-        let more = found.len() > self.limit;
-        found.truncate(self.limit);
-        let next = found
-            .last()
-            .filter(|_| more)
-            .map(|last| self.cursor_after(last.seq));
-        Ok(Page {
-            records: found.into_iter().map(crate::Stored::into_record).collect(),
-            next,
-        })
+        let (mut page, mut looked_at) = (Vec::new(), 0);
+        loop {
+            let found = source.ask(self, beyond, step).await?;
+            let is_last = found.len() < step;
+            for one in found {
+                let at = one.position();
+                if self.is_mentioned(one.event()) {
+                    if page.len() == self.limit {
+                        return Ok((page, beyond.map(|place| self.cursor_after(place))));
+                    }
+                    page.push(one);
+                }
+                beyond = Some(at);
+                looked_at += 1;
+            }
+            if is_last {
+                return Ok((page, None));
+            }
+            if looked_at >= MOST_LOOKED_AT {
+                return Ok((page, beyond.map(|place| self.cursor_after(place))));
+            }
+        }
     }
 
-    fn cursor_after(&self, seq: u64) -> Cursor {
-        let mut bytes = seq.to_be_bytes().to_vec();
+    fn is_mentioned(&self, event: &Event) -> bool {
+        self.words.is_empty()
+            || event
+                .details
+                .as_ref()
+                .is_some_and(|details| self.words.iter().all(|word| mentions(details, word)))
+    }
+
+    fn cursor_after(&self, place: impl Position) -> Cursor {
+        let mut bytes = place.to_bytes();
         bytes.extend(self.fingerprint());
         Cursor(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    fn position(&self, cursor: &str) -> Option<u64> {
+    fn position<P: Position>(&self, cursor: &str) -> Option<P> {
         // Three bytes are four characters: nothing longer is even decoded.
-        let bytes = Some(cursor).filter(|c| c.len() == 32)?;
+        let length = (P::LENGTH + FINGERPRINT) / 3 * 4;
+        let bytes = Some(cursor).filter(|c| c.len() == length)?;
         let bytes = URL_SAFE_NO_PAD.decode(bytes).ok()?;
-        let (seq, fingerprint) = bytes.split_first_chunk::<8>()?;
-        (fingerprint == self.fingerprint()).then(|| u64::from_be_bytes(*seq))
+        let (place, fingerprint) = bytes.split_at_checked(P::LENGTH)?;
+        (fingerprint == self.fingerprint())
+            .then(|| P::of_bytes(place))
+            .flatten()
     }
 
     /// What a cursor is bound to: the filter and the order, not the size of the page.
-    fn fingerprint(&self) -> [u8; 16] {
+    fn fingerprint(&self) -> [u8; FINGERPRINT] {
         let Filter {
             from,
             until,
@@ -280,8 +335,104 @@ impl Query {
         part(address.map(|a| a.to_string()));
         part(resource.clone());
         part(request_id.clone());
+        self.words.iter().for_each(|word| part(Some(word.clone())));
         let hash: [u8; 32] = hasher.finalize().into();
         std::array::from_fn(|i| hash[i])
+    }
+}
+
+const FINGERPRINT: usize = 16;
+
+/// Where a page can end. With the fingerprint its bytes are a multiple of three.
+pub(crate) trait Position: Copy + Send {
+    const LENGTH: usize;
+
+    fn to_bytes(self) -> Vec<u8>;
+
+    fn of_bytes(bytes: &[u8]) -> Option<Self>;
+}
+
+/// Where records are asked for.
+pub(crate) trait Listing: Sync {
+    type Item: Listed + Send;
+
+    /// The first `limit` of those that the filter of `query` finds, in its order, beyond a place.
+    fn ask<'a>(
+        &'a self,
+        query: &'a Query,
+        beyond: Option<<Self::Item as Listed>::Position>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<Self::Item>>;
+}
+
+impl Listing for dyn AuditStore + '_ {
+    type Item = Record;
+
+    fn ask<'a>(
+        &'a self,
+        query: &'a Query,
+        beyond: Option<u64>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<Record>> {
+        Box::pin(async move {
+            let selection = Selection {
+                filter: query.filter.clone(),
+                order: query.order,
+                beyond,
+                limit,
+            };
+            let found = self.query(&selection).await?;
+            Ok(found.into_iter().map(crate::Stored::into_record).collect())
+        })
+    }
+}
+
+/// What a page lists.
+pub(crate) trait Listed {
+    type Position: Position;
+
+    fn position(&self) -> Self::Position;
+
+    fn event(&self) -> &Event;
+}
+
+impl Listed for Record {
+    type Position = u64;
+
+    fn position(&self) -> u64 {
+        self.seq
+    }
+
+    fn event(&self) -> &Event {
+        &self.event
+    }
+}
+
+impl Position for u64 {
+    const LENGTH: usize = 8;
+
+    fn to_bytes(self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(Self::from_be_bytes(bytes.try_into().ok()?))
+    }
+}
+
+/// Whether `word`, in lower case, is in a text, a key or a number. Values are not deep: details are
+/// bounded, and read from JSON that is.
+fn mentions(details: &Value, word: &str) -> bool {
+    let is_in = |text: &str| text.to_lowercase().contains(word);
+    match details {
+        Value::Null => false,
+        Value::Bool(is) => is_in(if *is { "true" } else { "false" }),
+        Value::Number(number) => is_in(&number.to_string()),
+        Value::String(text) => is_in(text),
+        Value::Array(values) => values.iter().any(|value| mentions(value, word)),
+        Value::Object(members) => members
+            .iter()
+            .any(|(key, value)| is_in(key) || mentions(value, word)),
     }
 }
 
@@ -326,8 +477,8 @@ mod tests {
     #[test]
     fn a_cursor_is_bound_to_filter_and_order_but_not_to_the_size_of_the_page() {
         let query = Query::new().actor("7").kind(Kind::Session);
-        let cursor = query.cursor_after(42);
-        assert_eq!(query.position(cursor.as_str()), Some(42));
+        let cursor = query.cursor_after(42_u64);
+        assert_eq!(query.position(cursor.as_str()), Some(42_u64));
         assert_eq!(query.clone().limit(7).position(cursor.as_str()), Some(42));
         for other in [
             Query::new(),
@@ -336,8 +487,9 @@ mod tests {
             query.clone().order(Order::OldestFirst),
             query.clone().from(Timestamp::from_micros(0)),
             query.clone().at_least(Severity::Low),
+            query.clone().mentioning("x"),
         ] {
-            assert_eq!(other.position(cursor.as_str()), None, "{other:?}");
+            assert_eq!(other.position::<u64>(cursor.as_str()), None, "{other:?}");
         }
     }
 
@@ -352,7 +504,7 @@ mod tests {
             "\u{202e}".repeat(11).as_str(),
             &long,
         ] {
-            assert_eq!(Query::new().position(cursor), None);
+            assert_eq!(Query::new().position::<u64>(cursor), None);
         }
     }
 
@@ -360,5 +512,70 @@ mod tests {
     fn the_limit_is_brought_within_its_bounds() {
         assert_eq!(Query::new().limit(0).limit, 1);
         assert_eq!(Query::new().limit(usize::MAX).limit, 1000);
+    }
+
+    #[test]
+    fn words_are_found_in_texts_keys_and_numbers_whatever_their_case() {
+        let details = serde_json::json!({
+            "Tool": "Delete_Repo", "args": [{ "name": "Ünïcode" }, 4711], "forced": true, "n": null,
+        });
+        let event = Event::new(Kind::ToolCall, "tool.call").details(&details);
+        for found in [
+            "delete",
+            "REPO tool",
+            "ÜNÏ",
+            "471",
+            "true",
+            "args name",
+            " ",
+        ] {
+            assert!(
+                Query::new().mentioning(found).is_mentioned(&event),
+                "{found}"
+            );
+        }
+        for missing in ["delete x", "null", "tool.call", "{", "4712"] {
+            assert!(
+                !Query::new().mentioning(missing).is_mentioned(&event),
+                "{missing}"
+            );
+        }
+        let bare = Event::new(Kind::ToolCall, "tool.call");
+        assert!(!Query::new().mentioning("tool").is_mentioned(&bare));
+        assert_eq!(Query::new().mentioning("a ".repeat(1000)).words.len(), 8);
+    }
+
+    #[tokio::test]
+    async fn a_search_looks_at_so_many_records_a_page_and_misses_none() {
+        let (store, mut chain) = (crate::MemoryAuditStore::new(), crate::Chain::new());
+        // Two needles, far apart.
+        let records: Vec<Record> = (0..25_000)
+            .map(|n| {
+                let word = if n % 20_000 == 100 { "needle" } else { "hay" };
+                let details = serde_json::json!({ "in": word });
+                let event = Event::new(Kind::System, "x").details(&details);
+                chain.append(event, Timestamp::from_micros(n))
+            })
+            .collect();
+        store.append(records.into()).await.unwrap();
+        let (mut found, mut pages) = (Vec::new(), Vec::new());
+        let mut query = Query::new().mentioning("Needle").limit(1);
+        loop {
+            let page = query.run(&store).await.unwrap();
+            pages.push(page.records.len());
+            found.extend(page.records.iter().map(|record| record.seq));
+            let Some(next) = page.next else { break };
+            query = query.cursor(next);
+        }
+        assert_eq!(found, [20_101, 101]);
+        // The second looked at ten thousand in vain.
+        assert_eq!(pages, [1, 0, 1]);
+        // Nothing is found, and it is said where to go on.
+        let none = Query::new()
+            .mentioning("nowhere")
+            .run(&store)
+            .await
+            .unwrap();
+        assert!(none.records.is_empty() && none.next.is_some());
     }
 }

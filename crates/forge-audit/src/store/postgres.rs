@@ -16,7 +16,7 @@ use sqlx::{PgPool, Row, SqlSafeStr};
 use tokio::sync::{Mutex, OnceCell};
 
 use self::append::End;
-pub use self::merged::{Merged, Place};
+pub use self::merged::{Merged, MergedPage};
 use super::{AuditStore, Count, Rules, SignedNote, Span, StoreFuture};
 use crate::chain::{Hash, Head};
 use crate::clock::Timestamp;

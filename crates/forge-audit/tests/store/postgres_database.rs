@@ -43,21 +43,32 @@ async fn each_node_has_its_chain_and_all_are_read_as_one() {
     let logs = one.logs().await.unwrap();
     assert_eq!(logs, [named("one", &first), named("two", &second)]);
 
-    let person = filter(|f| f.actor = Some("3".to_owned()));
     let all: fn(u64) -> u64 = |seq| seq;
     let of_person: fn(u64) -> u64 = |seq| (seq + 3) / 6;
-    for (filter, count) in [(Filter::default(), all), (person, of_person)] {
+    for (asked, count) in [
+        (Query::new(), all),
+        (Query::new().actor("3"), of_person),
+        (Query::new().mentioning("ü"), all),
+    ] {
         let expected = (count(200) + count(second.head().seq)) as usize;
-        let (mut seen, mut beyond) = (Vec::new(), None);
+        let (mut seen, mut query) = (Vec::new(), asked.clone().limit(7));
         loop {
-            let page = two.merged(&filter, beyond, 7).await.unwrap();
-            let Some(last) = page.last() else { break };
-            beyond = Some(last.place);
-            seen.extend(page);
+            let page = two.merged(&query).await.unwrap();
+            seen.extend(page.records);
+            let Some(next) = page.next else { break };
+            // A cursor is of this query, and of all logs.
+            let of_one = asked.clone().cursor(next.as_str()).run(&two).await;
+            assert!(matches!(of_one, Err(QueryError::Cursor)));
+            query = query.cursor(next);
             // What comes meanwhile is newer.
             two.append(records(&mut second, 1).into()).await.unwrap();
         }
         assert!(seen.is_sorted_by_key(|one| std::cmp::Reverse(one.record.time)));
+        let oldest = asked.clone().order(Order::OldestFirst).limit(1000);
+        let mut back = two.merged(&oldest).await.unwrap().records;
+        back.retain(|one| seen.contains(one));
+        back.reverse();
+        assert_eq!(back, seen);
         let mut places: Vec<_> = seen
             .iter()
             .map(|one| (&one.origin, one.record.seq))

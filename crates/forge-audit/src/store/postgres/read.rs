@@ -24,34 +24,11 @@ pub(super) const COLUMNS: &str = "seq, time, occurred, prev, hash, salt, kind, o
 
 impl PostgresAuditStore {
     pub(super) async fn find(&self, selection: &Selection) -> Result<Vec<Stored>, StoreError> {
-        let Selection {
-            filter,
-            order,
-            beyond,
-            limit,
-        } = selection;
         let id = self.id().await?;
-        let Some(range) = self.range(id, filter).await? else {
+        let Some(range) = self.range(id, &selection.filter).await? else {
             return Ok(Vec::new());
         };
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS);
-        query.push(" FROM audit_records WHERE log = ").push_bind(id);
-        query.push(" AND seq >= ").push_bind(range.start);
-        query.push(" AND seq < ").push_bind(range.end);
-        if let Some(seq) = beyond {
-            query.push(match order {
-                Order::NewestFirst => " AND seq < ",
-                Order::OldestFirst => " AND seq > ",
-            });
-            query.push_bind(i64::try_from(*seq).unwrap_or(i64::MAX));
-        }
-        push_filter(&mut query, filter);
-        query.push(match order {
-            Order::NewestFirst => " ORDER BY seq DESC LIMIT ",
-            Order::OldestFirst => " ORDER BY seq LIMIT ",
-        });
-        query.push_bind(i64::try_from(*limit).unwrap_or(i64::MAX));
+        let mut query = select(id, &range, selection);
         let rows = query.build().fetch_all(&self.pool).await?;
         rows.iter().map(|row| Ok(stored(row)?)).collect()
     }
@@ -226,6 +203,35 @@ impl PostgresAuditStore {
         }
         Ok(counts)
     }
+}
+
+/// What finds the records of a log that are asked for, between two sequences.
+fn select(id: i32, range: &Range<i64>, selection: &Selection) -> QueryBuilder<Postgres> {
+    let Selection {
+        filter,
+        order,
+        beyond,
+        limit,
+    } = selection;
+    let mut query = QueryBuilder::new("SELECT ");
+    query.push(COLUMNS);
+    query.push(" FROM audit_records WHERE log = ").push_bind(id);
+    query.push(" AND seq >= ").push_bind(range.start);
+    query.push(" AND seq < ").push_bind(range.end);
+    if let Some(seq) = beyond {
+        query.push(match order {
+            Order::NewestFirst => " AND seq < ",
+            Order::OldestFirst => " AND seq > ",
+        });
+        query.push_bind(i64::try_from(*seq).unwrap_or(i64::MAX));
+    }
+    push_filter(&mut query, filter);
+    query.push(match order {
+        Order::NewestFirst => " ORDER BY seq DESC LIMIT ",
+        Order::OldestFirst => " ORDER BY seq LIMIT ",
+    });
+    query.push_bind(i64::try_from(*limit).unwrap_or(i64::MAX));
+    query
 }
 
 /// Puts the pruned records from `next` to before `until` into `found`, as far as tiles tell of
@@ -427,4 +433,99 @@ pub(super) fn stored(row: &PgRow) -> Result<Stored, sqlx::Error> {
         content,
         is_readable,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::merged::{self, Place};
+    use super::*;
+    use crate::store::AuditStore;
+    use crate::{Actor, Chain, Event, Source};
+    use sqlx::{Execute, PgPool};
+
+    /// Two logs with four partitions each, as the planner knows them.
+    async fn filled() -> Option<PostgresAuditStore> {
+        let postgres = test_support::require(test_support::Postgres::shared())?;
+        let pool = PgPool::connect(&postgres.create_database()).await.unwrap();
+        for origin in ["one", "two"] {
+            let store = PostgresAuditStore::new(pool.clone(), origin).segment(4096);
+            store.migrate().await.unwrap();
+            let mut chain = Chain::new();
+            for _ in 0..4 {
+                let event = |n: i64| {
+                    Event::new(Kind::ALL[n as usize % 14], format!("act.{}", n % 50))
+                        .actor(Actor::new((n % 500).to_string()))
+                        .source(Source::new().address(IpAddr::from([10, 0, (n % 200) as u8, 1])))
+                        .resource(format!("thing/{}", n % 300))
+                        .request_id(format!("r-{n}"))
+                };
+                let from = chain.head().seq as i64;
+                let records: Arc<[_]> = (from..from + 4096)
+                    .map(|n| chain.append(event(n), Timestamp::from_micros(n * 1000)))
+                    .collect();
+                store.append(records).await.unwrap();
+            }
+        }
+        sqlx::query("ANALYZE").execute(&pool).await.unwrap();
+        Some(PostgresAuditStore::new(pool, "one"))
+    }
+
+    async fn explain(store: &PostgresAuditStore, mut query: QueryBuilder<Postgres>) -> String {
+        let sql = format!("EXPLAIN {}", query.sql().as_str());
+        let values = query.build().take_arguments().unwrap().unwrap();
+        let explain = sqlx::query_scalar_with(sqlx::AssertSqlSafe(sql), values);
+        let lines: Vec<String> = explain.fetch_all(&store.pool).await.unwrap();
+        lines.join("\n")
+    }
+
+    fn asked(set: impl FnOnce(&mut Filter)) -> Selection {
+        let mut filter = Filter::default();
+        set(&mut filter);
+        Selection {
+            filter,
+            order: Order::NewestFirst,
+            beyond: None,
+            limit: 101,
+        }
+    }
+
+    #[tokio::test]
+    async fn queries_are_planned_by_an_index_in_the_partitions_of_their_time_alone() {
+        let Some(store) = filled().await else { return };
+        let id = store.id().await.unwrap();
+        let text = |text: &str| Some(text.to_owned());
+        for (index, selection) in [
+            ("_pkey", asked(|_| ())),
+            ("_pkey", asked(|f| f.at_least = Some(Severity::Low))),
+            ("_actor_seq_idx", asked(|f| f.actor = text("7"))),
+            (
+                "_address_seq_idx",
+                asked(|f| f.address = "10.0.7.1".parse().ok()),
+            ),
+            ("_resource_seq_idx", asked(|f| f.resource = text("thing/7"))),
+            ("_request_id_idx", asked(|f| f.request_id = text("r-7"))),
+        ] {
+            for (range, partitions) in [(0..i64::MAX, 4), (4097..8193, 1), (4000..8000, 2)] {
+                let plan = explain(&store, select(id, &range, &selection)).await;
+                assert!(plan.contains(index), "{index}: {plan}");
+                assert!(!plan.contains("Seq Scan"), "{index}: {plan}");
+                let scanned = plan.matches(" on audit_records_").count();
+                assert_eq!(scanned, partitions, "{index} {range:?}: {plan}");
+                assert!(!plan.contains("audit_records_2_"), "{plan}");
+            }
+        }
+        // Of one log a page of all is found by time.
+        let beyond = Place::new(5_000_000, id, 5000);
+        let filter = &asked(|f| f.from = Some(Timestamp::from_micros(1))).filter;
+        let order = Order::NewestFirst;
+        let merged = merged::select(id, filter, order, Some(beyond), 101);
+        let plan = explain(&store, merged).await;
+        assert!(plan.contains("_log_time_seq_idx"), "{plan}");
+        assert!(
+            !plan.contains("Seq Scan") && !plan.contains("->  Sort"),
+            "{plan}"
+        );
+    }
 }
