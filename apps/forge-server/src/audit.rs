@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use forge_audit::{
     AuditLog, AuditStore, CheckpointFile, CheckpointKey, CheckpointLine, Event, Filter, Kind,
-    OnCheckpoint, Outcome, Retention, Severity, SignedNote, Space, SqliteAuditStore,
+    OnCheckpoint, Outcome, PostgresAuditStore, Retention, Severity, SignedNote, Space,
+    SqliteAuditStore,
 };
 use forge_monitor::{BoxError, Health, HealthStatus, SignalKind};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::task::JoinHandle;
-use url::Url;
 use zeroize::Zeroizing;
 
+use crate::checkpoint_post::CheckpointPost;
 use crate::clock::Clock;
 use crate::config::{AuditConfig, Config, audit_secret};
 use crate::database::OpenFile;
@@ -47,6 +48,9 @@ pub(crate) struct Audit {
     pub(crate) log: AuditLog,
     /// The file that it lies in; none where it lies in the shared database.
     own: Option<(Arc<SqliteAuditStore>, OpenFile)>,
+    /// The shared database, with the logs of all nodes.
+    pub(crate) shared: Option<Arc<PostgresAuditStore>>,
+    post: Option<CheckpointPost>,
     retention: Retention,
     low_water: u64,
     ballast: u64,
@@ -73,9 +77,12 @@ impl Audit {
                 shared_audit::origin(host, &config.data).map_err(StartError::part("audit log"));
             let name = name?;
             let store = shared_audit::open(shared, &name).await?;
-            let log = open_log(store, &name, config, clock).await;
+            let log = open_log(Arc::clone(&store) as _, &name, config, clock).await;
             let log = log.map_err(StartError::DatabaseUrl)?;
-            return Ok(Self::with(config, log, None));
+            return Ok(Self {
+                shared: Some(store),
+                ..Self::with(config, log, None)
+            });
         }
         let path = config.data.join("audit.db");
         make_file(&path)?;
@@ -104,13 +111,15 @@ impl Audit {
 
     fn with(
         config: &Config,
-        log: AuditLog,
+        (log, post): (AuditLog, Option<CheckpointPost>),
         own: Option<(Arc<SqliteAuditStore>, OpenFile)>,
     ) -> Self {
         let settings = &config.audit;
         Self {
             log,
             own,
+            shared: None,
+            post,
             retention: retention(settings),
             low_water: settings.low_water,
             ballast: settings.ballast,
@@ -131,6 +140,9 @@ impl Audit {
             return Health::down("the audit log cannot be written");
         }
         match self.room() {
+            Room::Enough if self.post.as_ref().is_some_and(CheckpointPost::is_stuck) => {
+                Health::degraded("audit checkpoints do not reach who keeps them")
+            }
             Room::Enough => Health::up(),
             Room::Low => Health::degraded("the disk of the audit log is nearly full"),
             Room::None => Health::down("the audit log cannot be written"),
@@ -175,6 +187,14 @@ impl Audit {
         };
         let error = &*error as &dyn std::error::Error;
         tracing::error!(error, "the audit log could not be pruned");
+    }
+
+    /// Sends checkpoints that did not arrive again.
+    pub(crate) fn send_again(&self) -> JoinHandle<()> {
+        match &self.post {
+            Some(post) => post.retry(),
+            None => tokio::spawn(async {}),
+        }
     }
 
     /// Looks at the room on the disk, tells when it changes, and makes some when there is none.
@@ -253,7 +273,7 @@ async fn open_log(
     name: &str,
     config: &Config,
     clock: &Clock,
-) -> Result<AuditLog, BoxError> {
+) -> Result<(AuditLog, Option<CheckpointPost>), BoxError> {
     let settings = &config.audit;
     let signer = checkpoint_key(config, name)?;
     tracing::info!(key = %signer.verifier(), "audit checkpoints are signed");
@@ -261,13 +281,24 @@ async fn open_log(
     let elsewhere = elsewhere.unwrap_or_else(|| config.data.join("audit.checkpoints"));
     // Lines of the log leave the machine wherever logs do.
     let told = (CheckpointLine, CheckpointFile::new(elsewhere));
-    let sent = CheckpointPost::new(settings.checkpoint_url.clone())?;
+    let post = settings.checkpoint_url.clone();
+    let post = post.map(|url| CheckpointPost::new(url, &config.data));
+    let post = post.transpose()?;
+    if let Some(post) = &post {
+        post.resume(&*store).await?;
+    }
+    let sent = post.clone();
+    let sent = move |checkpoint: &SignedNote| {
+        if let Some(post) = &sent {
+            post.on_checkpoint(checkpoint);
+        }
+    };
     let log = AuditLog::builder(store)
         .clock(clock.clone())
         .on_record(forge_audit::RecordMetrics)
         .coalesce(BURST, BURST_WINDOW)
         .checkpoints(signer, CHECKPOINT_EVENTS, CHECKPOINT_EVERY, (told, sent));
-    Ok(log.open().await?)
+    Ok((log.open().await?, post))
 }
 
 /// How long events are kept, as the configuration says.
@@ -319,41 +350,4 @@ fn make_key(path: &Path) -> Result<(), BoxError> {
     file.sync_all()?;
     fs::rename(&new, path)?;
     Ok(())
-}
-
-/// Sends checkpoints to somebody who keeps them. One that does not arrive is told in the log; the
-/// next stands for it too.
-struct CheckpointPost(Option<(reqwest::Client, Url)>);
-
-impl CheckpointPost {
-    fn new(url: Option<Url>) -> Result<Self, BoxError> {
-        let Some(url) = url else {
-            return Ok(Self(None));
-        };
-        // Several providers may be compiled in; the process must choose one, once.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("forge/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(10))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        Ok(Self(Some((http, url))))
-    }
-}
-
-impl OnCheckpoint for CheckpointPost {
-    fn on_checkpoint(&self, checkpoint: &SignedNote) {
-        let Some((http, url)) = &self.0 else { return };
-        let request = http
-            .post(url.clone())
-            .header(http::header::CONTENT_TYPE, "text/plain; charset=utf-8")
-            .body(checkpoint.text.clone());
-        // On a thread where it may block.
-        let sent = tokio::runtime::Handle::current().block_on(request.send());
-        if let Err(error) = sent.and_then(reqwest::Response::error_for_status) {
-            let error = &error.without_url() as &dyn std::error::Error;
-            tracing::error!(error, "an audit checkpoint could not be sent");
-        }
-    }
 }

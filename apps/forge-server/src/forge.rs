@@ -194,6 +194,7 @@ impl Forge {
             recheck_memberships(app.clone()),
             keep_metrics(),
             audit.prune(),
+            audit.send_again(),
             audit.watch(app.wiring.clone()),
         ];
         let draining = app.draining.clone();

@@ -11,6 +11,7 @@ mod app;
 mod audit;
 mod audit_command;
 mod blocks;
+mod checkpoint_post;
 mod class;
 pub mod cli;
 mod clock;

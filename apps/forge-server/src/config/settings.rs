@@ -407,7 +407,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "audit.checkpoint_url",
         "https://host[/path]",
         Default::None,
-        "Where each signed checkpoint is sent by POST, as text.",
+        "Where the newest signed checkpoint is sent by POST, as text, until it arrives.",
     ),
     plain(
         "audit.low_water",
