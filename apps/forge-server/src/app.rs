@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forge_audit::AuditLog;
+use forge_audit::{AuditLog, PostgresAuditStore};
 use forge_crypto::Vault;
 use forge_monitor::{HealthRegistry, Monitor};
 use forge_session::{SessionCookie, Sessions};
@@ -36,6 +36,8 @@ pub struct App {
     /// The same, through which the monitor reaches them: it holds this weakly.
     pub responding: Arc<Sessions>,
     pub audit: AuditLog,
+    /// The logs of all nodes, where they lie in the shared database.
+    pub audit_logs: Option<Arc<PostgresAuditStore>>,
     pub monitor: Monitor,
     pub health: HealthRegistry,
     pub limits: Limiters,

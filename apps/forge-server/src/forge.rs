@@ -137,6 +137,7 @@ impl Forge {
             sessions,
             responding,
             audit: audit.log.clone(),
+            audit_logs: audit.shared.clone(),
             monitor,
             health,
             limits,

@@ -6,7 +6,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
-use forge_audit::{AuditContext, Kind, Order, Outcome, QueryError, Record, Severity};
+use forge_audit::{AuditContext, Kind, Merged, Order, Outcome, QueryError, Record, Severity};
 use forge_monitor::LiftError;
 use forge_session::{RevokeCause, Selector};
 use http::StatusCode;
@@ -47,13 +47,30 @@ struct AuditQuery {
     address: Option<IpAddr>,
     resource: Option<String>,
     request_id: Option<String>,
+    /// Words that the details mention.
+    text: Option<String>,
+    nodes: Option<Nodes>,
     limit: Option<usize>,
     cursor: Option<String>,
+}
+
+/// Whose logs are read.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Nodes {
+    /// That of the node that answers.
+    #[default]
+    Own,
+    /// Those of all nodes that share a database, as one; on a node by itself, its own.
+    All,
 }
 
 /// An event, as an admin reads it.
 #[derive(Serialize)]
 pub(super) struct AuditView {
+    /// Whose log it is in, where several are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
     seq: u64,
     time: String,
     kind: &'static str,
@@ -74,6 +91,7 @@ impl AuditView {
         let event = &record.event;
         let actor = event.who();
         Self {
+            origin: None,
             seq: record.seq,
             time: record.time.to_string(),
             kind: event.kind().as_str(),
@@ -99,7 +117,7 @@ impl AuditView {
 }
 
 /// The latest events that fit the filter, in the order in which they happened; `next` leads to
-/// those before them.
+/// those before them. With `text` a page may have fewer events than asked for, and still a `next`.
 async fn audit(
     State(app): State<App>,
     Admin(_): Admin,
@@ -109,26 +127,46 @@ async fn audit(
     context.kind(Kind::DataAccess);
     context.action("admin.audit.read");
     let known = "the filter takes actor, action, kind, severity, result, address, resource, \
-                 request_id, limit and cursor";
+                 request_id, text, nodes (own or all), limit and cursor";
     let Query(wanted) = query.map_err(|_| Problem::bad_request(known))?;
+    let logs = match wanted.nodes.unwrap_or_default() {
+        Nodes::Own => None,
+        Nodes::All => app.audit_logs.as_deref(),
+    };
     let query = audit_query(wanted)?;
     // What is in the queue has happened already, for whoever asks.
     app.audit
         .flush()
         .await
         .map_err(|error| Problem::unavailable(&error))?;
-    let page = match app.audit.query(&query).await {
-        Ok(page) => page,
-        Err(QueryError::Cursor) => {
-            return Err(Problem::bad_request(
-                "the cursor belongs to another filter; begin without one",
-            ));
+    let (mut events, next) = match logs {
+        None => {
+            let page = app.audit.query(&query).await.map_err(unanswered)?;
+            let events: Vec<_> = page.records.iter().map(AuditView::of).collect();
+            (events, page.next)
         }
-        Err(error) => return Err(Problem::unavailable(&error)),
+        Some(logs) => {
+            let page = logs.merged(&query).await.map_err(unanswered)?;
+            let view = |one: Merged| AuditView {
+                origin: Some(one.origin),
+                ..AuditView::of(&one.record)
+            };
+            (page.records.into_iter().map(view).collect(), page.next)
+        }
     };
-    let events: Vec<AuditView> = page.records.iter().rev().map(AuditView::of).collect();
-    let next = page.next.map(String::from);
-    Ok(Json(json!({ "events": events, "next": next })))
+    events.reverse();
+    Ok(Json(
+        json!({ "events": events, "next": next.map(String::from) }),
+    ))
+}
+
+fn unanswered(error: QueryError) -> Problem {
+    match error {
+        QueryError::Cursor => {
+            Problem::bad_request("the cursor belongs to another filter; begin without one")
+        }
+        error => Problem::unavailable(&error),
+    }
 }
 
 fn audit_query(wanted: AuditQuery) -> Result<forge_audit::Query, Problem> {
@@ -160,6 +198,9 @@ fn audit_query(wanted: AuditQuery) -> Result<forge_audit::Query, Problem> {
     }
     if let Some(id) = wanted.request_id {
         query = query.request_id(id);
+    }
+    if let Some(text) = wanted.text {
+        query = query.mentioning(text);
     }
     if let Some(cursor) = wanted.cursor {
         query = query.cursor(cursor);

@@ -173,6 +173,11 @@ async fn filters_find_what_they_say() {
         ("resource=GET%20%2Fapi%2Fadmin%2Fusers", 1),
         (&format!("request_id={id}"), 1),
         ("request_id=none", 0),
+        ("text=get%20admin%2FUSERS", 1),
+        ("text=1002&action=session.create", 1),
+        ("text=nowhere", 0),
+        // On a node by itself all logs are its own.
+        ("nodes=all&actor=1002", 3),
     ] {
         let page = admin.get(&format!("/api/admin/audit?{filter}")).await;
         let page = page.expect(200).json();
@@ -190,6 +195,7 @@ async fn a_filter_that_means_nothing_is_refused() {
         .expect(200)
         .json();
     let cursor = format!("cursor={}&actor=1002", text(&page, "next"));
+    let search = format!("cursor={}&text=get", text(&page, "next"));
     for filter in [
         "limit=0",
         "limit=1001",
@@ -201,6 +207,8 @@ async fn a_filter_that_means_nothing_is_refused() {
         "address=localhost",
         "cursor=x",
         &cursor,
+        &search,
+        "nodes=some",
         "actor=1&actor=2",
         "seq=1",
         "limit=1%ff",

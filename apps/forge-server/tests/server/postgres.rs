@@ -277,6 +277,30 @@ tests! {
             app.audit.flush().await.unwrap();
             app.audit.verify().await.unwrap();
         }
+        let (mut seen, mut path) = (Vec::new(), "/api/admin/audit?nodes=all&limit=3".to_owned());
+        loop {
+            let page = admin.get(&path).await.expect(200).json();
+            let events = page["events"].as_array().unwrap().clone();
+            assert!(events.is_sorted_by_key(|event| text(event, "time").to_owned()));
+            seen.extend(events.into_iter().rev());
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/api/admin/audit?nodes=all&limit=3&cursor={next}");
+            // It leads on through all logs, not through one; and who looks adds newer events.
+            let alone = format!("/api/admin/audit?limit=3&cursor={next}");
+            admin.get(&alone).await.problem(400);
+        }
+        assert!(seen.is_sorted_by(|a, b| text(a, "time") >= text(b, "time")));
+        let origin = |action: &str| {
+            let event = seen.iter().find(|event| event["action"] == action).unwrap();
+            text(event, "origin").to_owned()
+        };
+        assert_ne!(origin("auth.sign_in"), origin("admin.users.read"));
+        let places = seen.iter().map(|event| (text(event, "origin"), event["seq"].as_u64()));
+        let places: std::collections::HashSet<_> = places.collect();
+        assert_eq!(places.len(), seen.len());
+        let found = admin.get("/api/admin/audit?nodes=all&text=admin%2Fusers").await;
+        let found = found.expect(200).json();
+        assert_eq!(found["events"].as_array().unwrap().len(), 1, "{found}");
         let pool = sqlx_pool().await;
         let merged = "SELECT action, min(origin) FROM audit_merged \
                       WHERE action IN ('auth.sign_in', 'admin.users.read') GROUP BY 1";
