@@ -18,7 +18,7 @@ const MANY: usize = 1000;
 
 /// What is stored after the sequence `after`.
 pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
-    let mut found: Vec<Stored> = Vec::new();
+    let mut found: Vec<Stored> = Vec::with_capacity(limit.min(4096));
     let mut words = Words::new(db);
     for segment in segment::all(db)? {
         let from = segment.first.max(after.saturating_add(1));
