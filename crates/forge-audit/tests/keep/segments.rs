@@ -55,3 +55,46 @@ async fn after_an_erasure_new_texts_are_recorded() {
     assert_eq!(found.records[0].event.action(), "session.new");
     log.verify().await.unwrap();
 }
+
+/// How many records the indexes know of in a column; the first is the request id.
+fn indexed(folder: &tempfile::TempDir, column: i64) -> i64 {
+    let db = Connection::open(folder.path().join("audit.db")).unwrap();
+    let sum = "SELECT coalesce(sum(length(pairs)), 0) / 8 FROM";
+    (1..=2)
+        .map(|id| {
+            let sql = format!("{sum} audit_index_{id} WHERE col = ?1");
+            db.query_row(&sql, [column], |row| row.get::<_, i64>(0))
+                .unwrap()
+        })
+        .sum()
+}
+
+#[tokio::test]
+async fn an_index_forgets_who_was_erased_and_finds_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(&folder).await;
+    let log = AuditLog::open(store.clone()).await.unwrap();
+    log.record_all((0..600).map(event).collect()).await.unwrap();
+    store.seal().await.unwrap();
+    assert_eq!(indexed(&folder, 0), 512);
+    let of = async |actor: &str| {
+        let query = Query::new().actor(actor).limit(1000);
+        let found = log.query(&query).await.unwrap().records;
+        found.iter().map(|record| record.seq).collect::<Vec<_>>()
+    };
+    let (erased, others) = (of("3").await, of("4").await);
+    assert_eq!((erased.len(), others.len()), (86, 86));
+    let mut person = Filter::default();
+    person.actor = Some("3".to_owned());
+    log.erase(&person, &Retention::new(), "request")
+        .await
+        .unwrap();
+    assert_eq!((of("3").await.len(), of("4").await), (0, others.clone()));
+    // Built anew, in a pause or now.
+    store.seal().await.unwrap();
+    let gone = erased.iter().filter(|seq| **seq <= 512).count() as i64;
+    assert_eq!(indexed(&folder, 0), 512 - gone);
+    assert_eq!(indexed(&folder, 2), 512 - gone);
+    assert_eq!((of("3").await.len(), of("4").await), (0, others));
+    log.verify().await.unwrap();
+}
