@@ -15,6 +15,7 @@ use super::index;
 use super::segment::{self, Phase, Segment};
 use super::worker::State;
 use crate::chain::{Hash, Head};
+use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::record::Record;
 use crate::store::Count;
@@ -34,6 +35,9 @@ pub(super) struct Append {
 }
 
 type Answer = oneshot::Sender<Result<(), StoreError>>;
+
+/// How many events of each sort are appended.
+type Counts = BTreeMap<(Timestamp, u8, u8, u8), Count>;
 
 /// The side that writes.
 pub(super) struct Writer {
@@ -166,19 +170,20 @@ impl Writer {
                 Some(end) => end,
                 None => load(db, hot, version)?,
             };
-            let (mut news, mut count) = (Vec::new(), 0);
+            let (mut news, mut count, mut counts) = (Vec::new(), 0, Counts::new());
             while let Some(Append { records, answer }) = next.take() {
                 let first = &records[0];
                 let fits = first.seq == end.head.seq + 1 && first.prev == end.head.hash;
                 taken.push((answer, fits));
                 if fits {
-                    news.extend(insert(db, &mut end, sizes, &records)?);
+                    news.extend(insert(db, &mut end, sizes, &records, &mut counts)?);
                     count += records.len();
                 }
                 if count < MOST {
                     *next = appends.try_recv().ok();
                 }
             }
+            add_counts(db, &counts)?;
             Ok((end, news))
         })?;
         self.end = Some(end);
@@ -372,9 +377,9 @@ fn insert(
     end: &mut End,
     sizes: Sizes,
     mut records: &[Record],
+    counts: &mut Counts,
 ) -> Result<Vec<Columns>, StoreError> {
     let mut news = Vec::new();
-    let mut counts: BTreeMap<_, Count> = BTreeMap::new();
     while let Some(first) = records.first() {
         let time = i64::try_from(sizes.time.as_micros()).unwrap_or(i64::MAX);
         let is_old = |s: &Segment| first.time.as_micros().saturating_sub(s.since) >= time;
@@ -414,6 +419,11 @@ fn insert(
             };
         }
     }
+    Ok(news)
+}
+
+/// Adds to what is stored, once for all that a transaction appends.
+fn add_counts(db: &Connection, counts: &Counts) -> rusqlite::Result<()> {
     let mut add = db.prepare_cached(
         "INSERT INTO audit_counts (minute, kind, outcome, severity, events)
          VALUES (?1, ?2, ?3, ?4, ?5)
@@ -421,9 +431,9 @@ fn insert(
     )?;
     for ((minute, kind, outcome, severity), count) in counts {
         let events = count.events.cast_signed();
-        add.execute((minute.as_micros(), kind, outcome, severity, events))?;
+        add.execute((minute.as_micros(), *kind, *outcome, *severity, events))?;
     }
-    Ok(news)
+    Ok(())
 }
 
 fn keep_nodes(db: &Connection, nodes: &[Node]) -> rusqlite::Result<()> {
