@@ -97,6 +97,7 @@
 
 mod archive;
 mod body;
+mod builder;
 mod canonical;
 mod chain;
 #[cfg(feature = "checkpoint")]
@@ -162,6 +163,7 @@ pub use subscriber::AuditTracing;
 pub use {
     archive::{Archive, Entry, import_archive, verify_archive, write_archive},
     body::{AuditBody, Watch, Watched},
+    builder::AuditLogBuilder,
     chain::{Broken, Chain, Content, Fault, Hash, Head, Link, verify},
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     context::AuditContext,
@@ -176,7 +178,7 @@ pub use {
     identify::Identify,
     kind::{Kind, Outcome, Severity},
     layer::AuditLayer,
-    log::{AuditLog, AuditLogBuilder, Receipt},
+    log::{AuditLog, Receipt},
     on_checkpoint::{CheckpointFile, CheckpointLine, OnCheckpoint, Sign, split_notes},
     on_record::{Commit, OnRecord},
     outbox::{OUTBOX_POSTGRES, OUTBOX_SQLITE, Outbox, OutboxEntry, OutboxTransaction},

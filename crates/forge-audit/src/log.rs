@@ -10,8 +10,9 @@ use serde::Serialize;
 use tokio::sync::{Notify, SetOnce, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::builder::AuditLogBuilder;
 use crate::chain::{Content, Head};
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, Timestamp};
 use crate::error::{
     Dropped, KeepError, QueryError, RecordError, RelayError, ShutdownError, StoreError, VerifyError,
 };
@@ -21,18 +22,16 @@ use crate::flood::Floods;
 use crate::gap::{Gap, Losses};
 use crate::kind::{Kind, Severity};
 use crate::notary::Notary;
-use crate::on_checkpoint::{OnCheckpoint, Sign};
 use crate::on_record::OnRecord;
 use crate::outbox::{self, Outbox, OutboxEntry, OutboxTransaction};
 use crate::query::{Filter, MAX_LIMIT, Order, Page, Query, Selection};
 use crate::record::Stored;
 use crate::retention::{self, Retention};
 use crate::room::Room;
-use crate::store::{AuditStore, Count, Span, StoreFuture, tree_of};
+use crate::store::{AuditStore, Count, Span, StoreFuture};
 use crate::tail::Tail;
-use crate::tree::Tree;
 use crate::verify::verify_store;
-use crate::writer::{Message, Writer};
+use crate::writer::Message;
 
 /// So long an event of medium severity waits for room.
 const BRIEFLY: Duration = Duration::from_millis(100);
@@ -69,8 +68,8 @@ pub struct Receipt {
 ///   it spans, with the first batch that can be written after it.
 #[derive(Clone)]
 pub struct AuditLog {
-    queue: mpsc::UnboundedSender<Message>,
-    shared: Arc<Shared>,
+    pub(crate) queue: mpsc::UnboundedSender<Message>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What handles and the writer share.
@@ -89,7 +88,7 @@ pub(crate) struct Shared {
     pub(crate) notary: Option<Notary>,
     /// The sequence of the last durable record, for those who follow the log.
     pub(crate) written: watch::Sender<u64>,
-    deadline: Duration,
+    pub(crate) deadline: Duration,
 }
 
 impl Shared {
@@ -474,132 +473,5 @@ impl Drop for Refusal<'_> {
         if let Some(gap) = self.gap.take() {
             self.shared.lose(gap);
         }
-    }
-}
-
-/// Settings of an [`AuditLog`].
-#[must_use]
-pub struct AuditLogBuilder {
-    store: Arc<dyn AuditStore>,
-    clock: Arc<dyn Clock>,
-    observer: Arc<dyn OnRecord>,
-    capacity: usize,
-    reserve: usize,
-    deadline: Duration,
-    floods: Option<Floods>,
-    notary: Option<Notary>,
-}
-
-impl AuditLogBuilder {
-    /// A log in `store`, with the defaults.
-    pub fn new(store: Arc<dyn AuditStore>) -> Self {
-        Self {
-            store,
-            clock: Arc::new(SystemClock::new()),
-            observer: Arc::new(()),
-            capacity: 6144,
-            reserve: 2048,
-            deadline: Duration::from_secs(5),
-            floods: None,
-            notary: None,
-        }
-    }
-
-    /// The time. The default is the system's.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Who hears what the log does. The default is nobody; a pair is heard by both.
-    pub fn on_record(mut self, observer: impl OnRecord) -> Self {
-        self.observer = Arc::new(observer);
-        self
-    }
-
-    /// How many events of any severity may wait. The default is 6144, the least is 1.
-    pub fn capacity(mut self, events: usize) -> Self {
-        self.capacity = events.max(1);
-        self
-    }
-
-    /// How many more events of high and critical severity may wait when the capacity is used up.
-    /// The default is 2048, the least is 1.
-    pub fn reserve(mut self, events: usize) -> Self {
-        self.reserve = events.max(1);
-        self
-    }
-
-    /// How long `record` waits for room and the commit together. The default is 5 seconds.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-
-    /// Coalesces floods: of events of low or medium severity, with the same kind, action, outcome,
-    /// actor and source, that are [enqueued](AuditLog::enqueue), the first `burst` in `window` are
-    /// recorded each, and the others become one event with their number, at its end. The default is
-    /// to record each.
-    pub fn coalesce(mut self, burst: u32, window: Duration) -> Self {
-        self.floods = Some(Floods::new(burst, window));
-        self
-    }
-
-    /// Signs a checkpoint after `events` more, and when there are new ones after so much `time`; and
-    /// tells `observer` of it, who should take it elsewhere. The default is none.
-    pub fn checkpoints(
-        mut self,
-        signer: impl Sign,
-        events: u64,
-        time: Duration,
-        observer: impl OnCheckpoint,
-    ) -> Self {
-        self.notary = Some(Notary::new(signer, events, time, observer));
-        self
-    }
-
-    /// Reads the end of the stored log, and starts the task that writes on from there.
-    ///
-    /// Must be called on a Tokio runtime with time enabled, which has to live until the
-    /// [shutdown](AuditLog::shutdown).
-    ///
-    /// # Errors
-    ///
-    /// The store's error when its end cannot be read.
-    pub async fn open(self) -> Result<AuditLog, StoreError> {
-        let head = self.store.tail().await?;
-        let (queue, messages) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
-            store: self.store,
-            clock: self.clock,
-            observer: self.observer,
-            room: Room::new(self.capacity, self.reserve),
-            losses: Losses::default(),
-            lost: Notify::new(),
-            head: Mutex::new(head),
-            failing: AtomicBool::new(false),
-            done: SetOnce::new(),
-            floods: self.floods,
-            flooded: Notify::new(),
-            notary: self.notary,
-            written: watch::Sender::new(head.seq),
-            deadline: self.deadline,
-        });
-        let tree = match &shared.notary {
-            Some(_) => tree_of(&*shared.store, head.seq).await?,
-            None => Tree::new(),
-        };
-        tokio::spawn(Writer::new(Arc::clone(&shared), messages, head, tree).run());
-        Ok(AuditLog { queue, shared })
-    }
-}
-
-impl fmt::Debug for AuditLogBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuditLogBuilder")
-            .field("capacity", &self.capacity)
-            .field("reserve", &self.reserve)
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
     }
 }
