@@ -9,15 +9,13 @@
 //! debt is paid is as good as an empty one.
 
 mod table;
+mod together;
 
 use std::fmt;
 use std::future::{Ready, ready};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
-
-use crate::MAX_POLICIES;
 use crate::clock::{Clock, Guarded, SystemClock};
 use crate::error::StoreError;
 use crate::gcra::{self, Outcome};
@@ -25,7 +23,7 @@ use crate::hash::{Secret, secret};
 use crate::key::Key;
 use crate::quota::Quota;
 use crate::store::{AdjustFuture, Adjustment, Charge, PolicyId, Store, Verdict, Verdicts};
-use table::{Entry, Found, Guard, Lines, State, Table, neighbour};
+use table::{Entry, State, Table};
 
 /// The longest block.
 pub(super) const MAX_BLOCK: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -187,66 +185,6 @@ impl<C: Clock> MemoryStore<C> {
         Verdict::of(&outcome, quota, weight, true)
     }
 
-    fn decide_all(&self, charges: &[Charge], verdicts: &mut Verdicts) {
-        let now = self.now();
-        let mut buckets = ArrayVec::<(u64, Home), MAX_POLICIES>::new();
-        for charge in charges {
-            let (hash, table) = self.bucket(charge);
-            let home = Home {
-                anonymous: charge.is_anonymous(),
-                line: table.home(hash),
-            };
-            table.ask(home.line);
-            buckets.push((hash, home));
-        }
-        let homes = buckets.iter().map(|(_, home)| *home);
-        let mut locked = self.lock_all(homes.clone());
-        let mut at_home = true;
-        if buckets
-            .iter()
-            .any(|of| locked.lines(of.1).find(of.0).is_none())
-        {
-            // Again in order, with the lines beside.
-            drop(locked);
-            locked = self.lock_all(homes.flat_map(|home| [home, home.beside()]));
-            at_home = false;
-        }
-        let mut looked = ArrayVec::<(Found<'_>, State, Outcome), MAX_POLICIES>::new();
-        let mut pass = true;
-        for (charge, (hash, home)) in charges.iter().zip(&buckets) {
-            let found = locked.lines(*home).find(*hash);
-            let state = found.state(now);
-            let outcome = outcome(&charge.quota, charge.weight, state, now);
-            pass &= charge.shadow || outcome.fits();
-            looked.push((found, state, outcome));
-        }
-        for ((charge, (hash, home)), (found, state, outcome)) in
-            charges.iter().zip(&buckets).zip(&looked)
-        {
-            if let Some(entry) = becomes(&charge.quota, outcome, *state, pass) {
-                let lines = locked.lines(*home);
-                // Searched once more: an earlier charge may have taken the slot.
-                let found = if at_home { *found } else { lines.find(*hash) };
-                lines.put(*hash, found, entry, now);
-            }
-            verdicts.push(Verdict::of(outcome, &charge.quota, charge.weight, pass));
-        }
-    }
-
-    /// Locks every line once, and in one order for all decisions, so that no two of them wait for
-    /// each other in a ring.
-    fn lock_all(&self, wanted: impl Iterator<Item = Home>) -> LockedAll<'_> {
-        let mut wanted = wanted.collect::<ArrayVec<Home, MAX_LINES>>();
-        wanted.sort_unstable();
-        let mut locked = ArrayVec::<(Home, Guard<'_>), MAX_LINES>::new();
-        for home in wanted {
-            if locked.last().is_none_or(|(last, _)| *last != home) {
-                locked.push((home, self.table_of(home.anonymous).lock(home.line)));
-            }
-        }
-        LockedAll(locked)
-    }
-
     /// What [`Store::adjust`] does, at once.
     pub(crate) fn adjust_now(&self, charge: &Charge, adjustment: Adjustment) -> Verdict {
         let (hash, table) = self.bucket(charge);
@@ -280,35 +218,6 @@ impl<C: Clock> MemoryStore<C> {
         let state = locked.lines().find(hash).state(now);
         let outcome = outcome(&charge.quota, charge.weight, state, now);
         Verdict::of(&outcome, &charge.quota, charge.weight, false)
-    }
-}
-
-/// A line of one of the two tables, in the order in which lines are locked.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Home {
-    anonymous: bool,
-    line: usize,
-}
-
-impl Home {
-    fn beside(self) -> Self {
-        Self {
-            line: neighbour(self.line),
-            ..self
-        }
-    }
-}
-
-/// The lines that one request's charges need: two each.
-const MAX_LINES: usize = 2 * MAX_POLICIES;
-
-struct LockedAll<'a>(ArrayVec<(Home, Guard<'a>), MAX_LINES>);
-
-impl LockedAll<'_> {
-    fn lines(&self, home: Home) -> Lines<'_> {
-        let at = |line: Home| self.0.iter().position(|(of, _)| *of == line);
-        let beside = at(home.beside()).map(|beside| &self.0[beside].1);
-        Lines::of(&self.0[at(home).unwrap_or_default()].1, beside)
     }
 }
 
