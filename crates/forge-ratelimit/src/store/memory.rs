@@ -172,12 +172,16 @@ impl<C: Clock> MemoryStore<C> {
         let home = table.home(hash);
         table.ask(home);
         // Read while the memory comes: reading it waits for all that is being read, but not for
-        // what was asked for by a write. Where another thread gets ahead with a later time, this
-        // one decides as of then: later than it could, never more.
-        let now = self.now();
+        // what was asked for by a write.
+        let mut now = self.now();
         let (locked, found) = table.lock_for(home, hash);
-        let state = found.state(now);
-        let outcome = outcome(quota, weight, state, now);
+        let mut state = found.state(now);
+        let mut outcome = outcome_of(quota, weight, state, now);
+        if is_ahead(&outcome, state) {
+            now = self.now();
+            state = found.state(now);
+            outcome = outcome_of(quota, weight, state, now);
+        }
         if let Some(entry) = becomes(quota, &outcome, state, true) {
             locked.lines().put(hash, found, entry, now);
         }
@@ -188,8 +192,8 @@ impl<C: Clock> MemoryStore<C> {
     /// What [`Store::adjust`] does, at once.
     pub(crate) fn adjust_now(&self, charge: &Charge, adjustment: Adjustment) -> Verdict {
         let (hash, table) = self.bucket(charge);
-        let now = self.now();
         let locked = table.lock_both(hash);
+        let now = self.now();
         let found = locked.lines().find(hash);
         let state = found.state(now);
         let weight = i64::from(charge.weight.get());
@@ -212,17 +216,25 @@ impl<C: Clock> MemoryStore<C> {
             }),
             Adjustment::Reset => Some(Entry::default()),
         };
-        if let Some(entry) = entry {
+        // Nothing owed is nothing to take a slot for.
+        if let Some(entry) = entry.filter(|entry| !found.is_none() || entry.tat > now) {
             locked.lines().put(hash, found, entry, now);
         }
         let state = locked.lines().find(hash).state(now);
-        let outcome = outcome(&charge.quota, charge.weight, state, now);
+        let outcome = outcome_of(&charge.quota, charge.weight, state, now);
         Verdict::of(&outcome, &charge.quota, charge.weight, false)
     }
 }
 
+/// Whether a key owes more than a whole bucket. It may only seem so: where another thread got ahead
+/// with a later time, its debt is to be seen as of then.
 #[inline]
-fn outcome(quota: &Quota, weight: NonZeroU32, state: State, now: u64) -> Outcome {
+fn is_ahead(outcome: &Outcome, state: State) -> bool {
+    matches!(*outcome, Outcome::Exceeds { tat, blocked: false, .. } if tat < state.tat)
+}
+
+#[inline]
+fn outcome_of(quota: &Quota, weight: NonZeroU32, state: State, now: u64) -> Outcome {
     if state.blocked {
         return Outcome::blocked(now, state.tat.saturating_sub(now));
     }
@@ -236,7 +248,7 @@ fn becomes(quota: &Quota, outcome: &Outcome, state: State, pass: bool) -> Option
         Outcome::Fits { tat, .. } if pass => tat,
         // A debt from a larger bucket, or of a clock that was ahead, is no more than the whole of
         // this one from the first look on: who then waits as told is not refused again.
-        Outcome::Exceeds { tat, blocked, .. } if !blocked && tat < state.tat => tat,
+        Outcome::Exceeds { tat, .. } if is_ahead(outcome, state) => tat,
         _ => return None,
     };
     Some(Entry {
@@ -281,6 +293,8 @@ impl<C> fmt::Debug for MemoryStore<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::clock::ManualClock;
 
@@ -478,6 +492,63 @@ mod tests {
         }
         clock.advance(Duration::from_secs(1));
         assert!(decide(&store, &[key])[0].allowed);
+    }
+
+    type Meanwhile = Option<Box<dyn FnOnce() + Send>>;
+
+    /// A clock that lets something happen the next time it is read, after its time is taken.
+    #[derive(Clone, Default)]
+    struct Interrupted(ManualClock, Arc<Mutex<Meanwhile>>);
+
+    impl Clock for Interrupted {
+        fn monotonic(&self) -> Duration {
+            let taken = self.0.monotonic();
+            let meanwhile = self.1.lock().unwrap().take();
+            meanwhile.into_iter().for_each(|happens| happens());
+            taken
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_overtaken_after_it_took_the_time_gives_nothing_back() {
+        let (key, other) = (Key::user("1"), Key::user("2"));
+        let (one, both) = (
+            charge(ONE, &key, Quota::AUTH),
+            charge(ONE, &other, Quota::WEB),
+        );
+        for charges in [vec![one.clone()], vec![one.clone(), both]] {
+            let clock = Interrupted::default();
+            let store = Arc::new(MemoryStore::with_clock(512, clock.clone()));
+            let (ahead, time, burst) = (Arc::clone(&store), clock.0.clone(), key.clone());
+            *clock.1.lock().unwrap() = Some(Box::new(move || {
+                time.advance(Duration::from_secs(5));
+                while ahead.take(ONE, &burst, &Quota::AUTH).allowed {}
+            }));
+            let mut verdicts = Verdicts::new();
+            store.decide(&charges, &mut verdicts);
+            assert!(!verdicts[0].allowed);
+            let peek = store.adjust_now(&one, Adjustment::Peek);
+            assert_eq!(peek.wait, Duration::from_secs(6));
+        }
+    }
+
+    #[test]
+    fn to_forgive_who_owes_nothing_costs_nobody_a_slot() {
+        let store = MemoryStore::partitioned_with_clock(1, 1, ManualClock::new());
+        let debtors: Vec<Key> = (0..10u32).map(|n| Key::user(n.to_be_bytes())).collect();
+        for key in &debtors {
+            store.take(ONE, key, &Quota::WEB);
+        }
+        assert_eq!(store.len(), 10);
+        let stranger = charge(ONE, &Key::user("stranger"), Quota::WEB);
+        for adjustment in [
+            Adjustment::Reset,
+            Adjustment::Refund,
+            Adjustment::Block(Duration::ZERO),
+        ] {
+            store.adjust_now(&stranger, adjustment);
+            assert_eq!(store.len(), 10, "{adjustment:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::table::{Found, Guard, Lines, State, neighbour};
-use super::{MemoryStore, becomes, outcome};
+use super::{MemoryStore, becomes, is_ahead, outcome_of};
 use crate::MAX_POLICIES;
 use crate::clock::Clock;
 use crate::gcra::Outcome;
@@ -11,7 +11,7 @@ use crate::store::{Charge, Verdict, Verdicts};
 
 impl<C: Clock> MemoryStore<C> {
     pub(super) fn decide_all(&self, charges: &[Charge], verdicts: &mut Verdicts) {
-        let now = self.now();
+        let mut now = self.now();
         let mut buckets = ArrayVec::<(u64, Home), MAX_POLICIES>::new();
         for charge in charges {
             let (hash, table) = self.bucket(charge);
@@ -34,15 +34,14 @@ impl<C: Clock> MemoryStore<C> {
             locked = self.lock_all(homes.flat_map(|home| [home, home.beside()]));
             at_home = false;
         }
-        let mut looked = ArrayVec::<(Found<'_>, State, Outcome), MAX_POLICIES>::new();
-        let mut pass = true;
-        for (charge, (hash, home)) in charges.iter().zip(&buckets) {
-            let found = locked.lines(*home).find(*hash);
-            let state = found.state(now);
-            let outcome = outcome(&charge.quota, charge.weight, state, now);
-            pass &= charge.shadow || outcome.fits();
-            looked.push((found, state, outcome));
+        let mut looked = Looked::new();
+        look(&mut looked, &locked, charges, &buckets, now);
+        if looked.iter().any(|of| is_ahead(&of.2, of.1)) {
+            now = self.now();
+            look(&mut looked, &locked, charges, &buckets, now);
         }
+        let mut decided = charges.iter().zip(&looked);
+        let pass = decided.all(|(charge, of)| charge.shadow || of.2.fits());
         for ((charge, (hash, home)), (found, state, outcome)) in
             charges.iter().zip(&buckets).zip(&looked)
         {
@@ -71,6 +70,26 @@ impl<C: Clock> MemoryStore<C> {
     }
 }
 
+type Looked<'a> = ArrayVec<(Found<'a>, State, Outcome), MAX_POLICIES>;
+
+/// What each charge finds at time `now`, and would do.
+#[inline]
+fn look<'a>(
+    looked: &mut Looked<'a>,
+    locked: &LockedAll<'a>,
+    charges: &[Charge],
+    buckets: &[(u64, Home)],
+    now: u64,
+) {
+    looked.clear();
+    for (charge, (hash, home)) in charges.iter().zip(buckets) {
+        let found = locked.lines(*home).find(*hash);
+        let state = found.state(now);
+        let outcome = outcome_of(&charge.quota, charge.weight, state, now);
+        looked.push((found, state, outcome));
+    }
+}
+
 /// A line of one of the two tables, in the order in which lines are locked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Home {
@@ -92,8 +111,8 @@ const MAX_LINES: usize = 2 * MAX_POLICIES;
 
 struct LockedAll<'a>(ArrayVec<(Home, Guard<'a>), MAX_LINES>);
 
-impl LockedAll<'_> {
-    fn lines(&self, home: Home) -> Lines<'_> {
+impl<'a> LockedAll<'a> {
+    fn lines(&self, home: Home) -> Lines<'a> {
         let at = |line: Home| self.0.iter().position(|(of, _)| *of == line);
         let beside = at(home.beside()).map(|beside| &self.0[beside].1);
         Lines::of(&self.0[at(home).unwrap_or_default()].1, beside)
