@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use forge_monitor::{
     Alert, AlertSink, AlertStore, AtLeast, BoxError, Clock as _, LogSink, MonitorBuilder, Severity,
-    Silence,
+    Silence, Target,
 };
 use uuid::Uuid;
 
@@ -245,11 +245,33 @@ pub async fn silence(
     let length = parse::duration(&wanted.length).map_err(|what| format!("--for {what}"))?;
     let now = Clock::system().now();
     let silence = Silence::new(wanted.scenario.as_str(), now, now + length)
-        .scope(wanted.scope.as_str())
+        .scope(scope(&wanted.scope)?)
         .by("the command line", wanted.comment.as_str());
     store.silence(&silence).await?;
     writeln!(out, "{}", silence.id)?;
     Ok(())
+}
+
+/// The pattern of scopes that somebody means: a bare address or network is one, and what no alert is
+/// about is refused.
+///
+/// # Errors
+/// How a scope is written.
+pub(crate) fn scope(text: &str) -> Result<String, &'static str> {
+    if let Ok(address) = text.parse() {
+        return Ok(Target::of_address(address).to_string());
+    }
+    if let Ok(network) = text.parse() {
+        return Ok(Target::Network(network).to_string());
+    }
+    let kinds = ["network ", "user ", "component "];
+    let is_known = text.starts_with('*') || text == "several";
+    match is_known || kinds.iter().any(|kind| text.starts_with(kind)) {
+        true => Ok(text.to_owned()),
+        false => Err(
+            "a scope is `network 192.0.2.*`, `user 1002`, `component store`, `several`, an address or `*`",
+        ),
+    }
 }
 
 /// Ends a silence.

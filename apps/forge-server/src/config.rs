@@ -134,6 +134,10 @@ impl Config {
     pub fn read(inputs: &Inputs) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let values = Values::collect(inputs, &mut problems);
+        if values.is_unread {
+            // What the file would have set is not missing.
+            return Err(problems);
+        }
         let mut reader = Reader::new(values, problems);
         let config = Self::from_reader(&mut reader);
         match config {

@@ -16,9 +16,9 @@ pub fn page() -> String {
          server prints everything that is wrong before it ends.\n\n\
          A **secret** is never taken from the command line. Besides its variable it is read from a file named by the\n\
          variable with `_FILE` (in TOML, the key with `_file`), and from `$CREDENTIALS_DIRECTORY` under systemd. It may stand in\n\
-         the TOML file too. The server does not check the mode of these files: keep them from others.\n\n\
-         On SIGHUP a running server reads all of this again and takes over the quotas, `limits.concurrent` and\n\
-         `limits.redis_failure`; what is owed stays. A configuration with a problem changes nothing. What else has changed is\n\
+         the TOML file too. A file that others can write is refused, and one that they can read is warned about.\n\n\
+         On SIGHUP a running server reads all of this again and takes over the quotas, `limits.concurrent`,\n\
+         `limits.redis_failure` and the keyring; what is owed stays. A configuration with a problem changes nothing. What else has changed is\n\
          named in the log and holds from the next start on.\n\n\
          | key | variable | takes | default | |\n|---|---|---|---|---|\n",
     );

@@ -431,7 +431,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "inspection.level",
         "low or high",
         Default::Text("low"),
-        "How sensitive refusals are. `high` refuses texts about SQL, shells and HTML too. `forge inspect` shows both for a request.",
+        "How sensitive refusals are. `low` lets prose pass, and refuses what reads as a whole statement, command or path; `high` refuses fragments too. `forge inspect` shows both for a request.",
     ),
     plain(
         "inspection.exempt",

@@ -105,6 +105,8 @@ pub(super) struct Values {
     tables: BTreeMap<&'static str, Tables>,
     /// What is no problem, and had better be otherwise.
     pub(super) warnings: Vec<String>,
+    /// Whether there is a file that could not be read.
+    pub(super) is_unread: bool,
 }
 
 /// The tables of a key that is written as a list of them, and where they were found.
@@ -125,6 +127,7 @@ impl Values {
             found: BTreeMap::new(),
             tables: BTreeMap::new(),
             warnings: Vec::new(),
+            is_unread: false,
         };
         for setting in SETTINGS {
             if let Default::Text(text) = setting.default {
@@ -201,6 +204,7 @@ impl Values {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => Zeroizing::new(text),
             Err(error) => {
+                self.is_unread = true;
                 problems.push(
                     Problem::new(
                         "config",
@@ -215,6 +219,7 @@ impl Values {
         let table = match text.parse::<toml::Table>() {
             Ok(table) => table,
             Err(error) => {
+                self.is_unread = true;
                 let line = error
                     .span()
                     .map_or(0, |span| text[..span.start].lines().count().max(1));

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::rfc3339;
-use crate::alerts::MAX_DEAD;
+use crate::alerts::{MAX_DEAD, scope};
 use crate::app::App;
 use crate::config::parse;
 use crate::principal::Admin;
@@ -28,7 +28,7 @@ const MAX_SILENCES: usize = 1000;
 /// How long a pattern and a comment may be, in bytes.
 const MAX_PATTERN: usize = 200;
 const MAX_COMMENT: usize = 1000;
-const SHAPE: &str = r#"send application/json such as {"scenario":"failed_*","scope":"network 192.0.2.*","for":"2h","comment":"planned work"}, or with "until":"2026-11-30T18:00:00Z"; it may last 90 days"#;
+const SHAPE: &str = r#"send application/json such as {"scenario":"failed_*","scope":"network 192.0.2.*","for":"2h","comment":"planned work"}, or with "until":"2026-11-30T18:00:00Z""#;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -81,25 +81,48 @@ fn any() -> String {
 }
 
 impl Wanted {
-    fn until(&self, now: Timestamp) -> Option<Timestamp> {
+    /// When it ends.
+    fn until(&self, now: Timestamp) -> Result<Timestamp, &'static str> {
         let until = match (&self.length, &self.until) {
-            (Some(length), None) => now + parse::duration(length).ok()?,
+            (Some(length), None) => {
+                let length = parse::duration(length);
+                now + length.map_err(|_| r#""for" is a duration, such as 30m, 2h or 7d"#)?
+            }
             (None, Some(until)) => {
-                let until: SystemTime = humantime::parse_rfc3339(until).ok()?;
+                let until = humantime::parse_rfc3339(until);
+                let until: SystemTime = until
+                    .map_err(|_| r#""until" is a time in UTC, such as 2026-11-30T18:00:00Z"#)?;
                 until.into()
             }
-            _ => return None,
+            (Some(_), Some(_)) => return Err(r#"give "for" or "until", not both"#),
+            (None, None) => {
+                return Err(r#"say how long: "for":"2h" or "until":"2026-11-30T18:00:00Z""#);
+            }
         };
-        (now < until && until <= now + LONGEST).then_some(until)
+        match until {
+            past if past <= now => Err("a silence ends in the future"),
+            far if far > now + LONGEST => Err("a silence may last 90 days"),
+            until => Ok(until),
+        }
     }
 
-    fn is_well_formed(&self) -> bool {
+    fn silence(self, by: String, now: Timestamp) -> Result<Silence, &'static str> {
+        let until = self.until(now)?;
         let is_pattern = |text: &str| (1..=MAX_PATTERN).contains(&text.len());
+        if !is_pattern(&self.scenario) || !is_pattern(&self.scope) {
+            return Err(r#""scenario" and "scope" have 1 to 200 bytes"#);
+        }
+        if self.comment.len() > MAX_COMMENT {
+            return Err(r#""comment" has at most 1000 bytes"#);
+        }
         let texts = [&self.scenario, &self.scope, &self.comment];
-        is_pattern(&self.scenario)
-            && is_pattern(&self.scope)
-            && self.comment.len() <= MAX_COMMENT
-            && !texts.iter().any(|text| text.contains(char::is_control))
+        if texts.iter().any(|text| text.contains(char::is_control)) {
+            return Err("no text of a silence may hold control characters");
+        }
+        let scope = scope(&self.scope)?;
+        Ok(Silence::new(self.scenario, now, until)
+            .scope(scope)
+            .by(by, self.comment))
     }
 }
 
@@ -115,15 +138,12 @@ async fn silence(
     context.severity(Severity::High);
     let Json(wanted) = body.map_err(|error| Problem::of_body(error.status(), SHAPE))?;
     let now = app.clock.now();
-    let until = wanted.until(now).filter(|_| wanted.is_well_formed());
-    let until = until.ok_or_else(|| Problem::bad_request(SHAPE))?;
-    let silence = Silence::new(wanted.scenario, now, until)
-        .scope(wanted.scope)
-        .by(format!("github:{}", admin.github_id), wanted.comment);
+    let by = format!("github:{}", admin.github_id);
+    let silence = wanted.silence(by, now).map_err(Problem::bad_request)?;
     context.resource(silence.id.to_string());
     context.detail("scenario", &*silence.scenario);
     context.detail("scope", &*silence.scope);
-    context.detail("until", rfc3339(until.as_micros()));
+    context.detail("until", rfc3339(silence.until.as_micros()));
     let held = app.monitor.silences().await;
     let held = held.map_err(|error| Problem::unavailable(&error))?;
     if held.len() >= MAX_SILENCES {

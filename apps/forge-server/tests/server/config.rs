@@ -465,6 +465,9 @@ fn a_file_that_cannot_be_read_is_a_problem() {
     let broken = problem(&complete().file(&folder, &toml));
     assert!(broken.contains("is not valid TOML"), "{broken}");
     assert!(broken.contains("(line 2)"), "{broken}");
+    // Nothing is said to be missing that the file may well set.
+    let alone = Inputs::default().file(&folder, &toml);
+    assert_eq!(problem(&alone), broken);
     let twice = format!("keyring = \"{SECRET}\"\nkeyring = \"{SECRET}\"\n");
     problem(&complete().file(&folder, &twice));
     for value in ["1979-05-27", "[[1]]", "1.5", "{}"] {

@@ -61,6 +61,25 @@ pub(crate) async fn a_silence_is_made_listed_and_ended_by_an_admin_and_on_record
     ] {
         admin.post_json(SILENCES, &bad).await.problem(400);
     }
+    for (field, bad) in [
+        ("duration", json!({ "scenario": "*", "for": "2 parsecs" })),
+        (
+            "not both",
+            json!({ "scenario": "*", "for": "1h", "until": "2026-01-01T00:00:00Z" }),
+        ),
+        (
+            "a scope is",
+            json!({ "scenario": "*", "for": "1h", "scope": "zz" }),
+        ),
+        ("90 days", json!({ "scenario": "*", "for": "91d" })),
+        (
+            "\"comment\"",
+            json!({ "scenario": "*", "for": "1h", "comment": "x".repeat(1001) }),
+        ),
+    ] {
+        let problem = admin.post_json(SILENCES, &bad).await.problem(400);
+        assert!(text(&problem, "detail").contains(field), "{problem}");
+    }
     let events = trial.audit(&admin).await;
     let added = with_action(&events, "admin.silences.add");
     let added: Vec<_> = added
@@ -78,6 +97,22 @@ pub(crate) async fn a_silence_is_made_listed_and_ended_by_an_admin_and_on_record
     assert_eq!(added["details"]["scope"], "network 203.0.113.*");
     let ended = with_action(&events, "admin.silences.end");
     assert_eq!((ended.len(), &ended[0]["result"]), (3, &json!("success")));
+}
+
+#[tokio::test]
+async fn a_silence_about_an_address_is_about_its_network() {
+    let trial = Trial::roomy().await;
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    for (scope, meant) in [
+        ("2001:db8::1", "network 2001:db8::/64"),
+        ("192.0.2.7", "network 192.0.2.7"),
+        ("192.0.2.0/24", "network 192.0.2.0/24"),
+        ("user 1002", "user 1002"),
+    ] {
+        let wanted = json!({ "scenario": "failed_*", "scope": scope, "for": "2h" });
+        let made = admin.post_json(SILENCES, &wanted).await.expect(201).json();
+        assert_eq!(made["scope"], meant);
+    }
 }
 
 #[tokio::test]
