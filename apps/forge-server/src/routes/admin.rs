@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
@@ -263,7 +263,7 @@ async fn allow(
     context.kind(Kind::AllowListChange);
     context.action("admin.users.allow");
     context.severity(Severity::High);
-    let shape = r#"send application/json such as {"login":"octo-user","role":"user"} or {"github_id":1002}"#;
+    let shape = r#"send application/json such as {"login":"octo-user","role":"user"} or {"github_id":1002}; a "role" is "user" or "admin""#;
     let Json(body) = body.map_err(|error| Problem::of_body(error.status(), shape))?;
     let allowed = match (body.github_id, body.login) {
         (Some(github_id), None) if i64::try_from(github_id).is_ok_and(|id| id > 0) => Allowed {
@@ -319,15 +319,22 @@ async fn resolve(app: &App, admin: u64, login: &str) -> Result<crate::github::Gi
     }
 }
 
+/// The account that a path names.
+fn account_of(id: Result<Path<u64>, PathRejection>) -> Result<u64, Problem> {
+    let fix = "name the account by its number, as in /api/admin/users/1002";
+    id.map(|Path(id)| id).map_err(|_| Problem::bad_request(fix))
+}
+
 async fn disallow(
     State(app): State<App>,
     Admin(_): Admin,
     Extension(context): Extension<AuditContext>,
-    Path(github_id): Path<u64>,
+    id: Result<Path<u64>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     context.kind(Kind::AllowListChange);
     context.action("admin.users.disallow");
     context.severity(Severity::High);
+    let github_id = account_of(id)?;
     context.resource(format!("github:{github_id}"));
     let removed = match app.accounts.disallow(github_id).await {
         Ok(removed) => removed,
@@ -358,10 +365,11 @@ async fn end_sessions_of(
     State(app): State<App>,
     Admin(_): Admin,
     Extension(context): Extension<AuditContext>,
-    Path(github_id): Path<u64>,
+    id: Result<Path<u64>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     context.action("admin.sessions.end");
     context.severity(Severity::High);
+    let github_id = account_of(id)?;
     context.resource(format!("github:{github_id}"));
     let selector = Selector::User(user_id(github_id));
     let revoked = app.sessions.revoke(selector, RevokeCause::Admin).await;

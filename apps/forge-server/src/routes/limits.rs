@@ -21,7 +21,8 @@ use crate::wiring::client_ip;
 
 const SHAPE: &str =
     "name whom it is about by `user`, the number of a GitHub account, or by `address`";
-const TAKE_SHAPE: &str = r#"send application/json such as {"user":1002,"block":"15m"} or {"address":"192.0.2.1","penalty":5}, with or without a "policy""#;
+const TAKE_SHAPE: &str = r#"send application/json such as {"user":1002,"block":"15m"} or {"address":"192.0.2.1","penalty":5}, with or without a "policy"; "block" is a duration, "penalty" the units, one or more"#;
+const POLICIES: &str = "no policy of that name counts them: users are counted by web, mcp and admin; addresses by address, network, auth, callback, health and anonymous";
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/api/admin/limits", get(look).post(take).delete(forget))
@@ -158,7 +159,7 @@ async fn take(
     if let Some(policy) = policy {
         let mut known = whom.keys().flat_map(|(policies, _)| policies);
         if !known.any(|known| *known == policy) {
-            return Err(Problem::bad_request("no policy of that name counts them"));
+            return Err(Problem::bad_request(POLICIES));
         }
         context.detail("policy", policy);
     }

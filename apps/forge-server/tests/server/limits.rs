@@ -3,7 +3,7 @@
 use fake_github::{Endpoint, OCTO_ADMIN, OCTO_USER};
 use serde_json::json;
 
-use crate::support::{ROOMY, Trial, seconds, with_action};
+use crate::support::{ROOMY, Trial, seconds, text, with_action};
 
 #[tokio::test]
 async fn the_eleventh_rapid_call_waits_as_long_as_it_is_told() {
@@ -203,7 +203,9 @@ async fn an_admin_blocks_for_a_while_and_takes_units_away() {
         json!({ "user": OCTO_USER, "penalty": 1, "policy": "auth" }),
         json!({ "user": OCTO_USER, "penalty": 1, "for": "ever" }),
     ] {
-        admin.post_json(path, &wrong).await.problem(400);
+        let problem = admin.post_json(path, &wrong).await.problem(400);
+        let policies = text(&problem, "detail").contains("web, mcp and admin");
+        assert_eq!(policies, wrong["policy"] == "auth", "{problem}");
     }
     let own = json!({ "user": OCTO_ADMIN, "block": "1m" });
     admin.post_json(path, &own).await.problem(409);
