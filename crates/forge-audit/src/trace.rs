@@ -39,7 +39,7 @@ pub(crate) fn record(record: &Record) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::chain::Chain;
     use crate::clock::Timestamp;
@@ -93,11 +93,17 @@ mod tests {
         fn exit(&self, _: &Id) {}
     }
 
+    /// What is said to `tracing` during `what`, on this thread.
+    pub(crate) fn said_during(what: impl FnOnce()) -> Vec<(Level, String)> {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        tracing::subscriber::with_default(Scribe(Arc::clone(&said)), what);
+        std::mem::take(&mut *said.lock().unwrap())
+    }
+
     #[test]
     fn a_record_is_one_safe_line_at_the_level_of_its_severity() {
-        let said = Arc::new(Mutex::new(Vec::new()));
         let levels = [Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
-        tracing::subscriber::with_default(Scribe(Arc::clone(&said)), || {
+        let said = said_during(|| {
             let mut chain = Chain::new();
             for severity in Severity::ALL {
                 let hostile = "x\n\u{1b}[31m\u{202e}";
@@ -109,12 +115,11 @@ mod tests {
                 record(&chain.append(event, Timestamp::default()));
             }
         });
-        let said = said.lock().unwrap();
         assert_eq!(
             said.iter().map(|(level, _)| *level).collect::<Vec<_>>(),
             levels
         );
-        for (_, line) in &*said {
+        for (_, line) in &said {
             assert!(!line.chars().any(crate::escape::deceives), "{line:?}");
             for part in [
                 "action=test",

@@ -50,6 +50,8 @@ pub(super) struct Writer {
     hot: Hot,
     /// `None` until it is read, and again when it may not be what is stored.
     pub(super) end: Option<End>,
+    /// The end was read once. Before, there may be no tables yet.
+    has_tables: bool,
     /// Records appended since the last index was built.
     since_index: usize,
     /// Most of the write-ahead log was copied back on another thread; the rest is little.
@@ -116,6 +118,7 @@ impl Writer {
             sizes,
             hot,
             end: None,
+            has_tables: false,
             since_index: 0,
             is_tidied,
         }
@@ -187,6 +190,7 @@ impl Writer {
             Ok((end, news))
         })?;
         self.end = Some(end);
+        self.has_tables = true;
         let mut hot = hot.write().unwrap_or_else(PoisonError::into_inner);
         for news in news {
             self.since_index += news.len();
@@ -205,6 +209,7 @@ impl Writer {
             Some(end) => end,
             None => load(&self.db, &self.hot, version)?,
         };
+        self.has_tables = true;
         Ok(self.end.insert(end))
     }
 
@@ -296,6 +301,9 @@ impl Writer {
 
 impl State for Writer {
     fn tend(&mut self) -> bool {
+        if !self.has_tables {
+            return false;
+        }
         match self.build() {
             Ok(more) => more,
             Err(error) => {
@@ -482,4 +490,36 @@ fn roll(db: &Connection, end: &mut End, rows: u64, first: &Record) -> Result<Seg
 /// Whether the file system has no room.
 pub(super) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::tests::said_during;
+
+    #[test]
+    fn a_pause_before_the_tables_are_there_is_no_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.db");
+        let sizes = Sizes {
+            rows: 256,
+            time: Duration::from_secs(60),
+            wal: 1 << 20,
+        };
+        let db = Connection::open(&path).unwrap();
+        let (_appends, waiting) = mpsc::channel();
+        let mut writer = Writer::new(db, waiting, path, sizes, Hot::default(), Arc::default());
+        let said = said_during(|| assert!(!writer.tend()));
+        assert_eq!(said, []);
+        // What does go wrong later is told.
+        super::super::migrate(&writer.db).unwrap();
+        assert_eq!(writer.end().unwrap().head.seq, 0);
+        writer
+            .db
+            .execute_batch("DROP TABLE audit_segments")
+            .unwrap();
+        writer.end = None;
+        let said = said_during(|| assert!(!writer.tend()));
+        assert_eq!(said.len(), 1, "{said:?}");
+    }
 }
