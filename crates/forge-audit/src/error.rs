@@ -32,8 +32,12 @@ pub enum StoreError {
         /// The newest version known.
         known: i64,
     },
-    /// The database has no audit log, or one in the tables of a version before the first release.
-    #[error("database holds no audit log of this layout")]
+    /// The database has no audit log, or one in the tables of a version before the first release. A
+    /// copy of a log that is being written has none either while all of it is in the `-wal` file
+    /// beside it.
+    #[error(
+        "database holds no audit log of this layout, or was copied without the -wal file beside it"
+    )]
     Layout,
 }
 

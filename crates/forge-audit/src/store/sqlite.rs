@@ -521,6 +521,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_copy_without_what_is_beside_it_tells_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let writing = SqliteAuditStore::open(path("audit.db")).await.unwrap();
+        writing.migrate().await.unwrap();
+        fs::copy(path("audit.db"), path("copy.db")).unwrap();
+        let reading = || SqliteAuditStore::builder(path("copy.db")).read_only();
+        let alone = reading().open().await.unwrap_err();
+        assert!(alone.to_string().contains("-wal file"), "{alone}");
+        fs::copy(path("audit.db-wal"), path("copy.db-wal")).unwrap();
+        assert_eq!(reading().open().await.unwrap().tail().await.unwrap().seq, 0);
+    }
+
+    #[tokio::test]
     async fn who_only_reads_makes_nothing_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         // A name that means something in a URI.
