@@ -234,6 +234,13 @@ impl Query {
         Ok(Page { records, next })
     }
 
+    /// Whether it finds this record, whatever its order and its pages: for a log that is
+    /// [followed](crate::Tail).
+    #[must_use]
+    pub fn finds(&self, record: &Record) -> bool {
+        self.filter.matches(record.time, &record.event) && self.is_mentioned(&record.event)
+    }
+
     /// What is asked for, to whoever keeps several logs.
     #[cfg(feature = "postgres")]
     pub(crate) fn parts(&self) -> (&Filter, Order) {
@@ -512,6 +519,20 @@ mod tests {
     fn the_limit_is_brought_within_its_bounds() {
         assert_eq!(Query::new().limit(0).limit, 1);
         assert_eq!(Query::new().limit(usize::MAX).limit, 1000);
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_fields_and_its_words() {
+        let mut chain = crate::chain::Chain::new();
+        let event = Event::new(Kind::Session, "session.create")
+            .actor(crate::Actor::new("7"))
+            .details(&serde_json::json!({ "client": "agent" }));
+        let record = chain.append(event, Timestamp::default());
+        let query = Query::new().actor("7").kind(Kind::Session);
+        assert!(query.finds(&record));
+        assert!(query.clone().limit(1).mentioning("AGENT").finds(&record));
+        assert!(!query.clone().mentioning("agent other").finds(&record));
+        assert!(!query.at_least(Severity::Critical).finds(&record));
     }
 
     #[test]
