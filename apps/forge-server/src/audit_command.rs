@@ -1,16 +1,16 @@
 //! `forge audit …`: whether an audit log is as it was written, what it holds, and what it shall keep.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use forge_audit::{
-    Archive, AuditLog, AuditStore, CheckpointVerifier, Export, Filter, Format, Head, Retention,
-    Severity, SqliteAuditStore, Timestamp, Tree, Verified, Verifier, archive_lines, import_archive,
-    split_notes, stored_checkpoints, verify_archive, write_compressed_archive,
+    Archive, AuditLog, AuditStore, CheckpointVerifier, Export, Filter, Format, Head, Kind,
+    Retention, Severity, SqliteAuditStore, Timestamp, Tree, Verified, Verifier, archive_lines,
+    import_archive, split_notes, stored_checkpoints, verify_archive, write_compressed_archive,
 };
 use forge_monitor::BoxError;
 
@@ -143,7 +143,10 @@ impl Which {
         filter.actor = self.actor;
         filter.action = self.action;
         let kind = self.kind.map(|kind| kind.parse()).transpose();
-        filter.kind = kind.map_err(|_| "--kind is none of the kinds of events")?;
+        filter.kind = kind.map_err(|_| {
+            let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+            format!("--kind is one of {}", kinds.join(", "))
+        })?;
         let severity = self.severity.map(|severity| severity.parse()).transpose();
         filter.at_least = severity.map_err(|_| "--severity is low, medium, high or critical")?;
         (filter.from, filter.until) = (time(self.from)?, time(self.until)?);
@@ -195,7 +198,12 @@ impl AuditCommand {
                     .write(true)
                     .create_new(true)
                     .open(&archive);
-                let new = new.map_err(|error| format!("{}: {error}", archive.display()))?;
+                let new = new.map_err(|error| match error.kind() {
+                    ErrorKind::AlreadyExists => {
+                        format!("{} is there already: name a new file", archive.display())
+                    }
+                    _ => format!("cannot write {}: {error}", archive.display()),
+                })?;
                 let mut buffered = BufWriter::new(&new);
                 let last = write_compressed_archive(&store, after, &mut buffered).await?;
                 buffered.flush()?;
@@ -204,8 +212,9 @@ impl AuditCommand {
                 writeln!(out, "{}: the events up to {last}", archive.display())?;
             }
             Self::Import { archive, file } => {
-                let lines = archive_lines(File::open(&archive)?)?;
-                let archive = Archive::open(lines)?;
+                let lines = File::open(&archive).map_err(unread(&archive))?;
+                let lines = archive_lines(lines).map_err(unread(&archive))?;
+                let archive = Archive::open(lines).map_err(unread(&archive))?;
                 let store = SqliteAuditStore::open(&file).await?;
                 store.migrate().await?;
                 let imported = import_archive(archive, &store).await?;
@@ -261,16 +270,27 @@ fn held(retention: Retention, hold: &[u64]) -> Retention {
     })
 }
 
+/// What an error says that does not name its file.
+fn unread<E: Into<BoxError>>(file: &Path) -> impl Fn(E) -> BoxError {
+    move |error| {
+        let error = error.into();
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+        format!("cannot read {}: {text}", file.display()).into()
+    }
+}
+
 fn exists(file: &Path) -> Result<(), BoxError> {
     match file.exists() {
         true => Ok(()),
-        false => Err("there is no such file".into()),
+        false => Err(format!("cannot read {}: there is no such file", file.display()).into()),
     }
 }
 
 async fn read(file: &Path) -> Result<SqliteAuditStore, BoxError> {
     exists(file)?;
-    Ok(SqliteAuditStore::builder(file).read_only().open().await?)
+    let store = SqliteAuditStore::builder(file).read_only().open().await;
+    store.map_err(unread(file))
 }
 
 async fn write(file: &Path) -> Result<(Arc<SqliteAuditStore>, AuditLog), BoxError> {
@@ -291,11 +311,15 @@ async fn verify(
 ) -> Result<String, BoxError> {
     exists(file)?;
     let keys = keys.iter().map(|key| key.parse());
-    let keys: Vec<CheckpointVerifier> = keys.collect::<Result<_, _>>()?;
+    let keys: Result<Vec<CheckpointVerifier>, _> = keys.collect();
+    let keys = keys.map_err(|_| {
+        "--key is not the public key of a log, `<origin>+<id>+<key>`, as the server logs it at its \
+         start"
+    })?;
     let open = |note: &str| keys.iter().find_map(|key| key.open(note).ok());
     let mut expected = Vec::new();
     if let Some(path) = checkpoints {
-        let notes = split_notes(&std::fs::read_to_string(path)?);
+        let notes = split_notes(&std::fs::read_to_string(path).map_err(unread(path))?);
         if notes.is_empty() {
             return Err(format!("there is no checkpoint in {}", path.display()).into());
         }
@@ -309,7 +333,7 @@ async fn verify(
             expected.push((signed.size, signed.root));
         }
     }
-    let verified = if is_database(file)? {
+    let verified = if is_database(file).map_err(unread(file))? {
         let store = read(file).await?;
         if !keys.is_empty() {
             expected.extend(stored_checkpoints(&store, &keys).await?);

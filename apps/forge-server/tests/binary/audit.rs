@@ -62,7 +62,13 @@ async fn an_audit_log_is_verified_and_a_change_is_found() {
     assert_refuses(&verify(&nothing), &["there is no such file"]);
     assert!(!nothing.exists(), "a verification makes nothing");
     let other = data.path().join("keyring");
-    assert_refuses(&verify(&other), &["file is not a database"]);
+    assert_refuses(
+        &verify(&other),
+        &[
+            &format!("cannot read {}: ", other.display()),
+            "file is not a database",
+        ],
+    );
 }
 
 #[tokio::test]
@@ -129,12 +135,37 @@ async fn an_audit_log_is_proved_archived_searched_and_forgotten() {
     let refused = run_with(&["audit", "verify", &log, "--key", &other]);
     assert_refuses(&refused, &["not the public key of a log"]);
 
+    let refused = run_with(&["audit", "verify", &log, "--key", "bogus"]);
+    assert_refuses(&refused, &["--key is not", "`<origin>+<id>+<key>`"]);
+
+    // What cannot be read is named.
+    let (nope, new) = (path("nope"), path("new.db"));
+    let folder_name = path("");
+    for arguments in [
+        &["verify", &log, "--key", &key, "--checkpoints", &nope][..],
+        &["verify", &nope],
+        &["import", &nope, &new],
+    ] {
+        let refused = run_with(&[&["audit"], arguments].concat());
+        assert_refuses(&refused, &[&format!("cannot read {nope}: ")]);
+    }
+    for arguments in [
+        &["verify", &folder_name][..],
+        &["import", &folder_name, &new],
+    ] {
+        let refused = run_with(&[&["audit"], arguments].concat());
+        assert_refuses(&refused, &[&format!("cannot read {folder_name}: ")]);
+    }
+    assert!(!Path::new(&new).exists());
+    let refused = run_with(&["audit", "export", &log, "--kind", "nope"]);
+    assert_refuses(&refused, &["--kind is one of authentication, "]);
+
     // An archive verifies alone, and is a database again.
     let archive = path("audit.jsonl.zst");
     says(&["audit", "archive", &log, &archive], "the events up to 5");
     assert_refuses(
         &run_with(&["audit", "archive", &log, &archive]),
-        &["File exists"],
+        &[&format!("{archive} is there already: name a new file")],
     );
     says(
         &["audit", "verify", &archive, "--key", &key],
