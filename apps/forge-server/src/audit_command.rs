@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use forge_audit::{
-    Archive, AuditLog, AuditStore, CheckpointVerifier, Export, Filter, Format, Head, Kind,
-    Retention, Severity, SqliteAuditStore, Timestamp, Tree, Verified, Verifier, archive_lines,
-    import_archive, split_notes, stored_checkpoints, verify_archive, write_compressed_archive,
+    ARCHIVE_STEP, Archive, AuditLog, AuditStore, CheckpointVerifier, Export, Filter, Format, Head,
+    Kind, Retention, Severity, SqliteAuditStore, Timestamp, Tree, Verified, Verifier,
+    archive_lines, import_archive, split_notes, stored_checkpoints, verify_archive,
+    write_compressed_archive,
 };
 use forge_monitor::BoxError;
 
@@ -62,7 +63,9 @@ pub enum AuditCommand {
         file: PathBuf,
         /// The archive to make: JSON Lines in Zstandard.
         archive: PathBuf,
-        /// Begins after the event with this sequence, where an archive before ended.
+        /// Begins after the event with this sequence, where an archive before ended. Brought down
+        /// to a multiple of 256, so that an archive may begin with a few events of the one before,
+        /// and none is left out between them.
         #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
         after: u64,
     },
@@ -194,6 +197,12 @@ impl AuditCommand {
                 after,
             } => {
                 let store = read(&file).await?;
+                let end = store.tail().await?.seq;
+                if after > end {
+                    return Err(
+                        format!("--after {after} is beyond the log, which ends at {end}").into(),
+                    );
+                }
                 let new = OpenOptions::new()
                     .write(true)
                     .create_new(true)
@@ -209,7 +218,7 @@ impl AuditCommand {
                 buffered.flush()?;
                 drop(buffered);
                 new.sync_all()?;
-                writeln!(out, "{}: the events up to {last}", archive.display())?;
+                writeln!(out, "{}: {}", archive.display(), range(after, last))?;
             }
             Self::Import { archive, file } => {
                 let lines = File::open(&archive).map_err(unread(&archive))?;
@@ -268,6 +277,19 @@ fn held(retention: Retention, hold: &[u64]) -> Retention {
         filter.actor = Some(account.to_string());
         retention.hold(filter)
     })
+}
+
+/// The events of an archive that was to begin after `after`.
+fn range(after: u64, last: u64) -> String {
+    let start = after / ARCHIVE_STEP * ARCHIVE_STEP;
+    let mut text = match start < last {
+        true => format!("the events {} to {last}", start + 1),
+        false => format!("no events, since the log ends at {last}"),
+    };
+    if start < after {
+        text += &format!("; {after} is brought down to {start}, a multiple of {ARCHIVE_STEP}");
+    }
+    text
 }
 
 /// What an error says that does not name its file.

@@ -23,6 +23,8 @@ use crate::tree::TILE;
 use crate::verify::{Verified, Verifier};
 
 const PAGE: usize = 1000;
+/// An archive begins after a multiple of so many records.
+pub const ARCHIVE_STEP: u64 = TILE;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -210,7 +212,7 @@ fn write_line(out: &mut dyn Write, line: &impl Serialize) -> Result<(), ArchiveE
 }
 
 /// Writes what `store` holds after the sequence `after` into `out`, with all checkpoints, and returns
-/// the last sequence. `after` is brought down to a multiple of 256, so that archives made one after
+/// the last sequence. `after` is brought down to a multiple of [`ARCHIVE_STEP`], so that archives made one after
 /// the other, each after what the one before returned, leave nothing out.
 ///
 /// # Errors
@@ -221,7 +223,7 @@ pub async fn write_archive(
     after: u64,
     out: &mut (dyn Write + Send),
 ) -> Result<u64, ArchiveError> {
-    let mut after = after.min(store.tail().await?.seq) / TILE * TILE;
+    let mut after = after.min(store.tail().await?.seq) / ARCHIVE_STEP * ARCHIVE_STEP;
     let header = Header {
         forge_audit_archive: 1,
         after,

@@ -161,7 +161,7 @@ pub use store::sqlite::{Space, SqliteAuditStore, SqliteAuditStoreBuilder};
 #[cfg(feature = "subscriber")]
 pub use subscriber::AuditTracing;
 pub use {
-    archive::{Archive, Entry, import_archive, verify_archive, write_archive},
+    archive::{ARCHIVE_STEP, Archive, Entry, import_archive, verify_archive, write_archive},
     body::{AuditBody, Watch, Watched},
     builder::AuditLogBuilder,
     chain::{Broken, Chain, Content, Fault, Hash, Head, Link, verify},

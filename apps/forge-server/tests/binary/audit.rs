@@ -162,10 +162,20 @@ async fn an_audit_log_is_proved_archived_searched_and_forgotten() {
 
     // An archive verifies alone, and is a database again.
     let archive = path("audit.jsonl.zst");
-    says(&["audit", "archive", &log, &archive], "the events up to 5");
+    says(&["audit", "archive", &log, &archive], "the events 1 to 5");
     assert_refuses(
         &run_with(&["audit", "archive", &log, &archive]),
         &[&format!("{archive} is there already: name a new file")],
+    );
+    let later = path("later.jsonl.zst");
+    assert_refuses(
+        &run_with(&["audit", "archive", &log, &later, "--after", "6"]),
+        &["--after 6 is beyond the log, which ends at 5"],
+    );
+    assert!(!Path::new(&later).exists());
+    says(
+        &["audit", "archive", &log, &later, "--after", "5"],
+        "the events 1 to 5; 5 is brought down to 0, a multiple of 256",
     );
     says(
         &["audit", "verify", &archive, "--key", &key],
