@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::shared_audit::SharedLog;
 
 /// Pages given back to the file system at a time.
 const PAGES: u32 = 4096;
+/// Whoever runs the command may read and write what it makes, and nobody else.
+const PRIVATE: u32 = 0o600;
 
 /// `forge audit`
 #[derive(Debug, Subcommand)]
@@ -206,6 +209,7 @@ impl AuditCommand {
                 let new = OpenOptions::new()
                     .write(true)
                     .create_new(true)
+                    .mode(PRIVATE)
                     .open(&archive);
                 let new = new.map_err(|error| match error.kind() {
                     ErrorKind::AlreadyExists => {
@@ -224,6 +228,13 @@ impl AuditCommand {
                 let lines = File::open(&archive).map_err(unread(&archive))?;
                 let lines = archive_lines(lines).map_err(unread(&archive))?;
                 let archive = Archive::open(lines).map_err(unread(&archive))?;
+                // What it holds is as private as the log.
+                let made = OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .mode(PRIVATE)
+                    .open(&file);
+                made.map_err(|error| format!("cannot write {}: {error}", file.display()))?;
                 let store = SqliteAuditStore::open(&file).await?;
                 store.migrate().await?;
                 let imported = import_archive(archive, &store).await?;

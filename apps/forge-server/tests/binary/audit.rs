@@ -1,6 +1,7 @@
 //! `forge audit`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use fake_github::{OCTO_ADMIN, OCTO_STRANGER, OCTO_USER};
@@ -191,6 +192,10 @@ async fn an_audit_log_is_proved_archived_searched_and_forgotten() {
     );
     let copy = path("copy.db");
     says(&["audit", "import", &archive, &copy], "5 events imported");
+    for made in [&archive, &copy] {
+        let mode = fs::metadata(made).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{made}");
+    }
     says(
         &["audit", "verify", &copy, "--key", &key],
         "5 events, unbroken",
