@@ -2,6 +2,7 @@
 
 mod admin;
 mod alerts;
+mod audit;
 mod auth;
 mod device;
 mod health;

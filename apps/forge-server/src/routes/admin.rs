@@ -1,16 +1,14 @@
 //! `/api/admin`: for admins at a browser; every request is on record.
 
-use std::net::IpAddr;
-
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Extension, Path, State};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
-use forge_audit::{AuditContext, Kind, Merged, Order, Outcome, QueryError, Record, Severity};
+use forge_audit::{AuditContext, Kind, Severity};
 use forge_monitor::LiftError;
 use forge_session::{RevokeCause, Selector};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -22,7 +20,7 @@ use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .route("/api/admin/audit", get(audit))
+        .route("/api/admin/audit", get(super::audit::list))
         .route("/api/admin/audit/tail", get(super::tail::tail))
         .route("/api/admin/users", get(users).post(allow))
         .route("/api/admin/users/{github_id}", delete(disallow))
@@ -33,183 +31,6 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/admin/sessions", delete(end_all_sessions))
         .route("/api/admin/blocks", get(blocks))
         .route("/api/admin/blocks/{id}", delete(lift))
-}
-
-/// The filter of `GET /api/admin/audit`; without one, the latest events.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AuditQuery {
-    actor: Option<String>,
-    action: Option<String>,
-    kind: Option<String>,
-    severity: Option<String>,
-    result: Option<String>,
-    address: Option<IpAddr>,
-    resource: Option<String>,
-    request_id: Option<String>,
-    /// Words that the details mention.
-    text: Option<String>,
-    nodes: Option<Nodes>,
-    limit: Option<usize>,
-    cursor: Option<String>,
-}
-
-/// Whose logs are read.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Nodes {
-    /// That of the node that answers.
-    #[default]
-    Own,
-    /// Those of all nodes that share a database, as one; on a node by itself, its own.
-    All,
-}
-
-/// An event, as an admin reads it.
-#[derive(Serialize)]
-pub(super) struct AuditView {
-    /// Whose log it is in, where several are read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<String>,
-    seq: u64,
-    time: String,
-    kind: &'static str,
-    action: String,
-    result: &'static str,
-    severity: &'static str,
-    actor: Value,
-    address: Option<IpAddr>,
-    user_agent: Option<String>,
-    resource: Option<String>,
-    request_id: Option<String>,
-    details: Option<Value>,
-    hash: String,
-}
-
-impl AuditView {
-    pub(super) fn of(record: &Record) -> Self {
-        let event = &record.event;
-        let actor = event.who();
-        Self {
-            origin: None,
-            seq: record.seq,
-            time: record.time.to_string(),
-            kind: event.kind().as_str(),
-            action: event.action().to_owned(),
-            result: event.result().as_str(),
-            severity: event.level().as_str(),
-            actor: match actor.is_anonymous() {
-                true => Value::Null,
-                false => json!({
-                    "id": actor.id(),
-                    "login": actor.login_name(),
-                    "session": actor.session_id(),
-                }),
-            },
-            address: event.origin().ip(),
-            user_agent: event.origin().agent().map(str::to_owned),
-            resource: event.target().map(str::to_owned),
-            request_id: event.request().map(str::to_owned),
-            details: event.details_value().cloned(),
-            hash: record.hash.to_string(),
-        }
-    }
-}
-
-/// The latest events that fit the filter, in the order in which they happened; `next` leads to
-/// those before them. With `text` a page may have fewer events than asked for, and still a `next`.
-async fn audit(
-    State(app): State<App>,
-    Admin(_): Admin,
-    Extension(context): Extension<AuditContext>,
-    query: Result<Query<AuditQuery>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    context.kind(Kind::DataAccess);
-    context.action("admin.audit.read");
-    let known = "the filter takes actor, action, kind, severity, result, address, resource, \
-                 request_id, text, nodes (own or all), limit and cursor";
-    let Query(wanted) = query.map_err(|_| Problem::bad_request(known))?;
-    let logs = match wanted.nodes.unwrap_or_default() {
-        Nodes::Own => None,
-        Nodes::All => app.audit_logs.as_deref(),
-    };
-    let query = audit_query(wanted)?;
-    // What is in the queue has happened already, for whoever asks.
-    app.audit
-        .flush()
-        .await
-        .map_err(|error| Problem::unavailable(&error))?;
-    let (mut events, next) = match logs {
-        None => {
-            let page = app.audit.query(&query).await.map_err(unanswered)?;
-            let events: Vec<_> = page.records.iter().map(AuditView::of).collect();
-            (events, page.next)
-        }
-        Some(logs) => {
-            let page = logs.merged(&query).await.map_err(unanswered)?;
-            let view = |one: Merged| AuditView {
-                origin: Some(one.origin),
-                ..AuditView::of(&one.record)
-            };
-            (page.records.into_iter().map(view).collect(), page.next)
-        }
-    };
-    events.reverse();
-    Ok(Json(
-        json!({ "events": events, "next": next.map(String::from) }),
-    ))
-}
-
-fn unanswered(error: QueryError) -> Problem {
-    match error {
-        QueryError::Cursor => {
-            Problem::bad_request("the cursor belongs to another filter; begin without one")
-        }
-        error => Problem::unavailable(&error),
-    }
-}
-
-fn audit_query(wanted: AuditQuery) -> Result<forge_audit::Query, Problem> {
-    let mut query = forge_audit::Query::new().order(Order::NewestFirst);
-    if let Some(actor) = wanted.actor {
-        query = query.actor(actor);
-    }
-    if let Some(action) = wanted.action {
-        query = query.action(action);
-    }
-    if let Some(kind) = wanted.kind {
-        let unknown = |_| Problem::bad_request("`kind` is none of the kinds of events");
-        query = query.kind(kind.parse().map_err(unknown)?);
-    }
-    if let Some(severity) = wanted.severity {
-        let unknown = |_| Problem::bad_request("`severity` must be low, medium, high or critical");
-        query = query.at_least(severity.parse::<Severity>().map_err(unknown)?);
-    }
-    if let Some(result) = wanted.result {
-        let unknown =
-            |_| Problem::bad_request("`result` must be success, failure, denied or error");
-        query = query.outcome(result.parse::<Outcome>().map_err(unknown)?);
-    }
-    if let Some(address) = wanted.address {
-        query = query.address(address);
-    }
-    if let Some(resource) = wanted.resource {
-        query = query.resource(resource);
-    }
-    if let Some(id) = wanted.request_id {
-        query = query.request_id(id);
-    }
-    if let Some(text) = wanted.text {
-        query = query.mentioning(text);
-    }
-    if let Some(cursor) = wanted.cursor {
-        query = query.cursor(cursor);
-    }
-    let limit = wanted.limit.unwrap_or(200);
-    if !(1..=forge_audit::MAX_LIMIT).contains(&limit) {
-        return Err(Problem::bad_request("`limit` must be from 1 to 1000"));
-    }
-    Ok(query.limit(limit))
 }
 
 async fn users(

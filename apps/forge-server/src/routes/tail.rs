@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::admin::AuditView;
+use super::audit::AuditView;
 use crate::app::App;
 use crate::principal::Admin;
 use crate::problem::Problem;

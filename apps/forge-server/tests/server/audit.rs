@@ -196,25 +196,32 @@ async fn a_filter_that_means_nothing_is_refused() {
         .json();
     let cursor = format!("cursor={}&actor=1002", text(&page, "next"));
     let search = format!("cursor={}&text=get", text(&page, "next"));
-    for filter in [
-        "limit=0",
-        "limit=1001",
-        "limit=-1",
-        "limit=many",
-        "severity=worst",
-        "kind=none",
-        "result=maybe",
-        "address=localhost",
-        "cursor=x",
-        &cursor,
-        &search,
-        "nodes=some",
-        "actor=1&actor=2",
-        "seq=1",
-        "limit=1%ff",
+    for (filter, names) in [
+        ("limit=0", "`limit` must be a number from 1 to 1000"),
+        ("limit=1001", "`limit` must be"),
+        ("limit=-1", "`limit` must be"),
+        ("limit=many", "`limit` must be"),
+        ("limit=1%ff", "`limit` must be"),
+        ("severity=worst", "`severity` must be low, medium,"),
+        ("kind=none", "`kind` must be one of authentication, "),
+        ("result=maybe", "`result` must be success,"),
+        ("address=localhost", "`address` must be an IP address"),
+        ("address=999.1.1.1", "`address` must be an IP address"),
+        ("cursor=x", "`cursor` is not one of this filter"),
+        (&cursor, "`cursor` is not one of this filter"),
+        (&search, "`cursor` is not one of this filter"),
+        ("nodes=some", "`nodes` must be own or all"),
+        ("text=", "`text` must have a word"),
+        ("text=%20", "`text` must have a word"),
+        ("actor=1&actor=2", "can be given once"),
+        (
+            "seq=1",
+            "a parameter is none of the filter's, which are actor,",
+        ),
     ] {
         let answer = admin.get(&format!("/api/admin/audit?{filter}")).await;
-        answer.problem(400);
+        let detail = answer.problem(400)["detail"].to_string();
+        assert!(detail.contains(names), "{filter}: {detail}");
     }
 }
 
