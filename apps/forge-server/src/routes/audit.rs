@@ -1,4 +1,4 @@
-//! `GET /api/admin/audit`: the audit log.
+//! `GET /api/admin/audit`: the audit log, by a filter that whoever follows it can use too.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -21,9 +21,11 @@ use crate::problem::Problem;
 const LIMIT: usize = 200;
 
 /// What an admin asks for; without a filter, the latest events.
-struct Wanted {
+pub(super) struct Wanted {
     query: Query,
     nodes: Nodes,
+    /// It says how long a page is, or where it begins.
+    has_pages: bool,
 }
 
 /// Whose logs are read.
@@ -46,10 +48,11 @@ impl Wanted {
     /// # Errors
     /// A parameter that means nothing here: what is not understood is never left out, since more
     /// would be found than was asked for.
-    fn of(query: Option<&str>) -> Result<Self, Problem> {
+    pub(super) fn of(query: Option<&str>) -> Result<Self, Problem> {
         let mut wanted = Self {
             query: Query::new().order(Order::NewestFirst).limit(LIMIT),
             nodes: Nodes::Own,
+            has_pages: false,
         };
         let mut given = HashSet::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -64,7 +67,11 @@ impl Wanted {
     }
 
     fn with(self, name: &str, value: &str) -> Result<Self, Problem> {
-        let Self { query, mut nodes } = self;
+        let Self {
+            query,
+            mut nodes,
+            mut has_pages,
+        } = self;
         let query = match name {
             "actor" => query.actor(value),
             "action" => query.action(value),
@@ -100,6 +107,7 @@ impl Wanted {
                 query
             }
             "limit" => {
+                has_pages = true;
                 let wrong = "`limit` must be a number from 1 to 1000";
                 let limit = read(value, wrong)?;
                 if !(1..=MAX_LIMIT).contains(&limit) {
@@ -107,7 +115,10 @@ impl Wanted {
                 }
                 query.limit(limit)
             }
-            "cursor" => query.cursor(value),
+            "cursor" => {
+                has_pages = true;
+                query.cursor(value)
+            }
             _ => {
                 return Err(Problem::bad_request(
                     "a parameter is none of the filter's, which are actor, action, kind, severity, \
@@ -115,7 +126,29 @@ impl Wanted {
                 ));
             }
         };
-        Ok(Self { query, nodes })
+        Ok(Self {
+            query,
+            nodes,
+            has_pages,
+        })
+    }
+
+    /// What whoever follows the log is told of.
+    ///
+    /// # Errors
+    /// What only a list has.
+    pub(super) fn followed(self) -> Result<Query, Problem> {
+        if self.has_pages {
+            return Err(Problem::bad_request(
+                "leave out `limit` and `cursor`: a stream has no pages",
+            ));
+        }
+        match self.nodes {
+            Nodes::Own => Ok(self.query),
+            Nodes::All => Err(Problem::bad_request(
+                "`nodes` must be own: a stream follows the log of the node that answers",
+            )),
+        }
     }
 }
 
@@ -184,7 +217,7 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Problem> {
     context.kind(Kind::DataAccess);
     context.action("admin.audit.read");
-    let Wanted { query, nodes } = Wanted::of(query.as_deref())?;
+    let Wanted { query, nodes, .. } = Wanted::of(query.as_deref())?;
     let logs = match nodes {
         Nodes::Own => None,
         Nodes::All => app.audit_logs.as_deref(),

@@ -6,17 +6,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use forge_audit::{AuditContext, Kind, Next, StoreError, Tail};
+use forge_audit::{AuditContext, Kind, Next, Query, StoreError, Tail};
 use http::{HeaderMap, header};
 use hyper::body::Frame;
 use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::audit::AuditView;
+use super::audit::{AuditView, Wanted};
 use crate::app::App;
 use crate::principal::Admin;
 use crate::problem::Problem;
@@ -26,16 +26,19 @@ const QUIET: Duration = Duration::from_secs(15);
 /// After so long the stream ends and the browser connects anew: then its rights are checked again.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Events after the one that `Last-Event-ID` names, or else from now on. A record is an event
-/// `record`; what is not there any more is an event `gap` with its first and last sequence.
+/// Events after the one that `Last-Event-ID` names, or else from now on, that fit the filter of
+/// `GET /api/admin/audit`. A record is an event `record`; what is not there any more, and might
+/// have fitted, is an event `gap` with its first and last sequence.
 pub(super) async fn tail(
     State(app): State<App>,
     Admin(_): Admin,
     Extension(context): Extension<AuditContext>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     context.kind(Kind::DataAccess);
     context.action("admin.audit.tail");
+    let wanted = Wanted::of(query.as_deref())?.followed()?;
     let after = match headers.get("last-event-id") {
         None => app.audit.head().seq,
         Some(id) => id
@@ -44,12 +47,8 @@ pub(super) async fn tail(
             .and_then(|id| id.parse().ok())
             .ok_or_else(|| Problem::bad_request("`Last-Event-ID` is not one of this stream"))?,
     };
-    let stream = Events {
-        next: next(app.audit.tail(after)),
-        quiet: Box::pin(sleep(QUIET)),
-        end: Box::pin(sleep(LONGEST)),
-        draining: Box::pin(app.draining.clone().cancelled_owned()),
-    };
+    let draining = app.draining.clone().cancelled_owned();
+    let stream = Events::new(app.audit.tail(after), wanted, draining);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
@@ -68,9 +67,32 @@ fn next(mut tail: Tail) -> Following {
 
 struct Events {
     next: Following,
+    wanted: Query,
+    /// The last of those that did not fit, if nothing was sent since.
+    passed: Option<u64>,
     quiet: Pin<Box<Sleep>>,
     end: Pin<Box<Sleep>>,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Events {
+    fn new(tail: Tail, wanted: Query, draining: WaitForCancellationFutureOwned) -> Self {
+        Self {
+            next: next(tail),
+            wanted,
+            passed: None,
+            quiet: Box::pin(sleep(QUIET)),
+            end: Box::pin(sleep(LONGEST)),
+            draining: Box::pin(draining),
+        }
+    }
+
+    fn fits(&self, found: &Next) -> bool {
+        match found {
+            Next::Record(record) => self.wanted.finds(record),
+            _ => true,
+        }
+    }
 }
 
 impl HttpBody for Events {
@@ -86,20 +108,35 @@ impl HttpBody for Events {
         if is_over {
             return Poll::Ready(None);
         }
-        let text = match self.next.as_mut().poll(cx) {
-            Poll::Ready((tail, Ok(Some(found)))) => {
-                self.next = next(tail);
-                frame(&found)
+        let text = loop {
+            match self.next.as_mut().poll(cx) {
+                Poll::Ready((tail, Ok(Some(found)))) => {
+                    self.next = next(tail);
+                    if self.fits(&found) {
+                        break frame(&found);
+                    }
+                    self.passed = Some(found.last());
+                }
+                // The browser connects anew, and goes on where it was.
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => match self.quiet.as_mut().poll(cx) {
+                    Poll::Ready(()) => break pause(self.passed),
+                    Poll::Pending => return Poll::Pending,
+                },
             }
-            // The browser connects anew, and goes on where it was.
-            Poll::Ready(_) => return Poll::Ready(None),
-            Poll::Pending => match self.quiet.as_mut().poll(cx) {
-                Poll::Ready(()) => ":\n\n".to_owned(),
-                Poll::Pending => return Poll::Pending,
-            },
         };
+        self.passed = None;
         self.quiet.as_mut().reset(Instant::now() + QUIET);
         Poll::Ready(Some(Ok(Frame::data(text.into()))))
+    }
+}
+
+/// Nothing to tell. An id without data is no event, but where the browser goes on when it connects
+/// anew (HTML, section 9.2.6).
+fn pause(passed: Option<u64>) -> String {
+    match passed {
+        Some(seq) => format!("id: {seq}\n\n"),
+        None => ":\n\n".to_owned(),
     }
 }
 
@@ -111,4 +148,40 @@ fn frame(next: &Next) -> String {
         _ => return String::new(),
     };
     format!("id: {}\nevent: {name}\ndata: {data}\n\n", next.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use forge_audit::{AuditLog, Event, MemoryAuditStore, Severity};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_is_passed_over_and_not_read_again() {
+        let store = Arc::new(MemoryAuditStore::new());
+        let log = AuditLog::open(store).await.unwrap();
+        let record = async |severity| {
+            let event = Event::new(Kind::System, "x").severity(severity);
+            log.record(event).await.unwrap();
+        };
+        record(Severity::Low).await;
+        record(Severity::Critical).await;
+        let wanted = Query::new().at_least(Severity::High);
+        let draining = CancellationToken::new().cancelled_owned();
+        let mut stream = Events::new(log.tail(0), wanted, draining);
+        let mut next = async || {
+            let frame = poll_fn(|cx| Pin::new(&mut stream).poll_frame(cx)).await;
+            let data = frame.unwrap().unwrap().into_data().unwrap();
+            String::from_utf8(data.to_vec()).unwrap()
+        };
+        assert!(next().await.starts_with("id: 2\nevent: record\n"));
+        assert_eq!(next().await, ":\n\n");
+        record(Severity::Low).await;
+        assert_eq!(next().await, "id: 3\n\n");
+        assert_eq!(next().await, ":\n\n");
+    }
 }

@@ -278,7 +278,12 @@ struct Stream {
 
 impl Stream {
     async fn open(admin: &Browser, after: Option<u64>) -> Self {
-        let mut request = admin.request(Method::GET, "/api/admin/audit/tail");
+        Self::filtered(admin, "", after).await
+    }
+
+    async fn filtered(admin: &Browser, filter: &str, after: Option<u64>) -> Self {
+        let path = format!("/api/admin/audit/tail{filter}");
+        let mut request = admin.request(Method::GET, &path);
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }
@@ -355,6 +360,41 @@ async fn it_can_be_followed_and_taken_up_again() {
     trial.stop().ended().await;
     for mut stream in [stream, again, ahead] {
         while stream.next().await.is_some() {}
+    }
+}
+
+#[tokio::test]
+async fn who_follows_it_is_told_of_what_fits_the_filter_alone() {
+    let trial = Trial::roomy().await;
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let user = trial.sign_in(OCTO_USER).await;
+    user.get("/api/admin/users").await.problem(403);
+    let mut denied = Stream::filtered(&admin, "?result=denied&text=users", Some(0)).await;
+    let (id, name, data) = denied.next().await.unwrap();
+    assert_eq!(
+        (id, &*name, text(&data, "action")),
+        (5, "record", "admin.access")
+    );
+    // Neither that it is followed nor what the admin reads, but what is refused next.
+    admin.get("/api/admin/users").await.expect(200);
+    user.get("/api/admin/blocks").await.problem(403);
+    user.get("/api/admin/users").await.problem(403);
+    let (_, _, data) = denied.next().await.unwrap();
+    assert_eq!(text(&data, "resource"), "GET /api/admin/users");
+    assert_eq!(data["result"], "denied");
+
+    for (filter, names) in [
+        ("bogus=1", "a parameter is none of the filter's"),
+        ("severity=worst", "`severity`"),
+        ("text=", "`text`"),
+        ("limit=7", "`limit`"),
+        ("cursor=x", "`cursor`"),
+        ("nodes=all", "`nodes`"),
+    ] {
+        let path = format!("/api/admin/audit/tail?{filter}");
+        let answer = admin.get(&path).await;
+        let detail = answer.problem(400)["detail"].to_string();
+        assert!(detail.contains(names), "{filter}: {detail}");
     }
 }
 
