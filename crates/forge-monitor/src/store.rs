@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::alert::Silence;
 use crate::clock::Timestamp;
-use crate::decision::{Decision, Lift, Stored};
+use crate::decision::{Action, Decision, Lift, Stored, Target};
 use crate::delivery::{DeadLetter, Delivery, OutboxStats, Settled};
 use crate::error::StoreError;
 
@@ -50,6 +50,15 @@ pub trait DecisionStore: Send + Sync + 'static {
     /// have decided the same at once. `false` where there is none of this id, it is lifted already,
     /// or it has ended; then nothing is lifted. Of several callers at once exactly one is told `true`.
     fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool>;
+
+    /// Lifts what holds for the target of that action and was decided no later than the lift; how
+    /// many those were.
+    fn lift_alike<'a>(
+        &'a self,
+        action: Action,
+        target: &'a Target,
+        lift: &'a Lift,
+    ) -> StoreFuture<'a, u64>;
 
     /// Notes that a lifting was told to the observers; `false` where it was so already. Of several
     /// callers at once exactly one is told `true`.
@@ -145,6 +154,15 @@ impl<S: DecisionStore + ?Sized> DecisionStore for Arc<S> {
 
     fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool> {
         (**self).lift(id, lift)
+    }
+
+    fn lift_alike<'a>(
+        &'a self,
+        action: Action,
+        target: &'a Target,
+        lift: &'a Lift,
+    ) -> StoreFuture<'a, u64> {
+        (**self).lift_alike(action, target, lift)
     }
 
     fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool> {

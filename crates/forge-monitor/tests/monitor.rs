@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge_monitor::{
-    Alert, AlertState, AlertStore, Batch, BoxError, DeadLetter, Decision, DecisionStore, Delivery,
-    HealthStatus, Lift, LiftError, ManualClock, Monitor, MonitorBuilder, MonitorEvent,
+    Action, Alert, AlertState, AlertStore, Batch, BoxError, DeadLetter, Decision, DecisionStore,
+    Delivery, HealthStatus, Lift, LiftError, ManualClock, Monitor, MonitorBuilder, MonitorEvent,
     MonitorStore, OnMonitorEvent, OutboxStats, Scenario, Settled, Severity, Signal, SignalClass,
-    SignalKind, Silence, StartError, StoreError, StoreFuture, Stored, Timestamp,
+    SignalKind, Silence, StartError, StoreError, StoreFuture, Stored, Target, Timestamp,
 };
 use uuid::Uuid;
 
@@ -453,6 +453,15 @@ impl DecisionStore for Slow {
         self.1.lift(id, lift)
     }
 
+    fn lift_alike<'a>(
+        &'a self,
+        action: Action,
+        target: &'a Target,
+        lift: &'a Lift,
+    ) -> StoreFuture<'a, u64> {
+        self.1.lift_alike(action, target, lift)
+    }
+
     fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
         self.1.lift_told(id)
     }
@@ -625,6 +634,10 @@ impl DecisionStore for Down {
 
     fn lift<'a>(&'a self, _: Uuid, _: &'a Lift) -> StoreFuture<'a, bool> {
         Box::pin(async { panic!("on purpose") })
+    }
+
+    fn lift_alike<'a>(&'a self, _: Action, _: &'a Target, _: &'a Lift) -> StoreFuture<'a, u64> {
+        Box::pin(async { down() })
     }
 
     fn lift_told(&self, _: Uuid) -> StoreFuture<'_, bool> {

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::post;
 use base64::Engine as _;
 use forge_monitor::{
-    Alert, AlertSink, AlertStore, AlertmanagerSink, Batch, BoxError, DeadLetter, Decision,
+    Action, Alert, AlertSink, AlertStore, AlertmanagerSink, Batch, BoxError, DeadLetter, Decision,
     DecisionStore, Delivery, EmailSink, EmailTls, HealthStatus, Lift, ManualClock,
     MemoryMonitorStore, Monitor, MonitorBuilder, MonitorStore, OutboxStats, Settled, Severity,
     Silence, StoreError, StoreFuture, Stored, Target, Timestamp, WebhookForm, WebhookSink,
@@ -244,6 +244,15 @@ impl DecisionStore for Frail {
 
     fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool> {
         self.if_up(self.store.lift(id, lift))
+    }
+
+    fn lift_alike<'a>(
+        &'a self,
+        action: Action,
+        target: &'a Target,
+        lift: &'a Lift,
+    ) -> StoreFuture<'a, u64> {
+        self.if_up(self.store.lift_alike(action, target, lift))
     }
 
     fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool> {

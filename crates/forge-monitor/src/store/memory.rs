@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{AlertStore, Batch, DecisionStore, MAX_SILENCES, MonitorStore, StoreFuture};
 use crate::alert::Silence;
 use crate::clock::Timestamp;
-use crate::decision::{Decision, Lift, Stored};
+use crate::decision::{Action, Decision, Lift, Stored, Target};
 use crate::delivery::{DeadLetter, Delivery, HORIZON, OutboxStats, Settled};
 use crate::error::StoreError;
 
@@ -152,6 +152,26 @@ impl DecisionStore for MemoryMonitorStore {
                 }
             }
             Ok(true)
+        })
+    }
+
+    fn lift_alike<'a>(
+        &'a self,
+        action: Action,
+        target: &'a Target,
+        lift: &'a Lift,
+    ) -> StoreFuture<'a, u64> {
+        Box::pin(async move {
+            let mut lifted = 0;
+            for row in self.rows().decisions.values_mut() {
+                let Decision { since, until, .. } = row.decision;
+                let is_meant = row.decision.target == *target && row.decision.action == action;
+                if is_meant && row.lifted.is_none() && since <= lift.at && until > lift.at {
+                    row.lifted = Some(lift.clone());
+                    lifted += 1;
+                }
+            }
+            Ok(lifted)
         })
     }
 

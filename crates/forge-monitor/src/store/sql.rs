@@ -94,6 +94,38 @@ macro_rules! sql_monitor_store {
                 })
             }
 
+            fn lift_alike<'a>(
+                &'a self,
+                action: Action,
+                target: &'a Target,
+                lift: &'a Lift,
+            ) -> StoreFuture<'a, u64> {
+                Box::pin(async move {
+                    let done = sqlx::query(concat!(
+                        "WITH meant AS (
+                             SELECT id FROM monitor_decisions
+                             WHERE lifted_at IS NULL AND until > $1 AND since <= $1
+                               AND kind = $2 AND target = $3 AND action = $4
+                             ORDER BY id",
+                        $lock,
+                        ")
+                         UPDATE monitor_decisions
+                         SET lifted_at = $1, lifted_by = $5, lift_told = $6
+                         WHERE id IN (SELECT id FROM meant)",
+                    ))
+                    .bind(lift.at.as_micros())
+                    .bind(target.kind())
+                    .bind(target.stored())
+                    .bind(action.as_str())
+                    .bind(&*lift.by)
+                    .bind(lift.told)
+                    .execute(&self.pool)
+                    .await
+                    .map_err(unavailable)?;
+                    Ok(done.rows_affected())
+                })
+            }
+
             fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
                 Box::pin(async move {
                     let done = sqlx::query(

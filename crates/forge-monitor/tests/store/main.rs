@@ -38,6 +38,7 @@ async fn conforms<S: MonitorStore>(store: &S) {
     lists_what_ends_after_a_time(store).await;
     lifts_once(store).await;
     lifts_what_else_holds_for_the_target(store).await;
+    lifts_what_was_decided_by_then(store).await;
     tells_others_what_changed(store).await;
     prunes_what_has_ended(store).await;
     leases_what_is_due_to_one_at_a_time(store).await;
@@ -150,6 +151,28 @@ async fn lifts_what_else_holds_for_the_target(store: &dyn DecisionStore) {
     lifted.sort();
     assert_eq!(lifted, [one.id, two.id]);
     assert_eq!(store.prune(at(100)).await.unwrap(), 5);
+}
+
+async fn lifts_what_was_decided_by_then(store: &dyn DecisionStore) {
+    let same = |since, until| decision(user("1"), since, until);
+    let tightened = Decision::new(Action::TightenLimit, "x", user("1"), at(0), at(10));
+    let (later, other) = (same(4, 10), decision(user("2"), 0, 10));
+    let (one, two, over) = (same(0, 10), same(3, 10), same(0, 3));
+    for decision in [&one, &two, &over, &later, &tightened, &other] {
+        store.insert(decision).await.unwrap();
+    }
+    let lift_alike = async || {
+        let (lift, target) = (lift(3), user("1"));
+        let lifted = store.lift_alike(Action::Block, &target, &lift).await;
+        lifted.unwrap()
+    };
+    assert_eq!(lift_alike().await, 2);
+    assert_eq!(lift_alike().await, 0);
+    let mut held = store.active(at(3), 100).await.unwrap();
+    held.sort_by_key(|of| (of.target.value(), of.since));
+    assert_eq!(held, [tightened, later, other]);
+    assert!(!store.lift(one.id, &lift(4)).await.unwrap());
+    assert_eq!(store.prune(at(100)).await.unwrap(), 6);
 }
 
 async fn tells_others_what_changed(store: &dyn DecisionStore) {
