@@ -272,6 +272,17 @@ impl Decider {
         sets.iter().flat_map(|set| set.expire(now)).collect()
     }
 
+    /// What holds for the target of that action.
+    pub(crate) fn held(
+        &self,
+        action: Action,
+        target: &Target,
+        now: Timestamp,
+    ) -> Option<Arc<Decision>> {
+        let set = self.active.set(action)?;
+        set.of_target(target, now)
+    }
+
     /// Takes out one decision before its end. It was a mistake, so it does not count as an offence,
     /// and what was counted against its target is forgotten.
     pub(crate) fn lift(&mut self, id: Uuid, now: Timestamp) -> Option<Arc<Decision>> {

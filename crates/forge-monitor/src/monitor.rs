@@ -105,7 +105,8 @@ impl Monitor {
     ///
     /// # Errors
     /// [`LiftError::NotFound`] where no active decision has this id; [`LiftError::Stopped`] after a
-    /// shutdown; [`LiftError::Store`] where it is lifted here but may still be stored.
+    /// shutdown; [`LiftError::Store`] where it is lifted here but may still be stored: that is tried
+    /// again every few seconds while the monitor runs, and at once by calling this again.
     pub async fn lift(
         &self,
         id: Uuid,

@@ -130,6 +130,19 @@ impl Spill {
         self.write(Line::Settled(id.to_string()).to_bytes())
     }
 
+    /// Takes out what others take the place of, as far as it waits here. Does not wait for the disk.
+    pub(super) fn withdraw(&self, ids: &[Uuid]) {
+        let mut waiting = self.shared.waiting();
+        let here = ids.iter().filter(|id| waiting.remove(**id));
+        let lines: Vec<_> = here
+            .map(|id| Line::Settled(id.to_string()).to_bytes())
+            .collect();
+        drop(waiting);
+        if !lines.is_empty() {
+            drop(self.write(lines.concat()));
+        }
+    }
+
     pub(super) fn stats(&self) -> OutboxStats {
         let waiting = self.shared.waiting();
         let held = waiting.deliveries.iter();
@@ -181,11 +194,13 @@ impl Waiting {
         held.map(|held| held.delivery.clone()).collect()
     }
 
-    fn remove(&mut self, id: Uuid) {
+    fn remove(&mut self, id: Uuid) -> bool {
         let is_it = |held: &Held| held.delivery.id == id;
-        if let Some(place) = self.deliveries.iter().position(is_it) {
+        let place = self.deliveries.iter().position(is_it);
+        if let Some(place) = place {
             self.bytes -= self.deliveries.remove(place).bytes;
         }
+        place.is_some()
     }
 }
 

@@ -1,18 +1,19 @@
 //! Decisions that are lifted, and what other processes on the same store decide and lift.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Answer, Engine, Job, attempt, lost, no_answer};
+use super::{Answer, Engine, Job, attempt};
 use crate::alert::Silence;
 use crate::clock::Timestamp;
-use crate::decision::{Decision, Lift, Stored};
+use crate::decision::{Action, Decision, Lift, Stored, Target};
 use crate::delivery::OutboxStats;
 use crate::error::{LiftError, StoreError};
+use crate::monitor::recorder::{Lifting, Sweep};
 use crate::on_event::MonitorEvent;
 
 /// How far before the last answer the store is asked for what others changed: their clocks may
@@ -22,6 +23,8 @@ const OVERLAP: Duration = Duration::from_secs(30);
 const LONG_OVERLAP: Duration = Duration::from_secs(3600);
 /// How often that is.
 const RELOAD_EVERY: Duration = Duration::from_secs(60);
+/// For how long it is remembered that something was lifted, after it was last heard of.
+const REMEMBERED: Duration = Duration::from_secs(2 * 3600);
 /// How many changes are read at once.
 const MAX_NEWS: usize = 10_000;
 
@@ -50,8 +53,19 @@ pub(in crate::monitor) struct Asking {
     /// When it was asked the last time that it answered.
     answered: Timestamp,
     next_reload: Duration,
-    /// Decisions that are lifted here, and when, until the store knows it.
-    lifted_here: HashMap<Uuid, (Arc<Decision>, Timestamp)>,
+    /// What was lifted within the last hours, here or elsewhere: a decision of then may be stored
+    /// long after that.
+    lifted: HashMap<(Action, Target), Lifted>,
+    /// The decisions whose lifting is dealt with, and when they were last heard of.
+    known: HashMap<Uuid, Duration>,
+}
+
+#[derive(Debug)]
+struct Lifted {
+    at: Timestamp,
+    by: Arc<str>,
+    /// When that was last heard of, on the monotonic clock.
+    heard: Duration,
 }
 
 impl Asking {
@@ -62,48 +76,59 @@ impl Asking {
             again: false,
             answered: now,
             next_reload: Duration::ZERO,
-            lifted_here: HashMap::new(),
+            lifted: HashMap::new(),
+            known: HashMap::new(),
         }
     }
 
-    /// Whether it, or what was decided of the same at the same time elsewhere, is lifted here.
-    fn is_lifted(&self, decision: &Decision) -> bool {
-        self.lifted_here.values().any(|(lifted, at)| {
-            let is_alike = lifted.target == decision.target && lifted.action == decision.action;
-            lifted.id == decision.id || (is_alike && decision.since <= *at)
-        })
+    /// Notes that what was decided like this until then is lifted.
+    fn note(&mut self, decision: &Decision, lift: &Lift, heard: Duration) {
+        let key = (decision.action, decision.target.clone());
+        let noted = self.lifted.entry(key).or_insert_with(|| Lifted {
+            at: lift.at,
+            by: Arc::clone(&lift.by),
+            heard,
+        });
+        if noted.at < lift.at {
+            (noted.at, noted.by) = (lift.at, Arc::clone(&lift.by));
+        }
+        noted.heard = heard;
+    }
+
+    fn forget(&mut self, now: Duration) {
+        let is_recent = |heard: Duration| now.saturating_sub(heard) < REMEMBERED;
+        self.lifted.retain(|_, lifted| is_recent(lifted.heard));
+        self.known.retain(|_, heard| is_recent(*heard));
+    }
+
+    /// How it, or what was decided of the same by then, was lifted.
+    fn lift_of(&self, decision: &Decision) -> Option<Lift> {
+        let key = (decision.action, decision.target.clone());
+        let lifted = self.lifted.get(&key)?;
+        let lift = Lift::new(lifted.at, Arc::clone(&lifted.by)).told(true);
+        (decision.since <= lifted.at).then_some(lift)
     }
 }
 
 impl Engine {
     pub(super) fn lift(&mut self, id: Uuid, by: Arc<str>, answer: Answer<Arc<Decision>>) {
-        let now = self.clock.now();
+        let (now, elapsed) = (self.clock.now(), self.clock.monotonic());
         let Some(decision) = self.decider.lift(id, now) else {
-            let _ = answer.send(Err(LiftError::NotFound));
+            // It may be lifted here, but not in the store.
+            if let Err(answer) = self.recorder.lift_again(id, answer) {
+                let _ = answer.send(Err(LiftError::NotFound));
+            }
             return;
         };
-        let lift = Lift::new(now, by).told(true);
-        let here = (Arc::clone(&decision), now);
-        self.asking.lifted_here.insert(id, here);
-        let (store, reporter) = (Arc::clone(&self.store), Arc::clone(&self.reporter));
-        let the = Arc::clone(&decision);
-        let told = MonitorEvent::DecisionLifted(Arc::clone(&decision), lift.clone());
-        // A full queue drops the answer with the work; the caller then reads `Store`.
-        let work = async move {
-            let result = match attempt(|| store.lift(id, &lift)).await {
-                Ok(Ok(_)) => Ok(Arc::clone(&the)),
-                Ok(Err(error)) => Err(LiftError::Store(error)),
-                Err(why) => {
-                    lost(&reporter, why, "the decision store");
-                    Err(LiftError::Store(no_answer()))
-                }
-            };
-            reporter.tell(&MonitorEvent::DecisionLifted(the, lift));
-            let _ = answer.send(result);
+        // Whoever decided it may have a clock that is ahead.
+        let lift = Lift::new(now.max(decision.since), by).told(true);
+        self.asking.note(&decision, &lift, elapsed);
+        self.asking.known.insert(id, elapsed);
+        let lifting = Lifting {
+            decision: Arc::clone(&decision),
+            lift,
         };
-        if !self.recorder.lift(&decision, work) {
-            self.reporter.tell(&told);
-        }
+        self.recorder.lift(lifting, answer);
         self.resolve(&decision.scenario, &decision.target);
     }
 
@@ -192,38 +217,88 @@ impl Engine {
     }
 
     fn take_up(&mut self, changed: Vec<Stored>, now: Timestamp) {
-        let mut seen_lifted = HashSet::new();
+        let elapsed = self.clock.monotonic();
+        let (mut sweep, mut fresh) = (Sweep::default(), Vec::new());
         for Stored { decision, lifted } in changed {
+            let decision = Arc::new(decision);
             match lifted {
-                None if self.asking.is_lifted(&decision) => {}
-                None => {
-                    let decision = Arc::new(decision);
-                    if self.decider.adopt(&decision, now) {
-                        self.reporter.tell(&MonitorEvent::DecisionAdopted(decision));
-                    }
-                }
+                None => self.made(decision, now, &mut sweep),
                 Some(lift) => {
-                    seen_lifted.insert(decision.id);
-                    self.lifted_elsewhere(decision, lift, now);
+                    if let Some(heard) = self.asking.known.get_mut(&decision.id) {
+                        *heard = elapsed;
+                    } else {
+                        fresh.push(decision.id);
+                        self.lifted_elsewhere(&decision, &lift, now, &mut sweep);
+                    }
+                    if !lift.told {
+                        self.tell_lifting(decision, lift);
+                    }
                 }
             }
         }
-        let lifted_here = &mut self.asking.lifted_here;
-        lifted_here.retain(|id, _| !seen_lifted.contains(id));
+        let is_empty = sweep.lifted.is_empty() && sweep.stored.is_empty();
+        // With a full queue the next answer will do.
+        if is_empty || self.recorder.sweep(sweep) {
+            let known = fresh.into_iter().map(|id| (id, elapsed));
+            self.asking.known.extend(known);
+        }
+        self.asking.forget(elapsed);
     }
 
-    /// Another process lifted it. Who lifted it in the store alone leaves it to us to tell.
-    fn lifted_elsewhere(&mut self, decision: Decision, lift: Lift, now: Timestamp) {
-        if let Some(held) = self.decider.lift(decision.id, now) {
-            self.resolve(&held.scenario, &held.target);
-        }
-        if lift.told {
+    /// It is stored, and not lifted there.
+    fn made(&mut self, decision: Arc<Decision>, now: Timestamp, sweep: &mut Sweep) {
+        let held = self.decider.held(decision.action, &decision.target, now);
+        if held.is_some_and(|held| held.id == decision.id) {
             return;
         }
+        match self.asking.lift_of(&decision) {
+            Some(lift) if decision.is_active(now) => {
+                // It was stored late, by a node that had not heard of it.
+                sweep.stored.push(Lifting { decision, lift });
+            }
+            Some(_) => {}
+            None => {
+                if self.decider.adopt(&decision, now) {
+                    self.reporter.tell(&MonitorEvent::DecisionAdopted(decision));
+                }
+            }
+        }
+    }
+
+    /// Another process lifted it, and with it what was decided here at the same time.
+    fn lifted_elsewhere(
+        &mut self,
+        decision: &Arc<Decision>,
+        lift: &Lift,
+        now: Timestamp,
+        sweep: &mut Sweep,
+    ) {
+        // Whose clock is ahead does not lift what is decided here later.
+        let at = lift.at.min(now).max(decision.since);
+        let lift = Lift::new(at, Arc::clone(&lift.by)).told(true);
+        self.asking.note(decision, &lift, self.clock.monotonic());
+        let lifting = Lifting {
+            decision: Arc::clone(decision),
+            lift,
+        };
+        let alike = self.decider.held(decision.action, &decision.target, now);
+        let alike = alike.filter(|of| of.since <= at && of.id != decision.id);
+        if alike.is_some() {
+            sweep.stored.push(lifting.clone());
+        }
+        sweep.lifted.push(lifting);
+        for id in alike.map(|of| of.id).into_iter().chain([decision.id]) {
+            if let Some(held) = self.decider.lift(id, now) {
+                self.resolve(&held.scenario, &held.target);
+            }
+        }
+    }
+
+    /// Who lifted it in the store alone leaves it to us to tell.
+    fn tell_lifting(&self, decision: Arc<Decision>, lift: Lift) {
         let (store, reporter) = (Arc::clone(&self.store), Arc::clone(&self.reporter));
         self.recorder.offer(async move {
             if let Ok(Ok(true)) = attempt(|| store.lift_told(decision.id)).await {
-                let decision = Arc::new(decision);
                 reporter.tell(&MonitorEvent::DecisionLifted(decision, lift));
             }
         });
