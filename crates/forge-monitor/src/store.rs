@@ -42,8 +42,9 @@ pub trait DecisionStore: Send + Sync + 'static {
     /// since, from which a monitor that starts knows the escalation.
     fn active(&self, at: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Decision>>;
 
-    /// The decisions that were made or lifted at `since` or later, and those whose lifting is not
-    /// [told](Lift::told) yet, at most `limit`, in no particular order.
+    /// What was stored or lifted here at `since` or later by the clock of the store, however long ago
+    /// it was decided, and what is lifted and not [told](Lift::told) yet: at most `limit`, what is
+    /// lifted first, and then what changed last.
     fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>>;
 
     /// Lifts the decision, and what else of the same action holds for the same target: two nodes may

@@ -232,6 +232,10 @@ async fn what_is_lifted_does_not_come_back_by_a_node_that_could_not_store_it() {
         }
         frail.set(State::Up);
         seconds_pass(&[&one, &two]).await;
+        if state == State::Down {
+            let stored = store.changed(START, 9).await.unwrap();
+            assert_eq!(stored.len(), 1, "it is not even stored");
+        }
         seconds_pass(&[&one, &two]).await;
         for monitor in [&one, &two] {
             assert!(monitor.guard().address(client(1)).is_none(), "{state:?}");

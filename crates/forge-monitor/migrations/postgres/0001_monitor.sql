@@ -13,12 +13,15 @@ CREATE TABLE monitor_decisions (
     lifted_at  BIGINT,
     lifted_by  TEXT,
     -- Whether the observers know: not yet, where another process lifted it.
-    lift_told  BOOLEAN NOT NULL DEFAULT TRUE
+    lift_told  BOOLEAN NOT NULL DEFAULT TRUE,
+    -- When it was made or lifted here, by the clock of the database. What could not be stored at
+    -- once is stored later than it was decided, and others look for what is new.
+    changed_at BIGINT  NOT NULL
 );
 
 CREATE INDEX monitor_decisions_until ON monitor_decisions (until);
-CREATE INDEX monitor_decisions_since ON monitor_decisions (since);
-CREATE INDEX monitor_decisions_lifted ON monitor_decisions (lifted_at) WHERE lifted_at IS NOT NULL;
+CREATE INDEX monitor_decisions_changed ON monitor_decisions (changed_at);
+CREATE INDEX monitor_decisions_untold ON monitor_decisions (changed_at) WHERE NOT lift_told;
 
 -- One alert on its way to one sink; one node at a time has it in its hands.
 CREATE TABLE monitor_deliveries (

@@ -1,7 +1,9 @@
 //! Decisions and alerts in the memory of the process.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use uuid::Uuid;
 
@@ -24,10 +26,25 @@ pub struct MemoryMonitorStore {
 
 #[derive(Debug, Default)]
 struct Rows {
-    decisions: HashMap<Uuid, Stored>,
+    decisions: HashMap<Uuid, Kept>,
     /// In the order in which they came.
     deliveries: Vec<Row>,
     silences: Vec<Silence>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    decision: Decision,
+    lifted: Option<Lift>,
+    /// When it was stored or lifted.
+    changed: Timestamp,
+}
+
+impl Kept {
+    fn lift(&mut self, lift: &Lift) {
+        self.lifted = Some(lift.clone());
+        self.changed = SystemTime::now().into();
+    }
 }
 
 #[derive(Debug)]
@@ -80,8 +97,12 @@ impl Rows {
             self.deliveries.remove(oldest);
         }
         for decision in decisions {
-            let stored = Stored::new((*decision).clone(), None);
-            self.decisions.insert(decision.id, stored);
+            let kept = Kept {
+                decision: (*decision).clone(),
+                lifted: None,
+                changed: SystemTime::now().into(),
+            };
+            self.decisions.insert(decision.id, kept);
         }
         self.deliveries
             .extend(deliveries.iter().map(|delivery| Row {
@@ -120,7 +141,7 @@ impl DecisionStore for MemoryMonitorStore {
                 .filter(|row| row.lifted.is_none() && row.decision.until > at)
                 .map(|row| row.decision.clone())
                 .collect();
-            active.sort_by_key(|decision| std::cmp::Reverse((decision.until, decision.id)));
+            active.sort_by_key(|decision| Reverse((decision.until, decision.id)));
             active.truncate(limit);
             Ok(active)
         })
@@ -129,18 +150,25 @@ impl DecisionStore for MemoryMonitorStore {
     fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
         Box::pin(async move {
             let rows = self.rows();
-            let changed = rows.decisions.values().filter(|row| match &row.lifted {
-                Some(lift) => !lift.told || lift.at >= since,
-                None => row.decision.since >= since,
-            });
-            Ok(changed.take(limit).cloned().collect())
+            let mut changed: Vec<_> = rows
+                .decisions
+                .values()
+                .filter(|row| {
+                    let is_untold = row.lifted.as_ref().is_some_and(|lift| !lift.told);
+                    is_untold || row.changed >= since
+                })
+                .collect();
+            changed.sort_by_key(|row| (row.lifted.is_none(), Reverse(row.changed)));
+            changed.truncate(limit);
+            let stored = |row: &Kept| Stored::new(row.decision.clone(), row.lifted.clone());
+            Ok(changed.into_iter().map(stored).collect())
         })
     }
 
     fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool> {
         Box::pin(async move {
             let mut rows = self.rows();
-            let holds = |row: &Stored| row.lifted.is_none() && row.decision.until > lift.at;
+            let holds = |row: &Kept| row.lifted.is_none() && row.decision.until > lift.at;
             let Some(of) = rows.decisions.get(&id).filter(|row| holds(row)) else {
                 return Ok(false);
             };
@@ -148,7 +176,7 @@ impl DecisionStore for MemoryMonitorStore {
             for row in rows.decisions.values_mut() {
                 let is_meant = row.decision.target == target && row.decision.action == action;
                 if is_meant && holds(row) {
-                    row.lifted = Some(lift.clone());
+                    row.lift(lift);
                 }
             }
             Ok(true)
@@ -167,7 +195,7 @@ impl DecisionStore for MemoryMonitorStore {
                 let Decision { since, until, .. } = row.decision;
                 let is_meant = row.decision.target == *target && row.decision.action == action;
                 if is_meant && row.lifted.is_none() && since <= lift.at && until > lift.at {
-                    row.lifted = Some(lift.clone());
+                    row.lift(lift);
                     lifted += 1;
                 }
             }
@@ -270,7 +298,7 @@ impl AlertStore for MemoryMonitorStore {
                 _ => None,
             });
             let mut dead: Vec<_> = dead.collect();
-            dead.sort_by_key(|of| std::cmp::Reverse((of.at, of.delivery.id)));
+            dead.sort_by_key(|of| Reverse((of.at, of.delivery.id)));
             dead.truncate(limit);
             Ok(dead)
         })

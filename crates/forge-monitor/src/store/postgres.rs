@@ -68,6 +68,7 @@ sql_monitor_store!(
     PostgresMonitorStore,
     PgRow,
     PgConnection,
+    now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
     lock: " FOR UPDATE",
     skip: " FOR UPDATE SKIP LOCKED"
 );

@@ -5,10 +5,17 @@ use crate::error::StoreError;
 
 /// Implements the traits of a store for one with a `pool` and `begin`.
 ///
-/// `$lock` is what makes a selection hold its rows for the statement around it; `$skip` is the
+/// `$now` is the time by the clock of the database. `$lock` is what makes a selection hold its rows for the statement around it; `$skip` is the
 /// same, passing over rows that another holds.
 macro_rules! sql_monitor_store {
-    ($store:ident, $row:ident, $connection:ident, lock: $lock:literal, skip: $skip:literal) => {
+    (
+        $store:ident,
+        $row:ident,
+        $connection:ident,
+        now: $now:literal,
+        lock: $lock:literal,
+        skip: $skip:literal
+    ) => {
         impl DecisionStore for $store {
             fn insert<'a>(&'a self, decision: &'a Decision) -> StoreFuture<'a, ()> {
                 Box::pin(async move {
@@ -40,14 +47,16 @@ macro_rules! sql_monitor_store {
             fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
                 Box::pin(async move {
                     sqlx::query(
-                        "SELECT id, scenario, kind, target, action, since, until, escalation,
-                                lifted_at, lifted_by, lift_told
-                         FROM monitor_decisions WHERE since >= $1
-                         UNION
-                         SELECT id, scenario, kind, target, action, since, until, escalation,
-                                lifted_at, lifted_by, lift_told
-                         FROM monitor_decisions
-                         WHERE lifted_at IS NOT NULL AND (lifted_at >= $1 OR NOT lift_told)
+                        "SELECT * FROM (
+                             SELECT id, scenario, kind, target, action, since, until, escalation,
+                                    lifted_at, lifted_by, lift_told, changed_at
+                             FROM monitor_decisions WHERE changed_at >= $1
+                             UNION
+                             SELECT id, scenario, kind, target, action, since, until, escalation,
+                                    lifted_at, lifted_by, lift_told, changed_at
+                             FROM monitor_decisions WHERE NOT lift_told
+                         ) AS changed
+                         ORDER BY lifted_at IS NULL, changed_at DESC, id
                          LIMIT $2",
                     )
                     .bind(since.as_micros())
@@ -74,7 +83,9 @@ macro_rules! sql_monitor_store {
                         $lock,
                         ")
                          UPDATE monitor_decisions
-                         SET lifted_at = $1, lifted_by = $3, lift_told = $4
+                         SET lifted_at = $1, lifted_by = $3, lift_told = $4, changed_at = ",
+                        $now,
+                        "
                          WHERE id IN (SELECT id FROM meant)
                          RETURNING id",
                     ))
@@ -110,7 +121,9 @@ macro_rules! sql_monitor_store {
                         $lock,
                         ")
                          UPDATE monitor_decisions
-                         SET lifted_at = $1, lifted_by = $5, lift_told = $6
+                         SET lifted_at = $1, lifted_by = $5, lift_told = $6, changed_at = ",
+                        $now,
+                        "
                          WHERE id IN (SELECT id FROM meant)",
                     ))
                     .bind(lift.at.as_micros())
@@ -384,11 +397,13 @@ macro_rules! sql_monitor_store {
         }
 
         async fn insert(connection: &mut $connection, decision: &Decision) -> Result<(), StoreError> {
-            sqlx::query(
+            sqlx::query(concat!(
                 "INSERT INTO monitor_decisions
-                     (id, scenario, kind, target, action, since, until, escalation)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            )
+                     (id, scenario, kind, target, action, since, until, escalation, changed_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, ",
+                $now,
+                ")",
+            ))
             .bind(decision.id.to_string())
             .bind(&*decision.scenario)
             .bind(decision.target.kind())

@@ -25,7 +25,7 @@ pub struct SqliteMonitorStore {
 }
 
 /// The schema, a step after the other.
-const SCHEMA: [(&str, &str); 2] = [
+const SCHEMA: [(&str, &str); 3] = [
     (
         "monitor",
         include_str!("../../migrations/sqlite/0001_monitor.sql"),
@@ -33,6 +33,10 @@ const SCHEMA: [(&str, &str); 2] = [
     (
         "alerts",
         include_str!("../../migrations/sqlite/0002_alerts.sql"),
+    ),
+    (
+        "changes",
+        include_str!("../../migrations/sqlite/0003_changes.sql"),
     ),
 ];
 
@@ -69,4 +73,11 @@ impl SqliteMonitorStore {
     }
 }
 
-sql_monitor_store!(SqliteMonitorStore, SqliteRow, SqliteConnection, lock: "", skip: "");
+sql_monitor_store!(
+    SqliteMonitorStore,
+    SqliteRow,
+    SqliteConnection,
+    now: "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
+    lock: "",
+    skip: ""
+);

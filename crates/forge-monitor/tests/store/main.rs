@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_monitor::{
-    Action, Alert, AlertStore, Batch, DeadLetter, Decision, DecisionStore, Delivery, Lift,
+    Action, Alert, AlertStore, Batch, Clock, DeadLetter, Decision, DecisionStore, Delivery, Lift,
     ManualClock, MemoryMonitorStore, Monitor, MonitorBuilder, MonitorEvent, MonitorStore,
-    OutboxStats, Settled, Severity, Signal, SignalKind, Silence, StoreError, Stored, Target,
-    Timestamp,
+    OutboxStats, Settled, Severity, Signal, SignalKind, Silence, StoreError, Stored, SystemClock,
+    Target, Timestamp,
 };
 use uuid::Uuid;
 
@@ -147,7 +147,8 @@ async fn lifts_what_else_holds_for_the_target(store: &dyn DecisionStore) {
     held.sort_by_key(|of| of.target.value());
     assert_eq!(held, [tightened, other]);
     let changed = store.changed(at(3), 100).await.unwrap();
-    let mut lifted: Vec<_> = changed.iter().map(|of| of.decision.id).collect();
+    let lifted = changed.iter().filter(|of| of.lifted.is_some());
+    let mut lifted: Vec<_> = lifted.map(|of| of.decision.id).collect();
     lifted.sort();
     assert_eq!(lifted, [one.id, two.id]);
     assert_eq!(store.prune(at(100)).await.unwrap(), 5);
@@ -176,28 +177,37 @@ async fn lifts_what_was_decided_by_then(store: &dyn DecisionStore) {
 }
 
 async fn tells_others_what_changed(store: &dyn DecisionStore) {
-    let (old, new) = (decision(user("1"), 0, 100), decision(user("2"), 20, 100));
-    store.insert(&old).await.unwrap();
-    store.insert(&new).await.unwrap();
-    let changed = async |since| {
-        let mut changed = store.changed(at(since), 10).await.unwrap();
-        changed.sort_by_key(|stored| stored.decision.since);
-        changed
-    };
-    let is_new = Stored::new(new.clone(), None);
-    assert_eq!(changed(20).await, std::slice::from_ref(&is_new));
-    assert_eq!(changed(21).await, []);
+    let (hour, began) = (Duration::from_secs(3600), SystemClock::new().now());
+    // However long ago it was decided: it may be stored late.
+    let (one, two) = (decision(user("1"), 0, 100), decision(user("2"), 20, 100));
+    store.insert(&one).await.unwrap();
+    store.insert(&two).await.unwrap();
+    let changed = async |since, limit| store.changed(since, limit).await.unwrap();
+    let is_new = |of: &Decision| Stored::new(of.clone(), None);
+    let mut both = changed(began - hour, 10).await;
+    both.sort_by_key(|stored| stored.decision.since);
+    assert_eq!(both, [is_new(&one), is_new(&two)]);
+    assert_eq!(changed(began + hour, 10).await, []);
     let lift = Lift::new(at(30), "the command line");
-    assert!(store.lift(old.id, &lift).await.unwrap());
-    let lifted = Stored::new(old.clone(), Some(lift.clone()));
-    assert_eq!(changed(20).await, [lifted.clone(), is_new]);
-    assert_eq!(changed(60).await, [lifted], "nobody knows it yet");
-    assert!(!store.lift_told(new.id).await.unwrap());
-    let both = tokio::join!(store.lift_told(old.id), store.lift_told(old.id));
+    assert!(store.lift(one.id, &lift).await.unwrap());
+    let lifted = Stored::new(one.clone(), Some(lift.clone()));
+    let first = [lifted.clone(), is_new(&two)];
+    assert_eq!(changed(began - hour, 10).await, first);
+    assert_eq!(
+        changed(began - hour, 1).await,
+        std::slice::from_ref(&lifted)
+    );
+    assert_eq!(
+        changed(began + hour, 10).await,
+        [lifted],
+        "nobody knows it yet"
+    );
+    assert!(!store.lift_told(two.id).await.unwrap());
+    let both = tokio::join!(store.lift_told(one.id), store.lift_told(one.id));
     assert!(both.0.unwrap() ^ both.1.unwrap());
-    assert_eq!(changed(60).await, []);
-    let known = Stored::new(old, Some(lift.told(true)));
-    assert_eq!(changed(30).await, [known]);
+    assert_eq!(changed(began + hour, 10).await, []);
+    let known = Stored::new(one, Some(lift.told(true)));
+    assert_eq!(changed(began - hour, 10).await, [known, is_new(&two)]);
     assert_eq!(store.prune(at(101)).await.unwrap(), 2);
 }
 

@@ -25,8 +25,8 @@ const LONG_OVERLAP: Duration = Duration::from_secs(3600);
 const RELOAD_EVERY: Duration = Duration::from_secs(60);
 /// For how long it is remembered that something was lifted, after it was last heard of.
 const REMEMBERED: Duration = Duration::from_secs(2 * 3600);
-/// How many changes are read at once.
-const MAX_NEWS: usize = 10_000;
+/// How many changes are read at once: as many decisions as at the start.
+const MAX_NEWS: usize = 100_000;
 
 /// What the store told.
 pub(in crate::monitor) struct News {
