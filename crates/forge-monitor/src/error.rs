@@ -66,6 +66,9 @@ pub enum StoreError {
     /// A decision of this id is stored already.
     #[error("a decision of this id exists already")]
     Duplicate,
+    /// The store does not take this: what it is is the reason, not the state of the store.
+    #[error("the store refuses what was to be stored")]
+    Refused(#[source] BoxError),
     /// A stored row is not a decision.
     #[error("a stored decision is malformed: {0}")]
     Corrupt(&'static str),

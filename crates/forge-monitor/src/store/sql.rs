@@ -1,6 +1,8 @@
 //! What the stores in SQL databases have in common: the statements, which differ in what holds a
 //! row, and how a row is read.
 
+use sqlx::error::{DatabaseError, ErrorKind};
+
 use crate::error::StoreError;
 
 /// Implements the traits of a store for one with a `pool` and `begin`.
@@ -513,8 +515,22 @@ pub(super) fn number(limit: usize) -> i64 {
 pub(super) fn duplicate(error: sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::Database(e) if e.is_unique_violation() => StoreError::Duplicate,
+        sqlx::Error::Database(e) if is_about_the_row(&*e) => StoreError::Refused(e),
         e => unavailable(e),
     }
+}
+
+/// Whether another row might be taken: SQLSTATE classes 22, data exception, and 23, integrity
+/// constraint violation. The codes of SQLite are shorter.
+fn is_about_the_row(error: &dyn DatabaseError) -> bool {
+    let code = error.code();
+    let code = code.as_deref().filter(|code| code.len() == 5);
+    let is_of_class = code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"));
+    let is_violation = matches!(
+        error.kind(),
+        ErrorKind::CheckViolation | ErrorKind::ForeignKeyViolation | ErrorKind::NotNullViolation
+    );
+    is_of_class || is_violation
 }
 
 pub(super) fn unavailable(error: sqlx::Error) -> StoreError {

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::*;
-use forge_monitor::{BoxError, PostgresMonitorStore};
+use forge_monitor::{BoxError, PostgresMonitorStore, Scenario, Scope, SignalClass};
+
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
@@ -159,6 +160,49 @@ async fn a_database_that_goes_and_comes_back_learns_of_what_was_decided_meanwhil
     for follows in [follows_one, follows_two] {
         follows.abort();
     }
+}
+
+#[tokio::test]
+async fn what_it_does_not_take_is_told_from_a_database_that_is_away() {
+    let Some(url) = database() else { return };
+    let store = open(&url).await;
+    // PostgreSQL has no such character in a text.
+    let (bad, good) = (decision(user("a\0b"), 0, 10), decision(user("1"), 0, 10));
+    for refused in [
+        store.insert(&bad).await,
+        store.record(&batch(&[&good, &bad], &[])).await,
+        store
+            .record(&batch(&[&good], &[&delivery("a\0b", 1)]))
+            .await,
+    ] {
+        assert!(
+            matches!(refused, Err(StoreError::Refused(_))),
+            "{refused:?}"
+        );
+    }
+    store.record(&batch(&[&good], &[])).await.unwrap();
+
+    // Of many at once, the others are stored.
+    sqlx::query("ALTER TABLE monitor_decisions ADD CHECK (target <> 'bad')")
+        .execute(&connect(&url).await)
+        .await
+        .unwrap();
+    let any_failure = Scenario::count("any_failure", SignalClass::AuthFailed)
+        .scope(Scope::User)
+        .threshold(0)
+        .block_for(Duration::from_secs(60));
+    let builder = Monitor::builder().scenario(any_failure.build().unwrap());
+    let builder = builder.store(store.clone()).clock(ManualClock::new(at(1)));
+    let monitor = builder.start().await.unwrap();
+    for user in ["2", "bad", "3"] {
+        monitor.emit(Signal::new(SignalKind::AuthFailed).user(user));
+    }
+    monitor.flush().await;
+    assert_eq!(monitor.stats().store_failures, 1);
+    let stored = store.active(at(1), 100).await.unwrap();
+    let mut stored: Vec<_> = stored.iter().map(|of| of.target.value()).collect();
+    stored.sort();
+    assert_eq!(stored, ["1", "2", "3"]);
 }
 
 #[tokio::test]
