@@ -13,8 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -58,6 +57,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     store: Arc<dyn MonitorStore>,
     spill: Arc<Spill>,
+    /// Something has changed in the store. It takes no place in the queue.
+    changed: Arc<Notify>,
     tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -160,10 +161,10 @@ impl Monitor {
     }
 
     /// Asks the store at once what other processes decided, lifted and silenced; otherwise that is
-    /// done once a second. It does not wait for the answer.
+    /// done once a second. It does not wait for the answer. However often this is called, the store
+    /// is asked ten times a second at most.
     pub fn refresh(&self) {
-        // With a full queue the next second will do.
-        let _ = self.inner.queue.try_send(Job::Refresh);
+        self.inner.changed.notify_one();
     }
 
     /// Raises an alert that comes from no scenario, without waiting. Where the queue is full, or

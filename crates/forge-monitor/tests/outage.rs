@@ -1,6 +1,7 @@
 //! A store that cannot be written for a while: what was decided and lifted meanwhile.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use forge_monitor::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
+const HOUR: Duration = Duration::from_secs(3600);
 const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
 /// One node's way to a store that others share: it may be read always, and written when it is up.
@@ -20,6 +22,8 @@ const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 struct Node {
     store: MemoryMonitorStore,
     state: Arc<watch::Sender<State>>,
+    /// How often it was asked for what changed.
+    asked: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,7 @@ impl Node {
         Self {
             store: store.clone(),
             state: Arc::new(watch::channel(state).0),
+            asked: Arc::default(),
         }
     }
 
@@ -60,6 +65,7 @@ impl DecisionStore for Node {
     }
 
     fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         self.store.changed(since, limit)
     }
 
@@ -409,4 +415,34 @@ async fn what_is_not_stored_here_is_lifted_where_another_node_stored_the_like() 
     assert_eq!(store.active(START, 9).await.unwrap(), []);
     seconds_pass(&[&one, &two]).await;
     assert!(one.blocks().is_empty() && two.blocks().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_all_the_time_that_something_changed_pushes_out_no_signal() {
+    let (store, clock) = (MemoryMonitorStore::new(), ManualClock::new(START));
+    let node = Node::new(&store, State::Up);
+    let monitor = builder(&clock).store(node.clone()).queue(2);
+    let monitor = monitor.start().await.unwrap();
+    monitor.flush().await;
+    let before = node.asked.load(Ordering::SeqCst);
+    for millisecond in 0..2000 {
+        (0..9).for_each(|_| monitor.refresh());
+        if millisecond % 500 == 0 {
+            monitor.emit(failed(1));
+            monitor.emit(failed(2));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    monitor.flush().await;
+    assert_eq!(monitor.stats().signals_dropped, 0);
+    let asked = node.asked.load(Ordering::SeqCst) - before;
+    assert!((15..=26).contains(&asked), "{asked}");
+    // What is said while it is too early is not forgotten.
+    let block = Decision::block("x", Target::of_address(client(9)), START, START + HOUR);
+    monitor.refresh();
+    store.insert(&block).await.unwrap();
+    monitor.refresh();
+    tokio::time::sleep(Duration::from_millis(201)).await;
+    monitor.flush().await;
+    assert!(monitor.guard().address(client(9)).is_some());
 }

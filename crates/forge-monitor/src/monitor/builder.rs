@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::courier::Courier;
 use super::engine::{Asking, Engine, Parked, Sink};
@@ -321,7 +321,9 @@ impl MonitorBuilder {
             sinks.push(Sink { name, sink, bell });
         }
         let (queue, jobs) = mpsc::channel(self.queue);
+        let changed = Arc::new(Notify::new());
         let engine = Engine {
+            changed: Arc::clone(&changed),
             decider,
             alerts,
             reporter: Arc::clone(&reporter),
@@ -350,6 +352,7 @@ impl MonitorBuilder {
                 clock: self.clock,
                 store: self.store,
                 spill,
+                changed,
                 tasks: tokio::sync::Mutex::new(tasks),
             }),
         })

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
 use super::courier::Bell;
@@ -33,6 +33,8 @@ pub(super) use telling::Parked;
 
 /// How often ended decisions, due alerts, and what other processes did are looked for.
 const TICK: Duration = Duration::from_secs(1);
+/// How often the store is asked at most because somebody says that something has changed.
+const REFRESH_EVERY: Duration = Duration::from_millis(100);
 /// How often old decisions and deliveries are deleted from the store.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -46,8 +48,6 @@ pub(super) enum Job {
     Requeue(Uuid, Answer<()>),
     /// An alert that no scenario raised.
     Raise(Alert),
-    /// Something has changed in the store.
-    Refresh,
     /// What other processes did, as the store tells.
     News(News),
     /// Answered with the outlets, when all before it is decided.
@@ -83,6 +83,8 @@ pub(super) struct Engine {
     pub(super) recorder: Recorder,
     pub(super) store: Arc<dyn MonitorStore>,
     pub(super) spill: Arc<Spill>,
+    /// Something has changed in the store, says whoever listens there.
+    pub(super) changed: Arc<Notify>,
     pub(super) responders: Vec<(Arc<dyn Responder>, Outlet)>,
     pub(super) sinks: Vec<Sink>,
     pub(super) keep_decisions: Duration,
@@ -98,12 +100,20 @@ impl Engine {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut outcomes = Vec::new();
+        let mut next_refresh = Instant::now();
+        let changed = Arc::clone(&self.changed);
         loop {
+            let is_early = Instant::now() < next_refresh;
             tokio::select! {
                 job = jobs.recv() => match job {
                     None | Some(Job::Stop) => break,
                     Some(job) => self.guarded(job, &mut outcomes),
                 },
+                () = changed.notified(), if !is_early => {
+                    next_refresh = Instant::now() + REFRESH_EVERY;
+                    self.refresh();
+                }
+                () = tokio::time::sleep_until(next_refresh), if is_early => {}
                 _ = tick.tick() => {
                     self.keep_house();
                     self.ask_for_news();
@@ -141,7 +151,6 @@ impl Engine {
             Job::Unsilence(id, answer) => self.unsilence(id, answer),
             Job::Requeue(id, answer) => self.requeue(id, answer),
             Job::Raise(alert) => self.raise(alert, false, Vec::new()),
-            Job::Refresh => self.refresh(),
             Job::News(news) => self.learn(news),
             Job::Flush(answer) => {
                 self.keep_house();
