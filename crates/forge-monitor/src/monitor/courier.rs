@@ -116,7 +116,7 @@ impl Courier {
         }
         while let Some(delivery) = self.spill.next(&self.name, self.clock.now()) {
             let settled = self.deliver(&delivery).await;
-            self.spill.settle(delivery.id, settled).wait().await;
+            self.spill.settle(delivery.id, settled).wait_a_while().await;
         }
     }
 

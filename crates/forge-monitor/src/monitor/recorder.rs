@@ -408,7 +408,7 @@ impl Keeper {
                 for record in records {
                     record.tell(&self.unstored.reporter);
                     if let Some(written) = self.unstored.take(&record) {
-                        written.wait().await;
+                        written.wait_a_while().await;
                     }
                     record.bells.iter().for_each(Bell::ring);
                     self.pending.unsaved(&record.decisions);

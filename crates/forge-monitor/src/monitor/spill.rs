@@ -11,6 +11,7 @@ mod file;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -18,6 +19,9 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::delivery::{Delivery, HORIZON, OutboxStats, Settled};
 use file::{Line, SpillFile};
+
+/// How long the disk is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What waits, and the thread that keeps it on disk where there is a file.
 #[derive(Debug)]
@@ -57,7 +61,14 @@ struct Job {
 pub(super) struct Written(Option<oneshot::Receiver<()>>);
 
 impl Written {
-    pub(super) async fn wait(self) {
+    /// Goes on after a while, where the disk hangs.
+    pub(super) async fn wait_a_while(self) {
+        if tokio::time::timeout(PATIENCE, self.wait()).await.is_err() {
+            tracing::error!("the disk of the spill file does not answer");
+        }
+    }
+
+    async fn wait(self) {
         if let Some(written) = self.0 {
             // The thread has ended: there is nothing to wait for.
             let _ = written.await;
@@ -243,7 +254,6 @@ mod tests {
     use std::fs::{self, OpenOptions};
     use std::io::Write;
     use std::path::Path;
-    use std::time::Duration;
 
     const ROOM: usize = 1 << 20;
 
@@ -336,6 +346,47 @@ mod tests {
         assert_eq!(spill.stats().waiting, 1);
         let names = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(names, 1, "nothing is left of what it was written anew with");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_moved_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alerts.spill");
+        // A folder can be opened, but not read.
+        for number in 0..2 {
+            fs::create_dir(&path).unwrap();
+            let spill = open(&path);
+            assert_eq!(spill.stats().waiting, 0);
+            spill.push(vec![delivery("log", 1)]).unwrap().wait().await;
+            assert!(length(&path) > 0);
+            let aside = format!("alerts.spill.unreadable-{number}");
+            assert!(folder.path().join(aside).is_dir());
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_it_is_written_anew_with_is_no_link_to_something_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (
+            folder.path().join("alerts.spill"),
+            folder.path().join("other"),
+        );
+        fs::write(&other, "other").unwrap();
+        std::os::unix::fs::symlink(&other, folder.path().join("alerts.spill.new")).unwrap();
+        let spill = open(&path);
+        spill.push(vec![delivery("log", 1)]).unwrap().wait().await;
+        assert_eq!(fs::read(&other).unwrap(), b"other");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+        assert_eq!(open(&path).stats().waiting, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_not_waited_for_forever() {
+        let (written, is_written) = oneshot::channel();
+        Written(Some(is_written)).wait_a_while().await;
+        assert!(written.is_closed());
     }
 
     #[tokio::test]

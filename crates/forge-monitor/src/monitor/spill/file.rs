@@ -83,8 +83,12 @@ impl SpillFile {
             .flat_map(|of| Line::of(of).to_bytes())
             .collect();
         let written = || -> io::Result<()> {
-            let mut file = private(&next)?;
-            file.set_len(0)?;
+            // One that is left is not written to: it may be a link to something else.
+            match fs::remove_file(&next) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = options().write(true).create_new(true).open(&next)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&next, &self.path)?;
@@ -99,22 +103,47 @@ impl SpillFile {
     }
 }
 
-/// What waits in the file, those lines passed over that are none.
+/// What waits in the file, those lines passed over that are none. A file that cannot be read is moved
+/// aside: it may be read by somebody, and would be written over.
 pub(super) fn read(path: &Path, max_bytes: usize) -> Vec<Delivery> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+    let mut waiting = Vec::new();
+    match read_into(path, max_bytes, &mut waiting) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            tracing::error!(%error, "the spill file cannot be read");
-            return Vec::new();
+            tracing::error!(%error, "the spill file cannot be read, and is moved aside");
+            if let Err(error) = move_aside(path) {
+                tracing::error!(%error, "the spill file cannot be moved aside");
+            }
         }
-    };
+    }
+    waiting
+}
+
+fn move_aside(path: &Path) -> io::Result<()> {
+    let names = (0..100).map(|number| {
+        let mut name = path.to_owned().into_os_string();
+        name.push(format!(".unreadable-{number}"));
+        PathBuf::from(name)
+    });
+    let mut free = names.filter(|name| fs::symlink_metadata(name).is_err());
+    let free = free.next().ok_or(io::ErrorKind::AlreadyExists)?;
+    fs::rename(path, free)
+}
+
+fn read_into(path: &Path, max_bytes: usize, read: &mut Vec<Delivery>) -> io::Result<()> {
+    let file = File::open(path)?;
     // It may have been written with room for more.
     let most = (8 * max_bytes as u64).max(64 << 20);
     let mut waiting: HashMap<String, (usize, Delivery)> = HashMap::new();
+    let mut done = Ok(());
     for (number, line) in BufReader::new(file.take(most)).split(b'\n').enumerate() {
-        let Ok(line) = line else {
-            break;
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => {
+                done = Err(error);
+                break;
+            }
         };
         // The last line may have been cut off when the process was.
         match serde_json::from_slice(&line) {
@@ -129,13 +158,17 @@ pub(super) fn read(path: &Path, max_bytes: usize) -> Vec<Delivery> {
     }
     let mut waiting: Vec<_> = waiting.into_values().collect();
     waiting.sort_by_key(|(number, _)| *number);
-    waiting.into_iter().map(|(_, delivery)| delivery).collect()
+    read.extend(waiting.into_iter().map(|(_, delivery)| delivery));
+    done
 }
 
 fn private(path: &Path) -> io::Result<File> {
+    options().append(true).create(true).open(path)
+}
+
+fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options
 }
