@@ -28,7 +28,7 @@ impl AlertsConfig {
     pub(super) fn from_reader(reader: &mut Reader) -> Option<Self> {
         let at_least = reader.one("alerts.at_least", severity);
         let cool_down = reader.one("alerts.cool_down", parse::duration);
-        let spill = reader.one("alerts.spill", parse::number(1 << 16..=1 << 30));
+        let spill = reader.one("alerts.spill", parse::number(1 << 16..=64 << 20));
         let email = email(reader);
         let alertmanager = alertmanager(reader);
         let webhooks = webhooks(reader);

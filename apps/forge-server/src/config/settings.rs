@@ -475,7 +475,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "alerts.spill",
         "bytes",
         Default::Text("4194304"),
-        "How much of alerts may wait in `alerts.spill` in the data folder while the database does not take them, some 600 bytes each and for each way; from 65536. What is beyond is lost, and said in the log. The file may be twice as large.",
+        "How much of alerts may wait in `alerts.spill` in the data folder while the database does not take them, some 600 bytes each and for each way; from 65536 to 67108864. What is beyond is lost, and said in the log. The file may be twice as large.",
     ),
     plain(
         "alerts.email.host",

@@ -265,6 +265,7 @@ fn a_bad_value_names_its_key_its_origin_and_its_fix() {
         ("bounds.request_time", &["0s"]),
         ("bounds.connections", &["0"]),
         ("monitor.never_block", &["everyone"]),
+        ("alerts.spill", &["65535", "67108865", "4 MiB"]),
         ("inspection.mode", &["on", ""]),
         ("inspection.level", &["LOW"]),
         ("inspection.exempt", &["free"]),
