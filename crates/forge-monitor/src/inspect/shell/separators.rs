@@ -2,18 +2,21 @@
 
 use super::commands::{self, Command};
 use super::substitution::substitution;
-use super::word::{Shape, command, kind_of};
+use super::word::{Shape, Word, command, kind_of};
 use super::{BEHIND_SEPARATOR, HIDDEN, rule};
 use crate::inspect::bytes::{Kinds, has, is_word};
 use crate::inspect::rule::{Findings, Place, Rule};
 
-/// So many separators of a value are looked behind.
-const MAX_SEPARATORS: usize = 256;
+/// So many commands behind separators are looked at.
+const MAX_COMMANDS: usize = 256;
+
+/// Longer values are no passwords.
+const MAX_PASSWORD: usize = 24;
 
 static MANY_COMMANDS: Rule = rule(
     "shell.many_separators",
-    5,
-    "More places where a command may begin than are looked at.",
+    10,
+    "More commands behind separators than are looked at.",
 );
 
 static MAYBE_BEHIND_SEPARATOR: Rule = rule(
@@ -61,19 +64,36 @@ pub(super) fn separated(text: &[u8], kinds: Kinds, place: Place, findings: &mut 
             _ => 1,
         };
         if separator == Separator::Backtick {
-            in_backticks = !in_backticks;
+            let escaped = at.checked_sub(1).and_then(|at| text.get(at)) == Some(&b'\\');
+            in_backticks ^= !escaped;
             // The second one of a pair ends a command; words behind it are a text's.
-            if !in_backticks && next.is_none_or(|byte| byte.is_ascii_whitespace()) {
+            if !in_backticks && !escaped && next.is_none_or(|byte| byte.is_ascii_whitespace()) {
                 at += 1;
                 continue;
             }
         }
-        seen += 1;
-        if seen > MAX_SEPARATORS {
+        let word = command(text, at + skip);
+        let kind = kind_of(text, &word);
+        let wildcard = word.path && word.name.contains(&b'?');
+        if kind == Command::None && !wildcard && separator != Separator::Substitution {
+            at += skip;
+            continue;
+        }
+        // Lines of texts and of code begin with words that are commands too.
+        seen += usize::from(separator != Separator::Line || kind != Command::Word);
+        // What hides behind padding is not looked at, and so counts as found.
+        if seen > MAX_COMMANDS {
             findings.add(&MANY_COMMANDS, text, at);
             return;
         }
-        if behind(text, at, at + skip, separator, place, findings) {
+        let found = Behind {
+            at,
+            start: at + skip,
+            separator,
+            word,
+            kind,
+        };
+        if behind(text, &found, place, findings) {
             maybe += 1;
         }
         // One word may be prose; several commands in a row are a script.
@@ -95,16 +115,26 @@ pub(super) enum Separator {
     Substitution,
 }
 
+/// What stands behind a separator.
+pub(super) struct Behind {
+    /// Where the separator is.
+    pub(super) at: usize,
+    /// Where it ends.
+    pub(super) start: usize,
+    pub(super) separator: Separator,
+    pub(super) word: Word,
+    pub(super) kind: Command,
+}
+
 /// Whether it found a word that may be a command, and may be prose.
-fn behind(
-    text: &[u8],
-    at: usize,
-    start: usize,
-    separator: Separator,
-    place: Place,
-    findings: &mut Findings,
-) -> bool {
-    let word = command(text, start);
+fn behind(text: &[u8], found: &Behind, place: Place, findings: &mut Findings) -> bool {
+    let &Behind {
+        at,
+        start,
+        separator,
+        ref word,
+        kind,
+    } = found;
     // `data:image/png;base64,…`, `a;cat: x`
     if matches!(text.get(word.end), Some(b',' | b':')) {
         return false;
@@ -114,7 +144,6 @@ fn behind(
     let before = text.get(at.saturating_sub(512)..at).unwrap_or_default();
     let before = before.trim_ascii();
     let shape = Shape::of(text, word.end);
-    let kind = kind_of(text, &word);
     let wildcard = word.path && word.name.contains(&b'?');
     let rooted = text
         .get(start..word.end)
@@ -136,7 +165,11 @@ fn behind(
     let probe = commands::is_probe(&word.name);
     let administers = kind == Command::Sure && matches!(&word.name[..], b"net" | b"net1");
     // `x!9$;su`: a password has such letters and signs by chance.
-    let chance = word.name.len() <= 3 && !space && !shape.tells() && is_noise(before);
+    let chance = word.name.len() <= 3
+        && !space
+        && word.end == text.len()
+        && text.len() <= MAX_PASSWORD
+        && is_noise(before);
     let one = matches!(
         separator,
         Separator::Semicolon | Separator::Pipe | Separator::Ampersand
@@ -147,7 +180,7 @@ fn behind(
     }
     let rule = match (separator, kind) {
         (Separator::Backtick | Separator::Substitution, _) => {
-            substitution(text, at, start, separator, &word, kind, shape, findings);
+            substitution(text, found, shape, findings);
             return false;
         }
         _ if program && !matches!(place, Place::Path) && kind != Command::None => &BEHIND_SEPARATOR,
@@ -200,10 +233,15 @@ fn behind(
         (_, Command::Sure) => {
             let own_name = word.name.contains(&b'-') || word.quoted;
             let prose = shape.words && space && !shape.tells() && !shape.number && !own_name;
-            // `Something | Python`: titles and tables.
+            // `Something | Python`: titles and tables have blanks around the bar.
+            let set_apart = separator != Separator::Pipe
+                || space && at.checked_sub(1).and_then(|at| text.get(at)) == Some(&b' ');
+            let shell = commands::is_shell(&word.name);
             let title = (shape.words || shape.ends)
                 && !shape.tells()
                 && commands::is_product(&word.name)
+                && set_apart
+                && !(separator == Separator::Pipe && is_fed(before, shell))
                 && before
                     .iter()
                     .any(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80);
@@ -269,25 +307,24 @@ fn behind(
     kind == Command::Maybe && rule.id == MAYBE_BEHIND_SEPARATOR.id
 }
 
+/// Whether what stands before a separator, behind the one ahead of it, begins with a command whose
+/// output a shell would be given.
+fn is_fed(before: &[u8], shell: bool) -> bool {
+    let start = before
+        .iter()
+        .rposition(|byte| matches!(byte, b';' | b'|' | b'&' | b'\n' | b'\r' | b'`' | b'('))
+        .map_or(0, |at| at + 1);
+    match commands::look_up(&command(before, start).name) {
+        Command::Sure | Command::Maybe => true,
+        // `Test suites | Python`
+        Command::Word => shell,
+        Command::None => false,
+    }
+}
+
 /// Whether signs stand in the text that neither values nor shells put there.
 fn is_noise(text: &[u8]) -> bool {
-    let rare = |byte: &u8| {
-        matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'^'
-                | b'*'
-                | b'<'
-                | b'>'
-                | b','
-                | b'~'
-                | b'['
-                | b']'
-                | b'{'
-                | b'}'
-        )
-    };
+    let rare = |byte: &u8| matches!(byte, b'!' | b'#' | b'$' | b'^' | b'*' | b'<' | b'>' | b'~');
     let letters = text
         .iter()
         .filter(|byte| byte.is_ascii_alphabetic())

@@ -279,6 +279,9 @@ impl Shape {
 
 /// What the word is, with the next one where that tells: `net user`.
 pub(super) fn kind_of(text: &[u8], word: &Word) -> Command {
+    if !matches!(&word.name[..], b"net" | b"net1") {
+        return commands::look_up(&word.name);
+    }
     let rest = text.get(word.end..).unwrap_or_default().trim_ascii_start();
     let accounts = [
         "user",
@@ -289,11 +292,10 @@ pub(super) fn kind_of(text: &[u8], word: &Word) -> Command {
         "use",
         "accounts",
     ];
-    let administers = matches!(&word.name[..], b"net" | b"net1")
-        && accounts.iter().any(|name| {
-            rest.starts_with(name.as_bytes())
-                && !rest.get(name.len()).is_some_and(|byte| is_word(*byte))
-        });
+    let administers = accounts.iter().any(|name| {
+        rest.starts_with(name.as_bytes())
+            && !rest.get(name.len()).is_some_and(|byte| is_word(*byte))
+    });
     if administers {
         Command::Sure
     } else {
