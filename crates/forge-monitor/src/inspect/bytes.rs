@@ -133,6 +133,12 @@ pub(super) fn find_from(text: &[u8], needle: &[u8], from: usize) -> Option<usize
     None
 }
 
+/// The last place of `needle` in `text`.
+pub(super) fn find_last(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len())
+        .rposition(|window| window == needle)
+}
+
 /// Whether `needle` is in `text`.
 pub(super) fn has(text: &[u8], needle: &[u8]) -> bool {
     find(text, needle).is_some()
@@ -146,9 +152,8 @@ pub(super) fn find_any(text: &[u8], needles: &[&str]) -> Option<(usize, usize)> 
         .find_map(|needle| find(text, needle.as_bytes()).map(|at| (at, needle.len())))
 }
 
-/// The first place of `needle` that is not the middle of a longer word.
-pub(super) fn find_word(text: &[u8], needle: &[u8]) -> Option<usize> {
-    let mut from = 0;
+/// The first place of `needle` at or after `from` that is not the middle of a longer word.
+pub(super) fn find_word(text: &[u8], needle: &[u8], mut from: usize) -> Option<usize> {
     while let Some(at) = find_from(text, needle, from) {
         let before = at.checked_sub(1).and_then(|at| text.get(at));
         let after = text.get(at + needle.len());
@@ -192,8 +197,9 @@ mod tests {
     fn finds_words_and_not_their_middles() {
         assert_eq!(find(b"abcabd", b"abd"), Some(3));
         assert_eq!(find(b"ab", b"abc"), None);
-        assert_eq!(find_word(b"selected select", b"select"), Some(9));
-        assert_eq!(find_word(b"selected", b"select"), None);
+        assert_eq!(find_word(b"selected select", b"select", 0), Some(9));
+        assert_eq!(find_word(b"select select", b"select", 1), Some(7));
+        assert_eq!(find_word(b"selected", b"select", 0), None);
         assert_eq!(find(b"", b"x"), None);
     }
 }

@@ -215,7 +215,7 @@ pub(super) fn inspect(text: &[u8], kinds: Kinds, place: Place, findings: &mut Fi
     }
     // `__proto__` is all letters.
     if kinds.any(KINDS) || text.starts_with(b"__") || text.starts_with(b"ro0") {
-        for found in SIGN_WORDS.find_iter(text).take(8) {
+        for found in SIGN_WORDS.find_iter(text) {
             let Some((sign, rule)) = SIGNS.get(found.pattern().as_usize()) else {
                 continue;
             };

@@ -109,16 +109,22 @@ const HEADERS: &[&str] = &[
 ];
 
 fn lines(text: &[u8], place: Place, findings: &mut Findings) {
-    for (at, _) in text
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| matches!(byte, b'\r' | b'\n'))
-        .take(64)
+    let mut from = 0;
+    while let Some(offset) = text
+        .get(from..)
+        .and_then(|rest| rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')))
     {
-        // Every line break asks: no more than a line is looked at.
-        let rest = text.get(at + 1..).unwrap_or_default();
+        let at = from + offset;
+        // Line breaks and blanks in a row are one.
+        let rest = text.get(at..).unwrap_or_default();
+        let blanks = rest
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
+        let (breaks, rest) = rest.split_at(blanks);
+        from = at + blanks;
+        // Every line asks: no more than one is looked at.
         let rest = rest.get(..rest.len().min(MAX_LINE)).unwrap_or_default();
-        let rest = rest.trim_ascii_start();
         // In a form people write lines such as `Location: Berlin`.
         // `\r\nX-Any-Header:`
         let name = rest
@@ -130,7 +136,7 @@ fn lines(text: &[u8], place: Place, findings: &mut Findings) {
         let colon = rest
             .get(name..)
             .is_some_and(|behind| behind.trim_ascii_start().starts_with(b":"));
-        let pair = text.get(at..at + 2) == Some(b"\r\n");
+        let pair = has(breaks, b"\r\n");
         let other = pair && hyphens && colon && place != Place::FormValue;
         let known = HEADERS
             .iter()

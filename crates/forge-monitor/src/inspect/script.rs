@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
-use super::bytes::{self, Kinds, find, find_any, has, is_word};
+use super::bytes::{self, Kinds, find, find_any, find_last, has, is_word};
 use super::html::without_comments;
 use super::rule::{Family, Findings, Rule};
 
@@ -136,14 +136,19 @@ fn calls(text: &[u8], findings: &mut Findings) {
         && text.windows(3).all(|three| {
             three[1] != b'\'' || three[0].is_ascii_alphabetic() && three[2].is_ascii_alphabetic()
         });
-    for _ in 0..64 {
-        let Some(open) = text
-            .get(from..)
-            .and_then(|rest| rest.iter().position(|byte| matches!(byte, b'(' | b'`')))
-        else {
-            return;
-        };
+    // What every call asks of the whole text is looked for once.
+    let first_quote = text
+        .iter()
+        .position(|byte| matches!(byte, b'\'' | b'"' | b'`' | b'<'));
+    let mut comment = None;
+    let one_word = !text.contains(&b' ');
+    while let Some(open) = text
+        .get(from..)
+        .and_then(|rest| rest.iter().position(|byte| matches!(byte, b'(' | b'`')))
+    {
         let open = from + open;
+        let between = text.get(from..open).unwrap_or_default();
+        comment = find_last(between, b"/*").map(|at| from + at).or(comment);
         from = open + 1;
         if text.get(open) == Some(&b'`') {
             backticks += 1;
@@ -157,7 +162,7 @@ fn calls(text: &[u8], findings: &mut Findings) {
         // `(alert)(1)`, `alert/**/(1)`, `alert?.(1)`, `top["al"+"ert"](1)`
         let before = before
             .strip_suffix(b"*/")
-            .and_then(|rest| find_last(rest, b"/*").and_then(|at| rest.get(..at)))
+            .and_then(|rest| comment.and_then(|at| rest.get(..at)))
             .unwrap_or(before);
         let before = before.strip_suffix(b"?.").unwrap_or(before);
         let name_end = before
@@ -203,10 +208,10 @@ fn calls(text: &[u8], findings: &mut Findings) {
                 argument.first(),
                 Some(b'0'..=b'9' | b'\'' | b'"' | b'`' | b'/' | b')' | b'\\' | b'&' | b'<')
             )
-            || bytes::trim(argument).starts_with(b"document")
+            || argument.trim_ascii_start().starts_with(b"document")
             // `fetch('//h/x')`: from, or to, another site.
             || elsewhere
-            || template && !rough && !text.contains(&b' ')
+            || template && !rough && one_word
             || argument.starts_with(b"location")
             || argument.starts_with(b"string.")
             || argument.starts_with(b"xss");
@@ -224,9 +229,7 @@ fn calls(text: &[u8], findings: &mut Findings) {
         {
             continue;
         }
-        let breakout = ahead
-            .iter()
-            .any(|byte| matches!(byte, b'\'' | b'"' | b'`' | b'<'))
+        let breakout = first_quote.is_some_and(|at| at < start)
             && matches!(
                 trim_end(ahead).last(),
                 Some(
@@ -304,12 +307,17 @@ fn calls(text: &[u8], findings: &mut Findings) {
 /// A function that shows that script runs, handed to something else: `[1].find(alert)`,
 /// `x=alert,x(1)`, `alert.call(…)`.
 fn handed(text: &[u8], findings: &mut Findings) {
+    // What every name asks of the whole text is looked for once.
+    let (mut calls, mut last_throw) = (None, None);
     for name in ["alert", "confirm", "prompt", "eval"] {
-        let mut from = 0;
-        for _ in 0..8 {
-            let Some(at) = bytes::find_from(text, name.as_bytes(), from) else {
-                break;
-            };
+        let (mut from, mut last_open) = (0, None);
+        while let Some(at) = bytes::find_from(text, name.as_bytes(), from) {
+            let between = text.get(from..at).unwrap_or_default();
+            last_open = between
+                .iter()
+                .rposition(|byte| *byte == b'(')
+                .map(|open| from + open)
+                .or(last_open);
             from = at + name.len();
             let behind = text.get(from..).unwrap_or_default();
             let before = text.get(..at).unwrap_or_default();
@@ -317,14 +325,18 @@ fn handed(text: &[u8], findings: &mut Findings) {
                 .iter()
                 .any(|method| behind.starts_with(method));
             // `.map(alert)`, `f(1,alert)`, `{get:alert}`, `a=alert;`
-            let argument = matches!(behind.first(), Some(b')' | b',')) && in_call(before);
+            let argument =
+                matches!(behind.first(), Some(b')' | b',')) && in_call(before, last_open);
             let listed = behind.first() == Some(&b']')
                 && matches!(before.last(), Some(b'[' | b','))
                 && matches!(behind.get(1), Some(b'[' | b'.' | b')' | b']'));
             let assigned = matches!(before.last(), Some(b'=' | b':' | b'[' | b','))
                 && matches!(behind.first(), Some(b';' | b',' | b'}'));
             let value = (listed || assigned)
-                && (has(behind, b"(") || has(behind, b"throw") || has(before, b"("));
+                && (*calls.get_or_insert_with(|| text.contains(&b'('))
+                    || last_throw
+                        .get_or_insert_with(|| find_last(text, b"throw"))
+                        .is_some_and(|throw| throw >= from));
             let edge = before.last().is_none_or(|byte| !is_word(*byte));
             if edge && (method || argument || value) {
                 findings.add(&HANDED, text, at);
@@ -335,13 +347,11 @@ fn handed(text: &[u8], findings: &mut Findings) {
 }
 
 /// Whether the argument that would follow is one of a method's: `.map(`, `.then(`, `.sort(1,`.
-fn in_call(before: &[u8]) -> bool {
-    let open = match before.last() {
-        Some(b'(') => Some(before.len() - 1),
-        Some(b',') => before.iter().rposition(|byte| *byte == b'('),
-        _ => None,
+/// `last_open` is the last parenthesis before it.
+fn in_call(before: &[u8], last_open: Option<usize>) -> bool {
+    let Some(open) = last_open.filter(|_| matches!(before.last(), Some(b'(' | b','))) else {
+        return false;
     };
-    let Some(open) = open else { return false };
     let name = before.get(..open).unwrap_or_default();
     let length = name
         .iter()
@@ -406,56 +416,54 @@ static PAGE_WORDS: LazyLock<AhoCorasick> =
     LazyLock::new(|| bytes::automaton(PAGE_ACCESS.iter().chain(ELEMENT_ACCESS)));
 
 fn page(text: &[u8], findings: &mut Findings) {
-    let Some(found) = PAGE_WORDS.find(text) else {
-        return;
-    };
-    let at = found.start();
-    if found.pattern().as_usize() < PAGE_ACCESS.len() {
-        let rule = if has(text.get(at..).unwrap_or_default(), b"fromcharcode") {
-            &CHARACTERS
-        } else {
-            &PAGE
+    // What every name asks of the whole text is looked for once.
+    let (mut codes, mut one_word, mut calls) = (None, None, None);
+    for found in PAGE_WORDS.find_iter(text) {
+        let at = found.start();
+        let behind = text.get(found.end()..).unwrap_or_default();
+        let Some(name) = PAGE_ACCESS.get(found.pattern().as_usize()) else {
+            let used = matches!(
+                behind.trim_ascii_start().first(),
+                Some(b'=' | b'.' | b'(' | b'[' | b'+')
+            );
+            findings.add(if used { &PAGE } else { &CALL }, text, at);
+            if used {
+                return;
+            }
+            continue;
         };
-        let whole = found.len() == text.len();
+        let codes = codes
+            .get_or_insert_with(|| find_last(text, b"fromcharcode"))
+            .is_some_and(|last| last >= at);
+        let one_word = *one_word.get_or_insert_with(|| !text.contains(&b' '));
+        let calls = *calls.get_or_insert_with(|| has(text, b"(") || has(text, b"="));
         // `document.body` in a text is a name; with something around it, it is script.
         let before = at.checked_sub(1).and_then(|at| text.get(at));
-        let behind = text.get(found.end()..).unwrap_or_default();
-        let behind = behind
+        let letter = behind.first().is_some_and(u8::is_ascii_alphabetic);
+        let next = behind
             .iter()
             .position(|byte| !is_word(*byte))
-            .and_then(|end| behind.get(end..));
-        let used = behind.is_some_and(|behind| {
-            let next = bytes::trim(behind);
+            .and_then(|end| behind.get(end..))
+            .map(<[u8]>::trim_ascii_start);
+        let used = next.is_some_and(|next| {
             matches!(
                 next.first(),
                 Some(b'=' | b'[' | b'+' | b')' | b';' | b'(' | b'-')
             ) && !next.starts_with(b"(s)")
                 || next.starts_with(b".")
                     && next.get(1).is_some_and(u8::is_ascii_alphabetic)
-                    && (has(text, b"(") || has(text, b"="))
-        }) || PAGE_ACCESS
-            .get(found.pattern().as_usize())
-            .is_some_and(|name| {
-                name.ends_with(['(', '='])
-                    || name.ends_with('.')
-                        && text.get(found.end()).is_some_and(u8::is_ascii_alphabetic)
-            });
+                    && calls
+        }) || name.ends_with(['(', '='])
+            || name.ends_with('.') && letter;
         let held = matches!(before, Some(b'(' | b'=' | b'+' | b',' | b'{' | b'[' | b'!'))
             || text
                 .get(..at)
                 .is_some_and(|head| matches!(trim_end(head).last(), Some(b'=' | b'+')));
-        if whole || !text.contains(&b' ') || used || held {
-            findings.add(rule, text, at);
-        } else {
-            findings.add(&CALL, text, at);
+        if found.len() == text.len() || one_word || used || held {
+            findings.add(if codes { &CHARACTERS } else { &PAGE }, text, at);
+            return;
         }
-    } else {
-        let after = text.get(found.end()..).unwrap_or_default();
-        let used = matches!(
-            bytes::trim(after).first(),
-            Some(b'=' | b'.' | b'(' | b'[' | b'+')
-        );
-        findings.add(if used { &PAGE } else { &CALL }, text, at);
+        findings.add(&CALL, text, at);
     }
 }
 
@@ -473,44 +481,49 @@ fn members(text: &[u8], findings: &mut Findings) {
         "string",
         "location",
     ] {
-        let Some(at) = bytes::find_word(text, object.as_bytes()) else {
-            continue;
-        };
-        let rest = text.get(at + object.len()..).unwrap_or_default();
-        let rest = rest.strip_prefix(b"?.").unwrap_or(rest);
-        let mut rest = bytes::trim(rest);
-        if let Some(comment) = rest.strip_prefix(b"/*")
-            && let Some(end) = find(comment, b"*/")
-        {
-            rest = comment.get(end + 2..).unwrap_or_default();
-        }
-        // `(document)["cookie"]`
-        let rest = bytes::trim(rest.strip_prefix(b")").unwrap_or(rest));
-        let spaced = text
-            .get(at + object.len())
-            .is_some_and(u8::is_ascii_whitespace);
-        let inner = rest.strip_prefix(b"[").map(bytes::trim);
-        // In Markdown: the string [`Display`] gives.
-        if spaced && inner.is_some_and(|inner| inner.starts_with(b"`")) {
-            continue;
-        }
-        if inner.is_some_and(|inner| {
-            matches!(
-                inner.first(),
-                Some(b'\'' | b'"' | b'`' | b'/' | b'(' | b'+' | b'!' | b'\\')
-            )
-        }) {
-            findings.add(&MEMBER, text, at);
-            return;
+        let mut from = 0;
+        while let Some(at) = bytes::find_word(text, object.as_bytes(), from) {
+            from = at + object.len();
+            if is_member(text, from) {
+                findings.add(&MEMBER, text, at);
+                return;
+            }
         }
     }
 }
 
-fn trim_end(text: &[u8]) -> &[u8] {
-    text.trim_ascii_end()
+/// As many bytes of a comment before a bracket are looked at.
+const MAX_COMMENT: usize = 256;
+
+/// Whether an object whose name ends at `end` is asked for a member by a computed name.
+fn is_member(text: &[u8], end: usize) -> bool {
+    let rest = text.get(end..).unwrap_or_default();
+    let rest = rest.strip_prefix(b"?.").unwrap_or(rest);
+    let mut rest = rest.trim_ascii_start();
+    if let Some(comment) = rest.strip_prefix(b"/*")
+        && let Some(end) = find(
+            comment
+                .get(..comment.len().min(MAX_COMMENT))
+                .unwrap_or_default(),
+            b"*/",
+        )
+    {
+        rest = comment.get(end + 2..).unwrap_or_default();
+    }
+    // `(document)["cookie"]`
+    let rest = rest.strip_prefix(b")").unwrap_or(rest).trim_ascii_start();
+    let spaced = text.get(end).is_some_and(u8::is_ascii_whitespace);
+    let inner = rest.strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
+    inner.is_some_and(|inner| {
+        // In Markdown: the string [`Display`] gives.
+        !(spaced && inner.starts_with(b"`"))
+            && matches!(
+                inner.first(),
+                Some(b'\'' | b'"' | b'`' | b'/' | b'(' | b'+' | b'!' | b'\\')
+            )
+    })
 }
 
-fn find_last(text: &[u8], needle: &[u8]) -> Option<usize> {
-    text.windows(needle.len())
-        .rposition(|window| window == needle)
+fn trim_end(text: &[u8]) -> &[u8] {
+    text.trim_ascii_end()
 }

@@ -133,10 +133,7 @@ pub(super) fn inspect_functions(text: &[u8], findings: &mut Findings) {
 
 fn shellshock(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
-    for _ in 0..16 {
-        let Some(at) = bytes::find_from(text, b"()", from) else {
-            return;
-        };
+    while let Some(at) = bytes::find_from(text, b"()", from) {
         from = at + 2;
         let rest = text.get(from..).unwrap_or_default().trim_ascii_start();
         if let Some(body) = rest.strip_prefix(b"{") {
@@ -172,29 +169,31 @@ fn is_split(text: &[u8], at: usize) -> bool {
 
 /// What hides the words of a command.
 fn hidden(text: &[u8], kinds: Kinds, findings: &mut Findings) {
-    if kinds.any(Kinds::DOLLAR)
-        && let Some((at, _)) = find_any(
+    if kinds.any(Kinds::DOLLAR) {
+        let variable = find_any(
             text,
             &[
-                "$ifs", "${ifs", "$@", "${@", "$*", "${path", "${home", "${pwd", "$'\\x", "$\"\\x",
-                "${shell", "$shell", "$0 <", "$(</", "$(<", "${##", "${#path", "$((", "${!",
+                "$ifs", "${ifs", "${@", "${path", "${home", "${pwd", "$'\\x", "$\"\\x", "${shell",
+                "$shell", "$0 <", "$(</", "$(<", "${##", "${#path", "${!",
             ],
-        )
-    {
-        let rest = text.get(at..).unwrap_or_default();
-        if rest.starts_with(b"$((") {
-            findings.add(&EXPRESSION, text, at);
-        } else if !(rest.starts_with(b"$@") || rest.starts_with(b"$*")) || is_split(text, at) {
+        );
+        let split = || {
+            let mut places = text.windows(2).enumerate();
+            places
+                .find(|(at, sign)| matches!(sign, [b'$', b'@' | b'*']) && is_split(text, *at))
+                .map(|(at, _)| at)
+        };
+        if let Some(at) = variable.map(|(at, _)| at).or_else(split) {
             findings.add(&HIDDEN, text, at);
+        } else if let Some(at) = find(text, b"$((") {
+            findings.add(&EXPRESSION, text, at);
         }
     }
     // `{cat,/etc/passwd}`, `{ls,-la}`
     if kinds.any(Kinds::BRACE) {
         let mut from = 0;
-        for _ in 0..16 {
-            let Some(at) = bytes::find_from(text, b"{", from) else {
-                break;
-            };
+        let mut last_slash = None;
+        while let Some(at) = bytes::find_from(text, b"{", from) {
             from = at + 1;
             // `analyze-{cc,c++}`: names with a common beginning.
             let joined = at
@@ -221,7 +220,9 @@ fn hidden(text: &[u8], kinds: Kinds, findings: &mut Findings) {
                 let telling = after.starts_with(b"-")
                     || after.starts_with(b"/")
                     || after.starts_with(b"}")
-                    || has(after, b"/")
+                    || last_slash
+                        .get_or_insert_with(|| text.iter().rposition(|byte| *byte == b'/'))
+                        .is_some_and(|slash| slash > from + length)
                     || commands::look_up(name) == Command::Sure;
                 if telling {
                     findings.add(&HIDDEN, text, at);
@@ -232,8 +233,7 @@ fn hidden(text: &[u8], kinds: Kinds, findings: &mut Findings) {
     }
     // A command with a file or a here-string: `cat<flag`, `sh<<<`
     if kinds.any(Kinds::ANGLE)
-        && let Some(at) = find(text, b"<<<")
-        && at > 0
+        && let Some(at) = bytes::find_from(text, b"<<<", 1)
     {
         findings.add(&HIDDEN, text, at);
     }
@@ -284,7 +284,7 @@ static WINDOWS_NAMES: LazyLock<AhoCorasick> =
     LazyLock::new(|| bytes::automaton(WINDOWS_WORDS.iter().chain(commands::CMDLETS)));
 
 fn command_line(text: &[u8], kinds: Kinds, findings: &mut Findings) {
-    for found in WINDOWS_NAMES.find_iter(text).take(16) {
+    for found in WINDOWS_NAMES.find_iter(text) {
         let at = found.start();
         let before = at.checked_sub(1).and_then(|at| text.get(at));
         let behind = text.get(found.end());

@@ -6,6 +6,7 @@ mod found;
 mod grpc;
 #[cfg(feature = "axum")]
 mod http;
+mod padding;
 mod passes;
 
 use forge_monitor::{Family, Inspection, Inspector, Level, Verdict};

@@ -12,10 +12,9 @@ pub(super) fn calls(text: &[u8], findings: &mut Findings) {
             .iter()
             .any(|byte| matches!(byte, b';' | b'<' | b'$' | b'=' | b'{' | b'"'));
     let mut from = 0;
-    for _ in 0..64 {
-        let Some(open) = find_from(text, b"(", from) else {
-            return;
-        };
+    // What every parenthesis asks of the whole text is looked for once.
+    let last_close = text.iter().rposition(|byte| *byte == b')');
+    while let Some(open) = find_from(text, b"(", from) {
         from = open + 1;
         let before = text.get(..open).unwrap_or_default().trim_ascii_end();
         let length = before
@@ -37,7 +36,8 @@ pub(super) fn calls(text: &[u8], findings: &mut Findings) {
                 start.checked_sub(2).and_then(|at| text.get(at)),
                 Some(b'\'' | b'"')
             );
-        if computed_call(text, open, before, argument) {
+        let closes = last_close.is_some_and(|close| close > open);
+        if closes && computed_call(text, open, before, argument) {
             findings.add(&PHP_CALL, text, start);
             return;
         }
@@ -229,8 +229,7 @@ fn computed_call(text: &[u8], open: usize, before: &[u8], argument: &[u8]) -> bo
         .unwrap_or_default();
     // In Markdown, brackets stand side by side as well: `[x](…)`.
     let text_of_a_link = head.iter().any(|byte| matches!(byte, b'`' | b'#'));
-    let closes = text.get(open..).is_some_and(|rest| rest.contains(&b')'));
-    if argument.is_empty() || text_of_a_link || !closes {
+    if argument.is_empty() || text_of_a_link {
         return false;
     }
     if matches!(head.last(), Some(b')' | b']' | b'}' | b'"' | b'\'')) {
@@ -262,11 +261,13 @@ fn computed_call(text: &[u8], open: usize, before: &[u8], argument: &[u8]) -> bo
     // `{{ $t('x') }}` is a template's; in a sentence it may be anything.
     let short = text.len() < 80 && text.iter().filter(|byte| **byte == b' ').count() <= 2;
     let indexed = name.iter().any(|byte| matches!(byte, b'[' | b'{'));
-    let starts = text.get(..at).is_some_and(|head| {
-        head.iter()
-            .all(|byte| matches!(byte, b'@' | b'$' | b'=' | b' ') || is_word(*byte))
-            // A password.
-            && !head.last().is_some_and(|byte| is_word(*byte))
-    });
-    plain && begins && name.len() > 1 - usize::from(indexed) && short && starts && open > at
+    let starts = || {
+        text.get(..at).is_some_and(|head| {
+            head.iter()
+                .all(|byte| matches!(byte, b'@' | b'$' | b'=' | b' ') || is_word(*byte))
+                // A password.
+                && !head.last().is_some_and(|byte| is_word(*byte))
+        })
+    };
+    plain && begins && name.len() > 1 - usize::from(indexed) && short && starts() && open > at
 }

@@ -1,8 +1,11 @@
 //! Expressions between the marks of template languages.
 
 use super::{SERVER_PAGE, TEMPLATE, TEMPLATE_NAME};
-use crate::inspect::bytes::{self, find, find_from, has, is_word};
+use crate::inspect::bytes::{self, find, find_from, find_last, has, is_word};
 use crate::inspect::rule::Findings;
+
+/// As many bytes between two marks are looked at.
+const MAX_EXPRESSION: usize = 512;
 
 /// Expressions between the marks of template languages.
 pub(super) fn templates(text: &[u8], findings: &mut Findings) {
@@ -22,36 +25,47 @@ pub(super) fn templates(text: &[u8], findings: &mut Findings) {
     ];
     for (start, end) in MARKS {
         let mut from = 0;
-        for _ in 0..8 {
-            let Some(at) = find_from(text, start, from) else {
-                break;
-            };
-            from = at + start.len();
-            let rest = text.get(from..).unwrap_or_default();
-            let close = find(rest.get(..rest.len().min(512)).unwrap_or_default(), end);
-            let inner = rest
-                .get(..close.unwrap_or(rest.len().min(512)))
+        // Every byte is looked at once or twice for each mark, so that no padding hides anything.
+        while let Some(at) = find_from(text, start, from) {
+            let begin = at + start.len();
+            let rest = text.get(begin..).unwrap_or_default();
+            let rest = rest
+                .get(..rest.len().min(MAX_EXPRESSION))
                 .unwrap_or_default();
+            let close = find(rest, end);
+            let inner = rest.get(..close.unwrap_or(rest.len())).unwrap_or_default();
+            // The mark may begin several times before it ends.
+            let last = find_last(inner, start);
+            from = match (close, last) {
+                (Some(close), _) => begin + close,
+                (None, Some(last)) => begin + last,
+                (None, None) => begin + inner.len().saturating_sub(start.len() - 1),
+            };
+            let innermost = last.and_then(|last| inner.get(last + start.len()..));
             if *start == b"<%" {
                 if close.is_some()
                     || matches!(inner.first(), Some(b'=' | b'@' | b'!' | b' ' | b'-'))
                         && inner.len() > 3
                 {
                     findings.add(&SERVER_PAGE, text, at);
+                    break;
                 }
                 continue;
             }
             if close.is_none() && *start != b"{{" && *start != b"${" {
                 continue;
             }
-            if (if *start == b"@(" {
-                is_product(inner)
+            let tells: fn(&[u8]) -> bool = if *start == b"@(" {
+                is_product
             } else {
-                computes(inner)
-            }) && (*start != b"[[" || has(inner, b"${"))
+                computes
+            };
+            if (tells(inner) || close.is_some() && innermost.is_some_and(tells))
+                && (*start != b"[[" || has(inner, b"${"))
                 && (*start != b"{#" || has(inner, b"*"))
             {
                 findings.add(&TEMPLATE, text, at);
+                break;
             } else if close.is_some() && (*start == b"{{" || *start == b"#{") {
                 findings.add(&TEMPLATE_NAME, text, at);
             }

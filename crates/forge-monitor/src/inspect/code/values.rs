@@ -45,10 +45,7 @@ pub(in crate::inspect) fn inspect_file_name(name: &[u8], findings: &mut Findings
 /// `'; return true; var x='`, `';d=new Date();do{`
 pub(super) fn statements(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
-    for _ in 0..16 {
-        let Some(at) = find_from(text, b";", from) else {
-            return;
-        };
+    while let Some(at) = find_from(text, b";", from) {
         from = at + 1;
         let before = text.get(..at).unwrap_or_default().last();
         if !matches!(before, Some(b'\'' | b'"')) {
@@ -125,10 +122,7 @@ pub(super) fn formula(text: &[u8], findings: &mut Findings) {
 pub(super) fn serialised(text: &[u8], findings: &mut Findings) {
     for start in [&b"o:"[..], b"c:", b"a:"] {
         let mut from = 0;
-        for _ in 0..8 {
-            let Some(at) = find_from(text, start, from) else {
-                break;
-            };
+        while let Some(at) = find_from(text, start, from) {
             from = at + 2;
             let before = at.checked_sub(1).and_then(|at| text.get(at));
             if before.is_some_and(|byte| is_word(*byte)) {

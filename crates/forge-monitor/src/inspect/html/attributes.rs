@@ -23,6 +23,9 @@ static BREAKOUT: Rule = rule(
     "A quote and `>` end an attribute and its element.",
 );
 
+/// As many attributes of a tag are looked at.
+const MAX_ATTRIBUTES: usize = 256;
+
 /// Where `on…=` stands among the attributes of a tag.
 pub(super) fn handler_in(attributes: &[u8]) -> Option<usize> {
     let mut from = 0;
@@ -61,7 +64,11 @@ pub(super) fn binds(attributes: &[u8]) -> bool {
             let equals = attribute.iter().position(|byte| *byte == b'=')?;
             attribute.get(..equals)
         });
-    names.take(32).any(|name| {
+    // Nobody writes so many, but to hide one.
+    names.enumerate().any(|(seen, name)| {
+        if seen >= MAX_ATTRIBUTES {
+            return true;
+        }
         let bare = name.strip_prefix(b"data-").unwrap_or(name);
         let plain: Vec<u8> = bare
             .iter()

@@ -17,10 +17,10 @@ static DATA_URL: Rule = rule("xss.data_url", 10, "A `data:` address that holds a
 /// Addresses that are scripts, with what browsers skip inside the scheme.
 pub(super) fn urls(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
-    for _ in 0..32 {
-        let Some(colon) = bytes::find_from(text, b":", from) else {
-            break;
-        };
+    // What stands behind is looked for once, not by every scheme.
+    let text = text.trim_ascii_end();
+    let (mut last_code, mut assigns) = (None, None);
+    while let Some(colon) = bytes::find_from(text, b":", from) {
         from = colon + 1;
         let before = text.get(..colon).unwrap_or_default();
         let rest = text.get(from..).unwrap_or_default();
@@ -46,13 +46,11 @@ pub(super) fn urls(text: &[u8], findings: &mut Findings) {
                 continue;
             }
             let prose = rest.first() == Some(&b' ') && !spaced;
-            let code = target.iter().any(|byte| {
-                matches!(
-                    byte,
-                    b'(' | b'`' | b'=' | b'[' | b'{' | b'\'' | b'"' | b'%' | b'/' | b';'
-                )
-            });
-            if hides || code && (spaced || !prose || at > 0 && has(text, b"=")) {
+            let code = last_code
+                .get_or_insert_with(|| text.iter().rposition(|byte| is_code(*byte)))
+                .is_some_and(|last| last >= from);
+            let assigns = *assigns.get_or_insert_with(|| text.contains(&b'='));
+            if hides || code && (spaced || !prose || at > 0 && assigns) {
                 findings.add(&SCRIPT_URL, text, at);
             }
         } else if ends_with_skipping(before, b"data") && !before.ends_with(b"metadata") {
@@ -74,6 +72,14 @@ pub(super) fn urls(text: &[u8], findings: &mut Findings) {
     if let Some((at, _)) = find_any(text, &["url(javascript", "src=\"data:", "livescript:["]) {
         findings.add(&SCRIPT_URL, text, at);
     }
+}
+
+/// Whether a byte is one of those without which script does nothing.
+const fn is_code(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'(' | b'`' | b'=' | b'[' | b'{' | b'\'' | b'"' | b'%' | b'/' | b';'
+    )
 }
 
 /// Whether `text` ends with `word`, where white space and control characters between its letters

@@ -97,10 +97,7 @@ pub(in crate::inspect) fn inspect_include(name: &[u8], value: &[u8], findings: &
 
 pub(super) fn addresses(text: &[u8], place: Place, findings: &mut Findings) {
     let mut from = 0;
-    for _ in 0..16 {
-        let Some(at) = bytes::find_from(text, b":", from) else {
-            return;
-        };
+    while let Some(at) = bytes::find_from(text, b":", from) {
         from = at + 1;
         let rest = text.get(from..).unwrap_or_default();
         let before = text.get(..at).unwrap_or_default();
@@ -206,6 +203,9 @@ fn web_address(text: &[u8], start: usize, rest: &[u8], findings: &mut Findings) 
     } else if host.starts_with(b"0.0.0.0") || host.starts_with(b"[::]") {
         findings.add(&INNER, text, start);
     }
+    if start > 0 {
+        return;
+    }
     let path = rest.get(end..).unwrap_or_default();
     // A script on a machine without a name, or an address made to swallow what is appended.
     let address = host
@@ -216,7 +216,7 @@ fn web_address(text: &[u8], start: usize, rest: &[u8], findings: &mut Findings) 
     let program = [".php", ".txt", ".asp", ".jsp", ".sh", ".exe", ".pl", ".py"]
         .iter()
         .any(|end| path.trim_ascii_end().ends_with(end.as_bytes()));
-    if start == 0 && (path == b"?" || address && program) {
+    if path == b"?" || address && program {
         findings.add(&REMOTE_SCRIPT, text, start);
     }
     let script = [
@@ -231,7 +231,7 @@ fn web_address(text: &[u8], start: usize, rest: &[u8], findings: &mut Findings) 
     .iter()
     .any(|end| path.ends_with(end))
         || path.ends_with(b"??");
-    if script && start == 0 {
+    if script {
         // An address may end with an empty query; a picture's hardly.
         let page = path.ends_with(b".php?") || path.ends_with(b".do?");
         findings.add(

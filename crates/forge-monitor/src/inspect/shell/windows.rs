@@ -3,17 +3,22 @@
 use super::{bytes, is_word};
 use bytes::{find, find_from};
 
-/// As many words that may begin a statement are looked at.
-const MAX_STARTS: usize = 8;
+/// As many words that may begin a statement are looked at. No text has more, but to hide one.
+const MAX_STARTS: usize = 256;
 
 /// Where a statement begins, and whether it is one beyond doubt.
 pub(super) fn statement(text: &[u8]) -> Option<(usize, bool)> {
-    let loops = starts(text, b"for").find(|at| is_loop(text.get(at + 3..).unwrap_or_default()));
-    if let Some(at) = loops {
+    let loops = starts(text, b"for")
+        .enumerate()
+        .find(|(seen, at)| *seen == MAX_STARTS || is_loop(text.get(at + 3..).unwrap_or_default()));
+    if let Some((_, at)) = loops {
         return Some((at, true));
     }
     let mut doubtful = None;
-    for at in starts(text, b"if") {
+    for (seen, at) in starts(text, b"if").enumerate() {
+        if seen == MAX_STARTS {
+            return Some((at, true));
+        }
         match condition(text.get(at + 2..).unwrap_or_default()) {
             Some(true) => return Some((at, true)),
             Some(false) => doubtful = doubtful.or(Some((at, false))),
@@ -30,14 +35,12 @@ fn starts<'a>(text: &'a [u8], word: &'a [u8]) -> impl Iterator<Item = usize> + '
         from = at + 1;
         Some(at)
     });
-    places
-        .filter(move |at| {
-            let before = at.checked_sub(1).and_then(|at| text.get(at));
-            let behind = text.get(at + word.len());
-            !before.is_some_and(|byte| is_word(*byte))
-                && behind.is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'/' | b'('))
-        })
-        .take(MAX_STARTS)
+    places.filter(move |at| {
+        let before = at.checked_sub(1).and_then(|at| text.get(at));
+        let behind = text.get(at + word.len());
+        !before.is_some_and(|byte| is_word(*byte))
+            && behind.is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'/' | b'('))
+    })
 }
 
 /// `[/f "…"] %a in (…) do`
