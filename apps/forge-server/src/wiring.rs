@@ -141,6 +141,12 @@ fn is_foreign(parts: &Parts) -> bool {
     }
 }
 
+/// Whether another site's page can make a browser do what a signal is about. None makes it use a
+/// secret twice, or become another browser.
+const fn may_be_excused(kind: &SignalKind) -> bool {
+    !matches!(kind, SignalKind::AuthOk | SignalKind::SessionAnomaly)
+}
+
 /// The content types that a page may send to another origin without asking first.
 fn is_safelisted(kind: &[u8]) -> bool {
     let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -220,7 +226,7 @@ impl Wiring {
 
     /// The same about a user whom the cause does not name: `user` is the id of a GitHub account.
     fn signal_about(&self, kind: SignalKind, cause: &Cause, user: Option<u64>) {
-        let foreign = cause.foreign && kind != SignalKind::AuthOk;
+        let foreign = cause.foreign && may_be_excused(&kind);
         if foreign && self.excuses.take("foreign", cause.address).is_some() {
             return;
         }
@@ -645,6 +651,14 @@ mod tests {
             .headers_mut()
             .insert(site, HeaderValue::from_static("cross-site"));
         assert!(!is_foreign(&request.into_parts().0));
+    }
+
+    #[test]
+    fn no_header_excuses_that_a_session_is_stolen() {
+        assert!(!may_be_excused(&SignalKind::SessionAnomaly));
+        assert!(!may_be_excused(&SignalKind::AuthOk));
+        assert!(may_be_excused(&SignalKind::AuthFailed));
+        assert!(may_be_excused(&SignalKind::RateLimited));
     }
 
     #[test]

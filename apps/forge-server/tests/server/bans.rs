@@ -1,6 +1,6 @@
 //! Addresses that fail too often, and what becomes of them.
 
-use fake_github::OCTO_ADMIN;
+use fake_github::{OCTO_ADMIN, OCTO_USER};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -224,6 +224,32 @@ async fn headers_that_blame_another_site_save_nobody_who_goes_on() {
     from(&browser, ATTACKER, "/").await.problem(403);
 }
 
+/// A page makes a browser ask for something; it makes it no other browser elsewhere.
+#[tokio::test]
+async fn headers_that_blame_another_site_do_not_hide_that_sessions_are_stolen() {
+    let trial = behind_a_proxy().await;
+    let victim = trial.sign_in(OCTO_USER).await;
+    from(&victim, "198.51.100.7", "/api/me").await.expect(200);
+    let stolen = victim.cookie("forge-dev").unwrap();
+    let user = trial.sign_in(OCTO_USER).await;
+    trial.clock.advance(seconds(60));
+    let thief = trial.browser();
+    for program in ["curl/8.5.0", "Wget/1.21", "python-requests/2.31"] {
+        from(&user, "198.51.100.7", "/api/me").await.expect(200);
+        let request = thief.request(Method::GET, "/api/me");
+        let request = request
+            .header("x-forwarded-for", ATTACKER)
+            .header("user-agent", program)
+            .header("cookie", format!("forge-dev={stolen}"))
+            .header("sec-fetch-site", "cross-site");
+        // The last one may be told to sign in itself.
+        let status = thief.send_uncounted(request).await.status;
+        assert!(matches!(status, 200 | 401), "{status}");
+        trial.app.monitor.flush().await;
+    }
+    from(&user, "198.51.100.7", "/api/me").await.problem(401);
+}
+
 #[tokio::test]
 pub(crate) async fn a_ban_is_listed_and_lifted_from_the_command_line_beside_the_server() {
     let trial = behind_a_proxy().await;
@@ -294,7 +320,7 @@ pub(crate) async fn a_user_is_banned_has_to_sign_in_again_and_has_smaller_limits
         .unwrap();
     let decide = async |action| {
         let now = forge_monitor::Clock::now(&trial.clock) + seconds(1);
-        let target = Target::User(fake_github::OCTO_USER.to_string().into());
+        let target = Target::User(OCTO_USER.to_string().into());
         let decision = Decision::new(action, "a_test", target, now, now + seconds(600));
         store.insert(&decision).await.unwrap();
         // As if another node had decided it.
@@ -305,7 +331,7 @@ pub(crate) async fn a_user_is_banned_has_to_sign_in_again_and_has_smaller_limits
         until(holds).await;
         decision.id
     };
-    let user = trial.sign_in(fake_github::OCTO_USER).await;
+    let user = trial.sign_in(OCTO_USER).await;
     user.get("/api/me").await.expect(200);
     let banned = decide(Action::Block).await;
     user.get("/api/me").await.problem(403);
@@ -315,7 +341,7 @@ pub(crate) async fn a_user_is_banned_has_to_sign_in_again_and_has_smaller_limits
     decide(Action::RequireSignIn).await;
     user.get("/api/me").await.problem(401);
     trial.clock.advance(seconds(2));
-    let user = trial.sign_in(fake_github::OCTO_USER).await;
+    let user = trial.sign_in(OCTO_USER).await;
     user.get("/api/me").await.expect(200);
 
     trial.clock.advance(seconds(60));
