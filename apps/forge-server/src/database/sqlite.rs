@@ -37,11 +37,15 @@ pub(crate) async fn open(path: &Path) -> Result<SqlitePool, sqlx::Error> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(2));
-    SqlitePoolOptions::new()
+    let pool = SqlitePoolOptions::new()
         .max_connections(4)
         .acquire_timeout(Duration::from_secs(5))
-        .connect_with(options)
-        .await
+        .connect_with(options.clone())
+        .await?;
+    // Made at the start and never again: a file that is moved away for a moment would be written
+    // beside its new, empty namesake.
+    pool.set_connect_options(options.create_if_missing(false));
+    Ok(pool)
 }
 
 /// Whether it can be read and written.
@@ -94,4 +98,24 @@ async fn identity(path: &Path) -> io::Result<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     let meta = tokio::fs::metadata(path).await?;
     Ok((meta.dev(), meta.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_moved_away_is_not_made_anew() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (path, away) = (folder.path().join("forge.db"), folder.path().join("away"));
+        let pool = open(&path).await.unwrap();
+        let first = pool.acquire().await.unwrap();
+        std::fs::rename(&path, &away).unwrap();
+        // The first is in use: this would be another one.
+        assert!(pool.acquire().await.is_err());
+        assert!(!path.exists());
+        std::fs::rename(&away, &path).unwrap();
+        assert!(pool.acquire().await.is_ok());
+        drop(first);
+    }
 }
