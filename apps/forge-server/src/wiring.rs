@@ -4,157 +4,35 @@
 //! the audit log and, where it may mean an attack, a signal to the monitor. None of them blocks:
 //! events go into the log's bounded queue, signals into the monitor's.
 
+mod cause;
 mod decisions;
 
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use forge_audit::{Actor, AuditLog, Event, Kind, Outcome, Severity, Source};
+use forge_audit::{AuditLog, Event, Kind, Outcome, Severity};
 use forge_crypto::VaultEvent;
-use forge_headers::Connection;
 use forge_monitor::{
     ComponentHealth, HealthStatus, InspectOutcome, Inspection, Level, Monitor, RefusalReason,
     Signal, SignalKind, Verdict,
 };
 use forge_ratelimit::{ConcurrencyDecision, ConcurrencyOutcome, Decision, KeyClass};
-use forge_session::{Caller, Rejection, SessionEvent, ThreatResponse};
-use http::header::{AUTHORIZATION, USER_AGENT};
+use forge_session::{Rejection, SessionEvent, ThreatResponse};
 use http::request::Parts;
-use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::principal::{Principal, github_id};
+use crate::principal::github_id;
 use crate::refusals::RefusalBudget;
-use crate::request_id;
+
+pub(crate) use cause::{Cause, actor_of, caller, client_ip, resource};
 
 /// As many rules of an inspection stand in its event.
 const MAX_RULES: usize = 8;
-
-tokio::task_local! {
-    /// Who asked for what is going on in this task, for observers that see no request.
-    static CAUSE: Cause;
-}
-
-/// The request behind an event: who, from where, which.
-#[derive(Clone, Debug, Default)]
-pub struct Cause {
-    actor: Actor,
-    source: Source,
-    request_id: Option<String>,
-    address: Option<IpAddr>,
-    /// Whether another site's page made the visitor's browser ask, as Fetch Metadata says.
-    foreign: bool,
-}
-
-impl Cause {
-    /// The cause that a request is.
-    #[must_use]
-    pub fn of(parts: &Parts) -> Self {
-        let address = client_ip(parts);
-        let mut source = Source::new();
-        if let Some(address) = address {
-            source = source.address(address);
-        }
-        if let Some(agent) = user_agent(parts) {
-            source = source.user_agent(agent);
-        }
-        Self {
-            actor: actor_of(parts),
-            source,
-            request_id: request_id::of(parts).map(str::to_owned),
-            address,
-            foreign: is_foreign(parts),
-        }
-    }
-
-    /// Runs `work` with observers attributing what they are told to this cause.
-    pub async fn scope<F: Future>(self, work: F) -> F::Output {
-        CAUSE.scope(self, work).await
-    }
-
-    fn current() -> Self {
-        CAUSE.try_with(Clone::clone).unwrap_or_default()
-    }
-
-    /// The same request, by somebody it is not signed in as: for a sign-in.
-    #[must_use]
-    pub fn by(mut self, actor: Actor) -> Self {
-        self.actor = actor;
-        self
-    }
-
-    /// An event of this cause.
-    pub fn event(&self, kind: Kind, action: &'static str) -> Event {
-        let event = Event::new(kind, action)
-            .actor(self.actor.clone())
-            .source(self.source.clone());
-        match &self.request_id {
-            Some(id) => event.request_id(id),
-            None => event,
-        }
-    }
-}
-
-/// The actor that a request's principal is.
-#[must_use]
-pub(crate) fn actor_of(parts: &Parts) -> Actor {
-    match parts.extensions.get::<Principal>() {
-        None => Actor::anonymous(),
-        Some(principal) => Actor::new(principal.github_id.to_string())
-            .login(&principal.login)
-            .session(principal.session().id.to_string()),
-    }
-}
-
-/// The client's address, as the trusted proxies and the connection say.
-#[must_use]
-pub(crate) fn client_ip(parts: &Parts) -> Option<IpAddr> {
-    parts
-        .extensions
-        .get::<Connection>()
-        .map(|connection| connection.client_ip)
-}
-
-/// The caller, as sessions keep it.
-#[must_use]
-pub(crate) fn caller(parts: &Parts) -> Caller {
-    Caller::new(client_ip(parts), user_agent(parts))
-}
-
-/// Whether another site, or a link that somebody planted, may have made the browser ask. A page
-/// cannot send an `Authorization` header to another origin without its leave, nor use a method or a
-/// content type that the Fetch standard does not safelist.
-fn is_foreign(parts: &Parts) -> bool {
-    let header = |name| parts.headers.get(name).map(HeaderValue::as_bytes);
-    if parts.headers.contains_key(AUTHORIZATION)
-        || !matches!(parts.method, Method::GET | Method::HEAD | Method::POST)
-        || header("content-type").is_some_and(|kind| !is_safelisted(kind))
-    {
-        return false;
-    }
-    match header("sec-fetch-site") {
-        Some(b"cross-site" | b"same-site") => true,
-        // Opened from a mail or a document.
-        Some(b"none") => header("sec-fetch-mode") == Some(b"navigate"),
-        _ => false,
-    }
-}
 
 /// Whether another site's page can make a browser do what a signal is about. None makes it use a
 /// secret twice, or become another browser.
 const fn may_be_excused(kind: &SignalKind) -> bool {
     !matches!(kind, SignalKind::AuthOk | SignalKind::SessionAnomaly)
-}
-
-/// The content types that a page may send to another origin without asking first.
-fn is_safelisted(kind: &[u8]) -> bool {
-    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default();
-    let essence = essence.trim_ascii().to_ascii_lowercase();
-    matches!(
-        &essence[..],
-        b"application/x-www-form-urlencoded" | b"multipart/form-data" | b"text/plain"
-    )
 }
 
 /// Whether something was found where another site's page can put nothing: in headers of its own, in
@@ -166,10 +44,6 @@ fn is_of_the_client(inspection: &Inspection) -> bool {
         .matches()
         .iter()
         .any(|found| own(found.place) && found.score >= Level::High.threshold())
-}
-
-fn user_agent(parts: &Parts) -> Option<&str> {
-    parts.headers.get(USER_AGENT)?.to_str().ok()
 }
 
 /// Translates between the crates. Cheap to clone.
@@ -603,55 +477,9 @@ pub(crate) fn is_forged_reason(reason: &str) -> bool {
     }
 }
 
-/// What a request is for, without its query: that may hold a secret.
-#[must_use]
-pub(crate) fn resource(parts: &Parts) -> String {
-    format!("{} {}", parts.method, parts.uri.path())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_another_may_have_made_a_browser_do_is_foreign() {
-        let foreign = |headers: &[(&'static str, &str)]| {
-            let mut request = http::Request::new(());
-            for (name, value) in headers {
-                request.headers_mut().insert(*name, value.parse().unwrap());
-            }
-            is_foreign(&request.into_parts().0)
-        };
-        let site = "sec-fetch-site";
-        assert!(foreign(&[(site, "cross-site")]));
-        assert!(foreign(&[(site, "same-site")]));
-        assert!(foreign(&[(site, "none"), ("sec-fetch-mode", "navigate")]));
-        assert!(!foreign(&[(site, "none"), ("sec-fetch-mode", "cors")]));
-        assert!(!foreign(&[
-            (site, "same-origin"),
-            ("sec-fetch-mode", "navigate")
-        ]));
-        assert!(!foreign(&[]));
-        assert!(!foreign(&[
-            (site, "cross-site"),
-            ("authorization", "Bearer x")
-        ]));
-        // What a page cannot send elsewhere without asking.
-        assert!(foreign(&[
-            (site, "cross-site"),
-            ("content-type", "Text/Plain; charset=utf-8")
-        ]));
-        assert!(!foreign(&[
-            (site, "cross-site"),
-            ("content-type", "application/json")
-        ]));
-        let mut request = http::Request::new(());
-        *request.method_mut() = Method::DELETE;
-        request
-            .headers_mut()
-            .insert(site, HeaderValue::from_static("cross-site"));
-        assert!(!is_foreign(&request.into_parts().0));
-    }
 
     #[test]
     fn no_header_excuses_that_a_session_is_stolen() {
