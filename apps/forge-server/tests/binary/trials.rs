@@ -59,15 +59,20 @@ async fn open_request(trial: &Trial) -> tokio::task::JoinHandle<reqwest::Result<
     request
 }
 
+/// A request that is open, with Ctrl-C noticed behind it.
+async fn interrupted_request(trial: &Trial) -> tokio::task::JoinHandle<reqwest::Result<Response>> {
+    let request = open_request(trial).await;
+    trial.process.signal("INT");
+    let noticed = |line: &str| line.contains("draining").then_some(());
+    trial.process.stderr_line(noticed);
+    request
+}
+
 #[tokio::test]
 async fn a_request_that_is_open_at_ctrl_c_is_answered_and_on_record() {
     let data = TempDir::new().unwrap();
     let trial = Trial::start(&["--data", data.path().to_str().unwrap()]);
-    let request = open_request(&trial).await;
-    trial.process.signal("INT");
-    trial
-        .process
-        .stderr_line(|line| line.contains("draining").then_some(()));
+    let request = interrupted_request(&trial).await;
     // Nobody else gets in.
     let late = browser().get(format!("{}/livez", trial.url)).send().await;
     assert!(late.unwrap_err().is_connect());
@@ -91,11 +96,7 @@ async fn a_request_that_is_open_at_ctrl_c_is_answered_and_on_record() {
 async fn a_second_ctrl_c_ends_it_at_once() {
     let data = TempDir::new().unwrap();
     let trial = Trial::start(&["--data", data.path().to_str().unwrap()]);
-    let request = open_request(&trial).await;
-    trial.process.signal("INT");
-    trial
-        .process
-        .stderr_line(|line| line.contains("draining").then_some(()));
+    let request = interrupted_request(&trial).await;
     trial.process.signal("INT");
     let ended = trial.process.wait();
     assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
@@ -107,11 +108,7 @@ async fn a_second_ctrl_c_ends_it_at_once() {
 #[tokio::test]
 async fn a_trial_that_ends_at_once_leaves_no_folder_of_its_own() {
     let trial = Trial::start(&[]);
-    let request = open_request(&trial).await;
-    trial.process.signal("INT");
-    trial
-        .process
-        .stderr_line(|line| line.contains("draining").then_some(()));
+    let request = interrupted_request(&trial).await;
     trial.process.signal("INT");
     assert_eq!(trial.ended_with(130).status.code(), Some(130));
     request.await.unwrap().unwrap_err();
