@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 use forge_monitor::{BoxError, Clock as _, Decision, DecisionStore, Lift, Target};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cli::Settings;
@@ -87,6 +88,7 @@ pub async fn list(
     let mut held = store.active(Clock::system().now(), MAX_LISTED).await?;
     held.sort_by_key(|decision| (decision.since, decision.id));
     if json {
+        let held: Vec<_> = held.iter().map(view).collect();
         serde_json::to_writer(&mut *out, &held)?;
         writeln!(out)?;
         return Ok(());
@@ -107,6 +109,14 @@ pub async fn list(
         )?;
     }
     Ok(())
+}
+
+/// What holds, for programs.
+pub(crate) fn view(decision: &Decision) -> Value {
+    let mut view = json!(decision);
+    view["since"] = rfc3339(decision.since.as_micros()).into();
+    view["until"] = rfc3339(decision.until.as_micros()).into();
+    view
 }
 
 /// Lifts what holds for one, and says what it was.

@@ -220,7 +220,13 @@ async fn blocks(
     Extension(context): Extension<AuditContext>,
 ) -> Json<Value> {
     context.action("admin.blocks.read");
-    Json(json!({ "blocks": app.monitor.blocks() }))
+    let blocks: Vec<_> = app
+        .monitor
+        .blocks()
+        .iter()
+        .map(|decision| crate::blocks::view(decision))
+        .collect();
+    Json(json!({ "blocks": blocks }))
 }
 
 async fn lift(

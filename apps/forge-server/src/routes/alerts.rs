@@ -38,7 +38,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/admin/alerts/dead/{id}/retry", post(retry))
 }
 
-fn silence_view(silence: &Silence) -> Value {
+/// A silence, as an admin sees it.
+pub(super) fn silence_view(silence: &Silence) -> Value {
     json!({
         "id": silence.id.to_string(),
         "scenario": &*silence.scenario,

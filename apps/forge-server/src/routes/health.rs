@@ -14,6 +14,7 @@ use http::header::CACHE_CONTROL;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::alerts::silence_view;
 use super::rfc3339;
 use crate::app::App;
 use crate::database::Pool;
@@ -234,7 +235,7 @@ async fn security(State(app): State<App>, Admin(_): Admin) -> Result<Answer, Pro
         security["live_sessions"] = sessions.into();
     }
     if let Ok(silences) = app.monitor.silences().await {
-        security["alerts"]["silences"] = json!(silences);
+        security["alerts"]["silences"] = silences.iter().map(silence_view).collect();
     }
     Ok(answer(security))
 }

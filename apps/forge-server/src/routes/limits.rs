@@ -240,6 +240,6 @@ fn view(verdict: &Verdict) -> Value {
         "remaining": verdict.remaining,
         "blocked": verdict.blocked,
         "allowed": verdict.allowed,
-        "wait_seconds": verdict.wait.as_secs_f64(),
+        "wait_seconds": verdict.wait.as_nanos().div_ceil(1_000_000_000) as u64,
     })
 }

@@ -70,6 +70,10 @@ pub(crate) async fn the_sixth_failure_closes_the_door_until_an_admin_opens_it() 
     let block = &list[0];
     assert_eq!(block["scenario"], "failed_authentications");
     assert!(block["target"].to_string().contains(ATTACKER), "{block}");
+    for time in ["since", "until"] {
+        let time = block[time].as_str().unwrap();
+        assert!(humantime::parse_rfc3339(time).is_ok(), "{time}");
+    }
     let id = block["id"].as_str().unwrap();
     let path = format!("/api/admin/blocks/{id}");
     admin.delete(&path).await.expect(204);

@@ -29,6 +29,8 @@ pub(crate) async fn a_silence_is_made_listed_and_ended_by_an_admin_and_on_record
         listed(&admin, SILENCES, "silences").await,
         std::slice::from_ref(&made)
     );
+    let security = admin.get("/api/health/security").await.expect(200).json();
+    assert_eq!(security["alerts"]["silences"], json!([made]));
     fail_six_times(&trial).await;
     assert_eq!(
         trial.app.monitor.blocks().len(),
