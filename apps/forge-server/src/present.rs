@@ -40,10 +40,10 @@ pub(crate) async fn present(request: Request, next: Next) -> Response {
         }
         return response;
     }
-    let detail = response.extensions().get::<Problem>().map(Problem::detail);
+    let problem = response.extensions().get::<Problem>();
     let plain = is_plain(response.headers()) && !path.starts_with("/mcp");
-    if detail.is_some() || plain {
-        let json = Problem::json(status, detail, id.as_deref());
+    if problem.is_some() || plain {
+        let json = Problem::json(status, problem, id.as_deref());
         return replaced(response, json, "application/problem+json");
     }
     response

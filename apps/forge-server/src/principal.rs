@@ -216,8 +216,7 @@ fn sign_in_again(app: &App, max_age: Duration) -> Problem {
         max_age.as_secs()
     );
     let challenge = HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
-    Problem::new(StatusCode::UNAUTHORIZED, "sign in again to do this")
-        .header(WWW_AUTHENTICATE, challenge)
+    unauthorized(app, "sign in again to do this", challenge)
 }
 
 fn unauthenticated(app: &App) -> Problem {
@@ -226,6 +225,12 @@ fn unauthenticated(app: &App) -> Problem {
         app.resource_metadata_url()
     );
     let challenge = HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
-    Problem::new(StatusCode::UNAUTHORIZED, "sign in, or send an access token")
+    unauthorized(app, "sign in, or send an access token", challenge)
+}
+
+/// 401, with the address at which a person signs in.
+fn unauthorized(app: &App, detail: &'static str, challenge: HeaderValue) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, detail)
         .header(WWW_AUTHENTICATE, challenge)
+        .member("sign_in", app.config.public("/auth/github/login"))
 }

@@ -9,7 +9,10 @@ use http::{HeaderMap, StatusCode};
 pub(crate) struct Problem {
     status: StatusCode,
     detail: &'static str,
-    headers: HeaderMap,
+    // In a box, so that results are small where nothing is wrong.
+    headers: Box<HeaderMap>,
+    /// Members beyond those of RFC 9457, by name.
+    further: Vec<(&'static str, String)>,
 }
 
 impl Problem {
@@ -19,7 +22,8 @@ impl Problem {
         Self {
             status,
             detail,
-            headers: HeaderMap::new(),
+            headers: Box::default(),
+            further: Vec::new(),
         }
     }
 
@@ -32,7 +36,10 @@ impl Problem {
     /// What a body deserves that is not of the shape that `fix` names, or too long to read.
     pub(crate) fn of_body(status: StatusCode, fix: &'static str) -> Self {
         if status == StatusCode::PAYLOAD_TOO_LARGE {
-            Self::new(status, "the body is longer than this server takes")
+            Self::new(
+                status,
+                "the body is longer than `bounds.body` of this server allows",
+            )
         } else {
             Self::bad_request(fix)
         }
@@ -66,6 +73,13 @@ impl Problem {
         self
     }
 
+    /// Adds a member to the document (RFC 9457, section 3.2).
+    #[must_use]
+    pub(crate) fn member(mut self, name: &'static str, value: String) -> Self {
+        self.further.push((name, value));
+        self
+    }
+
     /// One sentence that says what to do.
     #[must_use]
     pub(crate) fn detail(&self) -> &'static str {
@@ -76,7 +90,7 @@ impl Problem {
     #[must_use]
     pub(crate) fn json(
         status: StatusCode,
-        detail: Option<&str>,
+        problem: Option<&Self>,
         request_id: Option<&str>,
     ) -> String {
         let mut document = serde_json::json!({
@@ -84,8 +98,11 @@ impl Problem {
             "title": status.canonical_reason().unwrap_or("Error"),
             "status": status.as_u16(),
         });
-        if let Some(detail) = detail {
-            document["detail"] = detail.into();
+        if let Some(problem) = problem {
+            document["detail"] = problem.detail.into();
+            for (name, value) in &problem.further {
+                document[*name] = value.as_str().into();
+            }
         }
         if let Some(id) = request_id {
             document["request_id"] = id.into();
@@ -97,14 +114,14 @@ impl Problem {
 /// Without the request's id: the layer that presents responses fills it in.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Self::json(self.status, Some(self.detail), None);
+        let body = Self::json(self.status, Some(&self), None);
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        headers.extend(self.headers.clone());
+        headers.extend(HeaderMap::clone(&self.headers));
         response.extensions_mut().insert(self);
         response
     }

@@ -25,6 +25,11 @@ const CHANGES: [(Method, &str); 9] = [
 fn assert_asked(answer: &Answer, max_age: u64) {
     let problem = answer.problem(401);
     assert_eq!(problem["detail"], "sign in again to do this");
+    let sign_in = problem["sign_in"].as_str().unwrap();
+    assert!(
+        sign_in.ends_with("/auth/github/login") && sign_in.starts_with("http://"),
+        "{sign_in}"
+    );
     let challenge = answer.one("www-authenticate");
     assert!(challenge.starts_with("Bearer "), "{challenge}");
     for part in [
