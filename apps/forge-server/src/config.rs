@@ -15,6 +15,7 @@ mod sessions;
 mod settings;
 mod sources;
 mod texts;
+mod weaknesses;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -168,6 +169,28 @@ impl Config {
             .map(|found| PathBuf::from(found.text.as_str()))
     }
 
+    /// The file that holds the keyring, before the rest is known.
+    ///
+    /// # Errors
+    /// None is set, or one that cannot be read, or the keyring is written where the server reads it
+    /// and no command could change it.
+    pub fn keyring_file(inputs: &Inputs) -> Result<PathBuf, Problems> {
+        let mut problems = Problems::default();
+        let mut values = Values::collect(inputs, &mut problems);
+        let fix = "name its file with --keyring, or the configuration that does with --config";
+        let problem = match values.take("keyring").map(|found| found.origin) {
+            Some(Source::File(path)) => return Ok(path),
+            Some(origin) => {
+                Problem::new("keyring", "is not in a file of its own", fix).from(origin)
+            }
+            None => match problems.about("keyring") {
+                Some(unread) => return Err(unread),
+                None => Problem::new("keyring", "is missing", fix),
+            },
+        };
+        Err(Problems::from(problem))
+    }
+
     /// The shared database that is set, before the rest is known.
     ///
     /// # Errors
@@ -236,12 +259,22 @@ impl Config {
         }
         let cors = reader.checked("cors.origins", cors(&cors_origins));
         let trusted_proxies = trusted.unwrap_or_default();
+        let proxies = TrustedProxies::new(trusted_proxies.clone()).header(header?);
+        let (hosts, cors) = (hosts?, cors?);
+        let reached = (
+            public_url.scheme() == "https",
+            parse::is_loopback(&public_url),
+        );
+        for weakness in weaknesses::find((&hosts, &proxies, &cors), reached) {
+            let told = reader.problem(weakness.key, weakness.what, weakness.fix);
+            reader.values.warnings.push(told.to_string());
+        }
         Some(Self {
             listen: listen?,
             public_url,
             data: data?,
             database,
-            hosts: hosts?,
+            hosts,
             first_admin: first_admin?,
             allow_list: allow_list?,
             admin: AdminConfig {
@@ -254,9 +287,9 @@ impl Config {
                 api_url: api_url?,
             },
             keyring: keyring?,
-            proxies: TrustedProxies::new(trusted_proxies.clone()).header(header?),
+            proxies,
             trusted_proxies,
-            cors: cors?,
+            cors,
             cors_origins,
             limits: limits?,
             sessions: sessions?,
@@ -378,7 +411,14 @@ impl Reader {
             let setting = settings::find(key)?;
             if matches!(setting.default, Default::Required) {
                 let fix = match setting.secret {
-                    true => format!("set {0} or {0}_FILE", variable(key)),
+                    true => {
+                        let how =
+                            format!("set {key}_file in the file, {0}_FILE or {0}", variable(key));
+                        match key {
+                            "keyring" => format!("{how}; `forge key generate FILE` makes one"),
+                            _ => how,
+                        }
+                    }
                     false => format!(
                         "set it in the file, as {}, or by --set {key}=…",
                         variable(key)
@@ -403,8 +443,11 @@ impl Reader {
         match value {
             Ok(value) => Some(value),
             Err(what) => {
-                let takes = settings::find(key).map_or("", |setting| setting.takes);
-                self.refuse(key, what, format!("it takes {takes}"));
+                self.refuse(
+                    key,
+                    what,
+                    settings::find(key).map_or_else(String::new, takes),
+                );
                 None
             }
         }
@@ -412,11 +455,27 @@ impl Reader {
 
     /// Keeps what is wrong with the value of a key, and where that came from.
     fn refuse(&mut self, key: &'static str, what: impl Into<String>, fix: impl Into<String>) {
+        let problem = self.problem(key, what, fix);
+        self.problems.push(problem);
+    }
+
+    fn problem(&self, key: &str, what: impl Into<String>, fix: impl Into<String>) -> Problem {
         let problem = Problem::new(key, what, fix);
-        self.problems.push(match self.origins.get(key) {
+        match self.origins.get(key) {
             Some(origin) => problem.from(origin.clone()),
             None => problem,
-        });
+        }
+    }
+}
+
+/// What a setting takes, and where it is short the default as an example.
+fn takes(setting: &settings::Setting) -> String {
+    let takes = setting.takes;
+    match setting.default {
+        Default::Text(text) if (1..=32).contains(&text.len()) && !takes.contains(text) => {
+            format!("it takes {takes}, such as the default, `{text}`")
+        }
+        _ => format!("it takes {takes}"),
     }
 }
 

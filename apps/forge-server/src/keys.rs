@@ -119,22 +119,22 @@ pub enum KeyCommand {
 /// Where the keyring is.
 #[derive(Args, Clone, Debug, Default)]
 pub struct KeyringFile {
-    /// The file of the keyring [also: FORGE_KEYRING_FILE].
+    /// The file of the keyring [default: what FORGE_KEYRING_FILE or the configuration names].
     #[arg(long, value_name = "FILE")]
     pub keyring: Option<PathBuf>,
+    /// The configuration file of the server [also: FORGE_CONFIG], for what no other flag names.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Where the database is: the shared one where the configuration names one, as it does for the
 /// server, else the one in the data folder.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DataFolder {
-    /// The folder the databases lie in [also: FORGE_DATA]. Not looked at where a database is shared.
+    /// The folder the databases lie in [default: what FORGE_DATA or the configuration names]. Not
+    /// looked at where a database is shared, by FORGE_DATABASE_URL or the configuration.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The configuration file of the server [also: FORGE_CONFIG]; a shared database is the one that
-    /// it, FORGE_DATABASE_URL or FORGE_DATABASE_URL_FILE names.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
 }
 
 impl KeyCommand {
@@ -155,7 +155,7 @@ impl KeyCommand {
                 writeln!(out, "{}: made, with key {id}", file.display())?;
             }
             Self::List { keyring } => {
-                let keyring = Keyring::from_file(keyring.path()?)?;
+                let keyring = keyring.read()?;
                 out.write_all(table(&keyring, None).as_bytes())?;
             }
             Self::Add { keyring, comment } => {
@@ -184,7 +184,8 @@ impl KeyCommand {
                 dangerous_open_compromised,
                 dangerous_seal_unsealed,
             } => {
-                let (keyring, store) = (Keyring::from_file(keyring.path()?)?, data.open().await?);
+                let store = data.open(&keyring.inputs()).await?;
+                let keyring = keyring.read()?;
                 let vault = Vault::new(&keyring);
                 let mut rewrap = all(&vault, &*store);
                 if dangerous_open_compromised {
@@ -207,9 +208,8 @@ impl KeyCommand {
                 }
             }
             Self::Retire { id, keyring, data } => {
-                let path = keyring.path()?;
-                let ring = Keyring::from_file(&path)?;
-                let remaining = count(&ring, &data).await?;
+                let store = data.open(&keyring.inputs()).await?;
+                let remaining = count(&keyring.read()?, &*store).await?;
                 change(&keyring, |ring| ring.retire(id, &remaining))?;
                 writeln!(
                     out,
@@ -218,8 +218,9 @@ impl KeyCommand {
                 writeln!(out, "next: {RELOAD}")?;
             }
             Self::Status { keyring, data } => {
-                let keyring = Keyring::from_file(keyring.path()?)?;
-                let remaining = count(&keyring, &data).await?;
+                let store = data.open(&keyring.inputs()).await?;
+                let keyring = keyring.read()?;
+                let remaining = count(&keyring, &*store).await?;
                 out.write_all(table(&keyring, Some(&remaining)).as_bytes())?;
             }
         }
@@ -228,24 +229,40 @@ impl KeyCommand {
 }
 
 impl KeyringFile {
+    /// What the server would be given.
+    fn inputs(&self) -> Inputs {
+        Inputs {
+            file: self.config.clone(),
+            ..Inputs::from_process()
+        }
+    }
+
+    /// The file that is named, else the one that the server would read.
     fn path(&self) -> Result<PathBuf, BoxError> {
-        let variable = || std::env::var_os("FORGE_KEYRING_FILE").map(PathBuf::from);
-        let path = self.keyring.clone().or_else(variable);
-        path.ok_or_else(|| "which keyring? name its file with --keyring".into())
+        match &self.keyring {
+            Some(file) => Ok(file.clone()),
+            None => Ok(Config::keyring_file(&self.inputs())?),
+        }
+    }
+
+    fn read(&self) -> Result<Keyring, BoxError> {
+        let path = self.path()?;
+        Keyring::from_file(&path).map_err(|error| named(&path, error))
+    }
+}
+
+/// The error, with the name of the file that it is about.
+fn named(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> BoxError {
+    let (path, text) = (path.display().to_string(), error.to_string());
+    match text.contains(&path) {
+        true => error.into(),
+        false => format!("{path}: {text}").into(),
     }
 }
 
 impl DataFolder {
     /// The database as it is: it is neither made nor brought up to date here.
-    async fn open(&self) -> Result<Box<dyn SealedStore>, BoxError> {
-        let inputs = Inputs {
-            file: self.config.clone(),
-            ..Inputs::from_process()
-        };
-        self.open_from(&inputs).await
-    }
-
-    async fn open_from(&self, inputs: &Inputs) -> Result<Box<dyn SealedStore>, BoxError> {
+    async fn open(&self, inputs: &Inputs) -> Result<Box<dyn SealedStore>, BoxError> {
         // A folder may hold what was before the database was shared: to count there would let a key
         // go that is still needed.
         if let Some(shared) = Config::database(inputs)? {
@@ -256,13 +273,19 @@ impl DataFolder {
             return Ok(Box::new(PostgresSealedStore::new(pool)));
         }
         let folder = self.data.clone().or_else(|| Config::data(inputs));
-        let folder = folder.ok_or("which database? name its folder with --data")?;
+        let folder = folder.ok_or(
+            "which database? name its folder with --data, or the configuration with --config",
+        )?;
         let pool = open(&folder.join(database::FILE)).await?;
         Ok(Box::new(SqliteSealedStore::new(pool)))
     }
 }
 
 async fn open(path: &Path) -> Result<SqlitePool, BoxError> {
+    if !path.exists() {
+        let path = path.display();
+        return Err(format!("there is no database {path}: name the folder with --data").into());
+    }
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(Duration::from_secs(30));
@@ -274,7 +297,8 @@ fn change(
     file: &KeyringFile,
     step: impl FnOnce(Keyring) -> Result<Keyring, RotationError>,
 ) -> Result<Keyring, BoxError> {
-    Ok(Keyring::change_file(file.path()?, step)?)
+    let path = file.path()?;
+    Keyring::change_file(&path, step).map_err(|error| named(&path, error))
 }
 
 fn all<'a>(vault: &'a Vault, store: &'a dyn SealedStore) -> Rewrap<'a> {
@@ -310,9 +334,8 @@ pub(crate) async fn ensure_none_is_lost(
     }
 }
 
-async fn count(keyring: &Keyring, data: &DataFolder) -> Result<Remaining, BoxError> {
-    let (vault, store) = (Vault::new(keyring), data.open().await?);
-    Ok(all(&vault, &*store).remaining().await?)
+async fn count(keyring: &Keyring, store: &dyn SealedStore) -> Result<Remaining, BoxError> {
+    Ok(all(&Vault::new(keyring), store).remaining().await?)
 }
 
 /// A line a key, with how many values it protects where that was counted.

@@ -22,7 +22,7 @@ const SLOW_DOWN: Duration = Duration::from_secs(5);
 #[derive(Args, Clone, Debug)]
 pub struct Login {
     /// The server's public address, such as `https://forge.example`.
-    #[arg(value_name = "URL")]
+    #[arg(value_name = "URL", value_parser = server)]
     pub server: Url,
     /// What the session is called in the list of sessions.
     #[arg(long, value_name = "NAME", default_value = "forge-cli")]
@@ -31,6 +31,10 @@ pub struct Login {
     /// directory].
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+}
+
+fn server(text: &str) -> Result<Url, &'static str> {
+    Url::parse(text).map_err(|_| "write it as https://host[:port]")
 }
 
 /// Why a terminal was not signed in.

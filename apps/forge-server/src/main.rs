@@ -50,14 +50,34 @@ async fn run(serve: Serve) -> Result<(), Error> {
     if serve.dev {
         return run_dev(inputs, serve.dev_github_listen).await;
     }
-    let config = Config::read(&inputs)?;
+    let config = read(&inputs)?;
     forge_server::init_log(&config.log);
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
+    warn(&config);
     let (listener, _) = forge_server::listen(config.listen).await?;
     let forge = Forge::build(config, Clock::system()).await?;
     serve_until_signal(forge, inputs, listener, || {}, || {}).await
+}
+
+/// The configuration, or what is wrong with it and, where no file was named, how to name one.
+fn read(inputs: &Inputs) -> Result<Config, Error> {
+    Config::read(inputs).map_err(|problems| match inputs.names_a_file() {
+        true => problems.into(),
+        false => format!("{problems}\n{NO_FILE}").into(),
+    })
+}
+
+/// What helps who started without a configuration.
+const NO_FILE: &str = match cfg!(feature = "dev") {
+    true => {
+        "no configuration file is named: --config FILE names one; `forge serve --dev` needs none"
+    }
+    false => "no configuration file is named: --config FILE names one",
+};
+
+fn warn(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 #[cfg(feature = "dev")]
@@ -66,6 +86,7 @@ async fn run_dev(inputs: Inputs, github: Option<std::net::SocketAddr>) -> Result
 
     let (trial, config, listener) = Trial::start(inputs, github.unwrap_or(GITHUB_LISTEN)).await?;
     forge_server::init_log(&config.log);
+    warn(&config);
     let (url, data) = (config.public_url.to_string(), config.data.clone());
     let forge = Forge::build(config, Clock::system()).await?;
     trial.prepare(&forge).await?;
@@ -115,7 +136,7 @@ async fn serve_until_signal(
 }
 
 fn check(settings: Settings) -> Result<(), Error> {
-    let config = Config::read(&inputs(settings)?)?;
+    let config = read(&inputs(settings)?)?;
     for warning in &config.warnings {
         eprintln!("forge: {warning}");
     }

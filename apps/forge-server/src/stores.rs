@@ -95,7 +95,9 @@ pub async fn open_monitor_store(inputs: &Inputs) -> Result<Arc<dyn MonitorStore>
         return Ok(Arc::new(PostgresMonitorStore::new(pool)));
     }
     let data = Config::data(inputs);
-    let data = data.ok_or("name the folder of the server's data with --data")?;
+    let data = data.ok_or(
+        "name the folder of the server's data with --data, or the configuration with --config",
+    )?;
     Ok(Arc::new(open_file(&data).await?))
 }
 

@@ -16,8 +16,16 @@ pub(crate) fn quota(text: &str) -> Result<Quota, String> {
         "h" | "hour" => Duration::from_secs(3600),
         _ => return Err(shape()),
     };
-    let rate = rate.trim().parse().map_err(|_| shape())?;
-    let burst = burst.trim().parse().map_err(|_| shape())?;
+    let number = |text: &str| -> Result<u32, String> {
+        let text = text.trim();
+        text.parse().map_err(|_| {
+            match text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+                true => format!("is not a quota: {} is the largest number", u32::MAX),
+                false => shape(),
+            }
+        })
+    };
+    let (rate, burst) = (number(rate)?, number(burst)?);
     Quota::new(rate, period, burst).map_err(|error| format!("is not a quota: {error}"))
 }
 
@@ -123,6 +131,17 @@ mod tests {
             "1/s burst -1",
         ] {
             assert!(quota(bad).is_err(), "{bad}");
+        }
+        // What is out of bounds is told with the bound.
+        for (bad, bound) in [
+            ("4294967296/min burst 1", "4294967295 is the largest"),
+            ("1/min burst 99999999999", "4294967295 is the largest"),
+            ("0/min burst 1", "at least one unit a period"),
+            ("1/min burst 0", "at least one unit at once"),
+            ("1/hour burst 9000", "longer than a year"),
+        ] {
+            let told = quota(bad).unwrap_err();
+            assert!(told.contains(bound), "{bad}: {told}");
         }
     }
 

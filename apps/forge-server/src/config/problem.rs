@@ -59,10 +59,24 @@ impl Problems {
         self.0.push(problem);
     }
 
+    /// What is wrong with that key or with the configuration file, if anything.
+    #[must_use]
+    pub(super) fn about(self, key: &str) -> Option<Self> {
+        let about = |problem: &Problem| [key, "config"].contains(&problem.key.as_str());
+        let about: Vec<_> = self.0.into_iter().filter(about).collect();
+        (!about.is_empty()).then_some(Self(about))
+    }
+
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
     }
 }
 

@@ -82,6 +82,12 @@ impl Inputs {
             .map(|(_, value)| value)
     }
 
+    /// Whether a configuration file is named, by the flag or by the environment.
+    #[must_use]
+    pub fn names_a_file(&self) -> bool {
+        self.file.is_some() || self.variable("FORGE_CONFIG").is_some()
+    }
+
     /// Whether `--dev` puts its stand-in where this key names the real GitHub.
     fn replaces_github(&self, key: &str) -> bool {
         !self.dev.is_empty() && key.starts_with("github.")

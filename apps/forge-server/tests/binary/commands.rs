@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tempfile::TempDir;
 
-use crate::support::run_with;
+use crate::support::{Complete, assert_refuses, run, run_with};
 use crate::trial::forge;
 
 #[test]
@@ -57,5 +57,48 @@ fn the_help_names_the_commands_and_the_way_to_try_it() {
     assert!(
         nothing.stderr.contains("Usage: forge <COMMAND>"),
         "{nothing:?}"
+    );
+}
+
+#[test]
+fn the_keys_are_those_that_the_configuration_names() {
+    let complete = Complete::new();
+    let key = |arguments: &[&str]| run(&mut complete.command(&[&["key"], arguments].concat()));
+    let listed = key(&["list"]);
+    assert_eq!(listed.status.code(), Some(0), "{listed:?}");
+    let (id, _) = listed.stdout.split_once("  primary").unwrap();
+    assert_eq!(key(&["add"]).status.code(), Some(0));
+    let database = complete.0.path().join("data/forge.db");
+    let reason = format!("there is no database {}", database.display());
+    assert_refuses(&key(&["status"]), &[&reason, "--data"]);
+    assert!(!database.exists());
+
+    let server = test_support::Process::start(&mut complete.command(&["serve"]));
+    server.stderr_line(|line| line.contains("listening").then_some(()));
+    server.signal("TERM");
+    assert_eq!(server.wait().status.code(), Some(0));
+    let status = key(&["status"]);
+    assert_eq!(status.status.code(), Some(0), "{status:?}");
+    let primary = status.stdout.lines().next().unwrap();
+    assert!(
+        primary.starts_with(id) && primary.contains(" values"),
+        "{status:?}"
+    );
+
+    // A file that is no keyring is named.
+    let secret = complete.0.path().join("secret");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&secret, mode).unwrap();
+    let wrong = key(&["list", "--keyring", secret.to_str().unwrap()]);
+    assert_refuses(&wrong, &[&secret.display().to_string(), "forge-keyring v1"]);
+}
+
+#[test]
+fn what_is_written_wrong_is_told_with_how_it_is_written() {
+    let wrong = run_with(&["login", "forge.example"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        wrong.stderr.contains("write it as https://host[:port]"),
+        "{wrong:?}"
     );
 }

@@ -69,8 +69,9 @@ fn everything_that_is_missing_or_wrong_is_told_at_once() {
             "  - data is missing",
             "  - first_admin is missing",
             "  - github.client_id is missing",
-            "  - github.client_secret is missing: set FORGE_GITHUB_CLIENT_SECRET or FORGE_GITHUB_CLIENT_SECRET_FILE\n",
+            "  - github.client_secret is missing: set github.client_secret_file in the file, FORGE_GITHUB_CLIENT_SECRET_FILE or ",
             "  - keyring is missing",
+            "\nno configuration file is named: --config FILE names one; `forge serve --dev` needs none",
         ];
         assert_refuses(&missing, &reasons);
     }

@@ -179,10 +179,93 @@ fn everything_that_is_missing_is_told_at_once() {
             "data is missing: set it in the file, as FORGE_DATA, or by --set data=…",
             "first_admin is missing: set it in the file, as FORGE_FIRST_ADMIN, or by --set first_admin=…",
             "github.client_id is missing: set it in the file, as FORGE_GITHUB_CLIENT_ID, or by --set github.client_id=…",
-            "github.client_secret is missing: set FORGE_GITHUB_CLIENT_SECRET or FORGE_GITHUB_CLIENT_SECRET_FILE",
-            "keyring is missing: set FORGE_KEYRING or FORGE_KEYRING_FILE",
+            "github.client_secret is missing: set github.client_secret_file in the file, FORGE_GITHUB_CLIENT_SECRET_FILE or FORGE_GITHUB_CLIENT_SECRET",
+            "keyring is missing: set keyring_file in the file, FORGE_KEYRING_FILE or FORGE_KEYRING; `forge key generate FILE` makes one",
         ]
     );
+}
+
+#[test]
+fn what_is_out_of_bounds_is_told_with_the_bound_and_an_example() {
+    let told = |key, value| problem(&complete().flag(key, value));
+    assert_eq!(
+        told("limits.capacity", "1"),
+        "limits.capacity must be a number from 1000 to 100000000 (from the command line): \
+         it takes number, such as the default, `100000`"
+    );
+    assert_eq!(
+        told("limits.web", "1/hour burst 9000"),
+        "limits.web is not a quota: the bucket takes longer than a year to fill: shorten the \
+         period or the burst (from the command line): \
+         it takes quota, such as the default, `60/min burst 10`"
+    );
+}
+
+#[test]
+fn what_weakens_the_configuration_is_told_with_its_key_and_the_fix() {
+    let folder = tempfile::tempdir().unwrap();
+    let toml = "public_url = \"https://forge.example\"\n\
+                hosts = [\"*.forge.example\"]\n\
+                proxies.trusted = [\"0.0.0.0/0\"]\n";
+    let mut inputs = complete().file(&folder, toml);
+    inputs.flags.retain(|(key, _)| key != "public_url");
+    let inputs = inputs.flag("cors.origins", "http://localhost:5173");
+    let file = folder.path().join("forge.toml");
+    let file = file.display();
+    assert_eq!(
+        Config::read(&inputs).unwrap().warnings,
+        [
+            format!(
+                "proxies.trusted weakens the server: 0.0.0.0/0 is everyone: any client writes its \
+                 own address (from {file}): name the networks of the proxies"
+            ),
+            format!(
+                "hosts could be stricter: *.forge.example allows names that nobody may have set \
+                 up, or whose owner left (from {file}): list the names"
+            ),
+            "cors.origins could be stricter: http://localhost:5173 is whatever runs on the user's \
+             machine (from the command line): take it out where people use this server, and list \
+             origins of your own"
+                .to_owned(),
+        ]
+    );
+    let warnings = |inputs: &Inputs| Config::read(inputs).unwrap().warnings;
+    // On this machine alone there is nothing to say.
+    let here = complete().flag("cors.origins", "http://localhost:5173");
+    assert_eq!(warnings(&here), [""; 0]);
+    let in_clear = warnings(&complete().flag("hosts", "forge.example"));
+    assert_eq!(in_clear.len(), 1, "{in_clear:?}");
+    assert!(in_clear[0].starts_with("public_url weakens the server: requests in clear"));
+}
+
+#[test]
+fn the_file_of_the_keyring_is_the_one_that_the_server_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(&folder, "keyring", &keyring());
+    let inputs = Inputs::default().file(&folder, &format!("keyring_file = {file:?}\nlisen = 1\n"));
+    assert_eq!(Config::keyring_file(&inputs).unwrap(), file);
+    let other = write(&folder, "other", &keyring());
+    let by_variable = inputs.with("FORGE_KEYRING_FILE", other.to_str().unwrap());
+    assert_eq!(Config::keyring_file(&by_variable).unwrap(), other);
+
+    let told = |inputs: &Inputs| Config::keyring_file(inputs).unwrap_err().to_string();
+    let inline = told(&complete());
+    assert!(
+        inline.contains("keyring is not in a file of its own (from FORGE_KEYRING): name its file"),
+        "{inline}"
+    );
+    let none = told(&Inputs::default());
+    assert!(
+        none.contains("keyring is missing: name its file with --keyring"),
+        "{none}"
+    );
+    let gone = told(&Inputs::default().with("FORGE_KEYRING_FILE", "/nowhere/keyring"));
+    assert!(gone.contains("(from /nowhere/keyring)"), "{gone}");
+    let unread = Inputs {
+        file: Some(folder.path().join("none.toml")),
+        ..Inputs::default()
+    };
+    assert!(told(&unread).contains("config cannot be read"));
 }
 
 #[test]
