@@ -17,6 +17,7 @@ mod me;
 mod organisations;
 mod postgres;
 mod proxies;
+mod readme;
 mod reports;
 mod requests;
 mod responses;
