@@ -1,28 +1,18 @@
 //! Alerts on real sockets: mail servers that misbehave, and receivers of webhooks.
-#![cfg(all(feature = "axum", feature = "email", feature = "webhook"))]
-
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::post;
 use base64::Engine as _;
-use forge_monitor::{
-    Action, Alert, AlertSink, AlertStore, AlertmanagerSink, Batch, BoxError, DeadLetter, Decision,
-    DecisionStore, Delivery, EmailSink, EmailTls, HealthStatus, Lift, ManualClock,
-    MemoryMonitorStore, Monitor, MonitorBuilder, MonitorStore, OutboxStats, Settled, Severity,
-    Silence, StoreError, StoreFuture, Stored, Target, Timestamp, WebhookForm, WebhookSink,
-};
+use forge_monitor::{AlertSink, AlertmanagerSink, EmailSink, EmailTls, WebhookForm, WebhookSink};
 use http::{HeaderMap, StatusCode};
 use test_support::{Smtp, SmtpFault, SmtpTls};
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
-const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+use crate::node::{Node, State};
+use crate::*;
 
 fn alert(scope: &str) -> Alert {
     Alert::new("failed", scope, Severity::Warning, "too many", START)
@@ -206,123 +196,6 @@ async fn what_waits_is_delivered_by_the_next_run_under_the_same_id() {
     second.unwrap().shutdown().await;
 }
 
-/// A store that answers while it is up.
-#[derive(Clone)]
-struct Frail {
-    store: MemoryMonitorStore,
-    is_up: Arc<AtomicBool>,
-}
-
-impl Frail {
-    fn new(is_up: bool) -> Self {
-        Self {
-            store: MemoryMonitorStore::new(),
-            is_up: Arc::new(AtomicBool::new(is_up)),
-        }
-    }
-
-    fn if_up<'a, T: 'a>(&self, answer: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
-        match self.is_up.load(Ordering::SeqCst) {
-            true => answer,
-            false => Box::pin(async { Err(StoreError::Unavailable("down".into())) }),
-        }
-    }
-}
-
-impl DecisionStore for Frail {
-    fn insert<'a>(&'a self, decision: &'a Decision) -> StoreFuture<'a, ()> {
-        self.if_up(self.store.insert(decision))
-    }
-
-    fn active(&self, at: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Decision>> {
-        self.store.active(at, limit)
-    }
-
-    fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
-        self.if_up(self.store.changed(since, limit))
-    }
-
-    fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool> {
-        self.if_up(self.store.lift(id, lift))
-    }
-
-    fn lift_alike<'a>(
-        &'a self,
-        action: Action,
-        target: &'a Target,
-        lift: &'a Lift,
-    ) -> StoreFuture<'a, u64> {
-        self.if_up(self.store.lift_alike(action, target, lift))
-    }
-
-    fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
-        self.if_up(self.store.lift_told(id))
-    }
-
-    fn prune(&self, before: Timestamp) -> StoreFuture<'_, u64> {
-        self.if_up(self.store.prune(before))
-    }
-}
-
-impl AlertStore for Frail {
-    fn enqueue<'a>(&'a self, deliveries: &'a [Delivery]) -> StoreFuture<'a, ()> {
-        self.if_up(self.store.enqueue(deliveries))
-    }
-
-    fn lease<'a>(
-        &'a self,
-        sink: &'a str,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> StoreFuture<'a, Option<Delivery>> {
-        self.if_up(self.store.lease(sink, now, until))
-    }
-
-    fn settle<'a>(
-        &'a self,
-        id: Uuid,
-        attempts: u32,
-        settled: Settled,
-        at: Timestamp,
-    ) -> StoreFuture<'a, bool> {
-        self.if_up(self.store.settle(id, attempts, settled, at))
-    }
-
-    fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
-        self.if_up(self.store.dead(limit))
-    }
-
-    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
-        self.if_up(self.store.requeue(id, at))
-    }
-
-    fn outbox(&self) -> StoreFuture<'_, OutboxStats> {
-        self.if_up(self.store.outbox())
-    }
-
-    fn forget(&self, before: Timestamp) -> StoreFuture<'_, u64> {
-        self.if_up(self.store.forget(before))
-    }
-
-    fn silence<'a>(&'a self, silence: &'a Silence) -> StoreFuture<'a, ()> {
-        self.if_up(self.store.silence(silence))
-    }
-
-    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
-        self.if_up(self.store.unsilence(id, at))
-    }
-
-    fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {
-        self.store.silences(at)
-    }
-}
-
-impl MonitorStore for Frail {
-    fn record<'a>(&'a self, batch: &'a Batch) -> StoreFuture<'a, ()> {
-        self.if_up(self.store.record(batch))
-    }
-}
-
 #[tokio::test]
 async fn with_the_database_down_alerts_leave_through_the_spill_file_even_by_the_next_run() {
     let server = Smtp::start(SmtpTls::StartTls).await;
@@ -330,7 +203,7 @@ async fn with_the_database_down_alerts_leave_through_the_spill_file_even_by_the_
     let file = folder.path().join("alerts.spill");
     let (clock, kept) = (ManualClock::new(START), Kept::default());
     let run = || {
-        let monitor = monitor(&server, &clock, &kept).store(Frail::new(false));
+        let monitor = monitor(&server, &clock, &kept).store(Node::alone(State::Down));
         monitor.spill_file(&file)
     };
     let first = run().start().await.unwrap();
@@ -369,7 +242,7 @@ async fn with_the_database_down_and_the_spill_file_full_the_first_alerts_are_kep
         let builder = builder.alerts_individually(usize::MAX).spill_file(&file);
         builder.spill_bytes(8 << 10)
     };
-    let first = builder().store(Frail::new(false));
+    let first = builder().store(Node::alone(State::Down));
     let first = first.alert_sink("ops", refuses).start().await.unwrap();
     for n in 0..100 {
         first.raise(alert(&format!("{n:03}")));
@@ -384,7 +257,7 @@ async fn with_the_database_down_and_the_spill_file_full_the_first_alerts_are_kep
 
     // Each was tried once, and is due again after seconds.
     clock.advance(Duration::from_secs(60));
-    let second = builder().store(Frail::new(false));
+    let second = builder().store(Node::alone(State::Down));
     let second = second.alert_sink("ops", kept.sink()).start().await.unwrap();
     second.flush().await;
     let mut scopes: Vec<_> = kept
@@ -404,11 +277,11 @@ async fn with_the_database_down_and_the_spill_file_full_the_first_alerts_are_kep
 
 #[tokio::test(start_paused = true)]
 async fn what_others_decided_while_the_store_was_down_is_learnt_when_it_is_back() {
-    let (clock, store) = (ManualClock::new(START), Frail::new(true));
+    let (clock, store) = (ManualClock::new(START), Node::alone(State::Up));
     let monitor = Monitor::builder().clock(clock.clone()).store(store.clone());
     let monitor = monitor.start().await.unwrap();
     monitor.flush().await;
-    store.is_up.store(false, Ordering::SeqCst);
+    store.set(State::Down);
     let now = START + Duration::from_secs(1);
     let until = now + Duration::from_secs(86_400);
     let target = Target::of_address([192, 0, 2, 1].into());
@@ -426,7 +299,7 @@ async fn what_others_decided_while_the_store_was_down_is_learnt_when_it_is_back(
         seconds(2).await;
     }
     assert!(monitor.blocks().is_empty());
-    store.is_up.store(true, Ordering::SeqCst);
+    store.set(State::Up);
     seconds(2).await;
     assert_eq!(*monitor.blocks()[0], decision);
 }
@@ -453,7 +326,7 @@ impl Default for Receiver {
 impl Receiver {
     async fn serve(&self) -> test_support::Server {
         async fn take(
-            State(receiver): State<Receiver>,
+            Shared(receiver): Shared<Receiver>,
             headers: HeaderMap,
             body: Bytes,
         ) -> StatusCode {
@@ -462,7 +335,7 @@ impl Receiver {
             *receiver.answer.lock().unwrap()
         }
         /// Takes the alert, and never answers.
-        async fn hang(State(receiver): State<Receiver>) -> StatusCode {
+        async fn hang(Shared(receiver): Shared<Receiver>) -> StatusCode {
             receiver.slow.add_permits(1);
             std::future::pending().await
         }

@@ -1,166 +1,11 @@
-//! A store that cannot be written for a while: what was decided and lifted meanwhile.
+//! A store that cannot be read or written for a while: what was decided, lifted and told meanwhile.
 
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use forge_monitor::Clock;
 
-use forge_monitor::{
-    Action, Alert, AlertStore, Batch, BoxError, Clock, DeadLetter, Decision, DecisionStore,
-    Delivery, Lift, LiftError, ManualClock, MemoryMonitorStore, Monitor, MonitorBuilder,
-    MonitorEvent, MonitorStore, OutboxStats, Scenario, Settled, Severity, Signal, SignalClass,
-    SignalKind, Silence, StoreError, StoreFuture, Stored, Target, Timestamp,
-};
-use tokio::sync::watch;
-use uuid::Uuid;
+use crate::node::{Node, State};
+use crate::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
-
-/// One node's way to a store that others share: it may be read always, and written when it is up.
-#[derive(Clone)]
-struct Node {
-    store: MemoryMonitorStore,
-    state: Arc<watch::Sender<State>>,
-    /// How often it was asked for what changed.
-    asked: Arc<AtomicUsize>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Up,
-    Down,
-    /// Takes batches, and does not answer.
-    Hangs,
-}
-
-impl Node {
-    fn new(store: &MemoryMonitorStore, state: State) -> Self {
-        Self {
-            store: store.clone(),
-            state: Arc::new(watch::channel(state).0),
-            asked: Arc::default(),
-        }
-    }
-
-    fn set(&self, state: State) {
-        self.state.send_replace(state);
-    }
-
-    fn if_up<'a, T: Send + 'a>(&'a self, answer: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
-        match *self.state.borrow() {
-            State::Down => Box::pin(async { Err(StoreError::Unavailable("down".into())) }),
-            _ => answer,
-        }
-    }
-}
-
-impl DecisionStore for Node {
-    fn insert<'a>(&'a self, decision: &'a Decision) -> StoreFuture<'a, ()> {
-        self.if_up(self.store.insert(decision))
-    }
-
-    fn active(&self, at: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Decision>> {
-        self.store.active(at, limit)
-    }
-
-    fn changed(&self, since: Timestamp, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        self.store.changed(since, limit)
-    }
-
-    fn lift<'a>(&'a self, id: Uuid, lift: &'a Lift) -> StoreFuture<'a, bool> {
-        self.if_up(self.store.lift(id, lift))
-    }
-
-    fn lift_alike<'a>(
-        &'a self,
-        action: Action,
-        target: &'a Target,
-        lift: &'a Lift,
-    ) -> StoreFuture<'a, u64> {
-        self.if_up(self.store.lift_alike(action, target, lift))
-    }
-
-    fn lift_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
-        self.if_up(self.store.lift_told(id))
-    }
-
-    fn prune(&self, before: Timestamp) -> StoreFuture<'_, u64> {
-        self.if_up(self.store.prune(before))
-    }
-}
-
-impl AlertStore for Node {
-    fn enqueue<'a>(&'a self, deliveries: &'a [Delivery]) -> StoreFuture<'a, ()> {
-        self.if_up(self.store.enqueue(deliveries))
-    }
-
-    fn lease<'a>(
-        &'a self,
-        sink: &'a str,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> StoreFuture<'a, Option<Delivery>> {
-        self.if_up(self.store.lease(sink, now, until))
-    }
-
-    fn settle<'a>(
-        &'a self,
-        id: Uuid,
-        attempts: u32,
-        settled: Settled,
-        at: Timestamp,
-    ) -> StoreFuture<'a, bool> {
-        self.if_up(self.store.settle(id, attempts, settled, at))
-    }
-
-    fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
-        self.store.dead(limit)
-    }
-
-    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
-        self.if_up(self.store.requeue(id, at))
-    }
-
-    fn outbox(&self) -> StoreFuture<'_, OutboxStats> {
-        self.store.outbox()
-    }
-
-    fn forget(&self, before: Timestamp) -> StoreFuture<'_, u64> {
-        self.if_up(self.store.forget(before))
-    }
-
-    fn silence<'a>(&'a self, silence: &'a Silence) -> StoreFuture<'a, ()> {
-        self.if_up(self.store.silence(silence))
-    }
-
-    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
-        self.if_up(self.store.unsilence(id, at))
-    }
-
-    fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {
-        self.store.silences(at)
-    }
-}
-
-impl MonitorStore for Node {
-    fn record<'a>(&'a self, batch: &'a Batch) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            let mut state = self.state.subscribe();
-            let _ = state.wait_for(|state| *state != State::Hangs).await;
-            self.if_up(self.store.record(batch)).await
-        })
-    }
-}
-
-fn client(last: u8) -> IpAddr {
-    [192, 0, 2, last].into()
-}
-
-fn failed(last: u8) -> Signal {
-    Signal::new(SignalKind::AuthFailed).address(client(last))
-}
 
 fn builder(clock: &ManualClock) -> MonitorBuilder {
     let first_failure = Scenario::count("first_failure", SignalClass::AuthFailed)
@@ -201,28 +46,9 @@ async fn seconds_pass(monitors: &[&Monitor]) {
     }
 }
 
-/// Alerts by their scope and how often each happened.
-#[derive(Clone, Default)]
-struct Mailbox(Arc<Mutex<Vec<(String, u64)>>>);
-
-impl Mailbox {
-    fn sink(&self) -> impl forge_monitor::AlertSink {
-        let mailbox = Arc::clone(&self.0);
-        move |alert: Arc<Alert>| {
-            let got = (alert.scope.clone(), alert.count);
-            mailbox.lock().unwrap().push(got);
-            std::future::ready(Ok::<(), BoxError>(()))
-        }
-    }
-
-    fn got(&self) -> Vec<(String, u64)> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_is_lifted_does_not_come_back_by_a_node_that_could_not_store_it() {
-    for state in [State::Down, State::Hangs] {
+    for state in [State::ReadOnly, State::Hangs] {
         let (store, clock) = (MemoryMonitorStore::new(), ManualClock::new(START));
         let (up, frail) = (Node::new(&store, State::Up), Node::new(&store, state));
         let (one, two) = (start(&clock, &up).await, start(&clock, &frail).await);
@@ -232,13 +58,13 @@ async fn what_is_lifted_does_not_come_back_by_a_node_that_could_not_store_it() {
         one.flush().await;
         clock.advance(Duration::from_secs(1));
         one.lift(block.id, "a test").await.unwrap();
-        if state == State::Down {
+        if state == State::ReadOnly {
             seconds_pass(&[&one, &two]).await;
             assert!(two.guard().address(client(1)).is_none());
         }
         frail.set(State::Up);
         seconds_pass(&[&one, &two]).await;
-        if state == State::Down {
+        if state == State::ReadOnly {
             let stored = store.changed(START, 9).await.unwrap();
             assert_eq!(stored.len(), 1, "it is not even stored");
         }
@@ -325,7 +151,7 @@ async fn an_alert_that_is_held_back_while_the_store_is_down_outlives_the_process
     let killed = run(&clock).await;
     ban(&killed, 1).await;
     killed.flush().await;
-    node.set(State::Down);
+    node.set(State::ReadOnly);
     ban(&killed, 2).await;
     killed.flush().await;
     assert_eq!(killed.stats().alerts_spilled, 1);
@@ -352,7 +178,7 @@ async fn an_alert_that_was_spilled_while_it_was_held_back_is_told_once() {
         monitor.flush().await;
     };
     raise().await;
-    node.set(State::Down);
+    node.set(State::ReadOnly);
     raise().await;
     node.set(State::Up);
     // The end of the cool-down, and when whoever found it in the spill would tell it.
@@ -382,7 +208,7 @@ async fn a_lifting_that_could_not_be_stored_is_when_the_store_is_back() {
         three.flush().await;
         seconds_pass(&[&one]).await;
         assert!(one.guard().address(client(last)).is_some());
-        frail.set(State::Down);
+        frail.set(State::ReadOnly);
         for _ in 0..2 {
             let lifted = three.lift(block.id, "a test").await;
             assert!(matches!(lifted, Err(LiftError::Store(_))), "{lifted:?}");
@@ -404,7 +230,10 @@ async fn a_lifting_that_could_not_be_stored_is_when_the_store_is_back() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_stored_here_is_lifted_where_another_node_stored_the_like() {
     let (store, clock) = (MemoryMonitorStore::new(), ManualClock::new(START));
-    let (up, frail) = (Node::new(&store, State::Up), Node::new(&store, State::Down));
+    let (up, frail) = (
+        Node::new(&store, State::Up),
+        Node::new(&store, State::ReadOnly),
+    );
     let (one, two) = (start(&clock, &up).await, start(&clock, &frail).await);
     let block = ban(&two, 1).await;
     two.flush().await;
@@ -445,4 +274,101 @@ async fn who_says_all_the_time_that_something_changed_pushes_out_no_signal() {
     tokio::time::sleep(Duration::from_millis(201)).await;
     monitor.flush().await;
     assert!(monitor.guard().address(client(9)).is_some());
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_decision_before_it_is_stored_with_its_alert() {
+    let (clock, told) = (ManualClock::new(START), Told::default());
+    let store = MemoryMonitorStore::new();
+    let node = Node::new(&store, State::Hangs);
+    let builder = monitor(&clock, &told).store(node.clone());
+    let mailbox = Mailbox::default();
+    let monitor = builder
+        .alert_sink("ops", mailbox.sink())
+        .start()
+        .await
+        .unwrap();
+    monitor.emit(failed(1));
+    let is_enforced = async {
+        while monitor.guard().address(client(1)).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let minute = Duration::from_secs(60);
+    tokio::time::timeout(minute, is_enforced).await.unwrap();
+    // It is enforced, and that is all.
+    assert!(told.names().is_empty() && mailbox.got().is_empty());
+    assert!(store.active(START, 9).await.unwrap().is_empty());
+    node.set(State::Up);
+    monitor.flush().await;
+    assert_eq!(
+        told.names(),
+        ["DecisionMade", "AlertRaised", "AlertDelivered"]
+    );
+    assert_eq!(store.active(START, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn more_than_a_store_that_hangs_leaves_room_for_goes_through_the_spill_and_none_is_lost() {
+    const ALERTS: usize = 3000;
+    let clock = ManualClock::new(START);
+    let node = Node::alone(State::Hangs);
+    let mailbox = Mailbox::default();
+    let builder = Monitor::builder().clock(clock.clone());
+    let builder = builder.store(node.clone());
+    let builder = builder.alert_sink("ops", mailbox.sink());
+    let monitor = builder.alerts_individually(usize::MAX);
+    let monitor = monitor.start().await.unwrap();
+    for n in 0..ALERTS {
+        let summary = "too many";
+        monitor.raise(Alert::new(
+            "x",
+            &n.to_string(),
+            Severity::Warning,
+            summary,
+            START,
+        ));
+    }
+    let is_full = async {
+        while monitor.stats().alerts_spilled == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let minute = Duration::from_secs(60);
+    tokio::time::timeout(minute, is_full).await.unwrap();
+    node.set(State::Up);
+    monitor.flush().await;
+    let stats = monitor.stats();
+    assert_eq!((stats.alerts as usize, stats.alerts_lost), (ALERTS, 0));
+    let mut scopes: Vec<usize> = mailbox
+        .got()
+        .iter()
+        .map(|(scope, _)| scope.parse().unwrap())
+        .collect();
+    scopes.sort_unstable();
+    assert!(scopes.into_iter().eq(0..ALERTS));
+}
+
+#[tokio::test]
+async fn with_the_store_down_blocks_are_enforced_and_the_failure_told() {
+    let (clock, told) = (ManualClock::new(START), Told::default());
+    let node = Node::alone(State::Down);
+    let monitor = monitor(&clock, &told).store(node.clone());
+    let monitor = monitor.start().await.unwrap();
+    monitor.emit(failed(1));
+    monitor.flush().await;
+    let blocked = monitor.guard().address(client(1)).unwrap();
+    assert_eq!(told.names().last().unwrap(), "StoreFailed");
+    assert_eq!(monitor.stats().store_failures, 1);
+    node.set(State::Panics);
+    let lifted = monitor.lift(blocked.id, "a test").await;
+    assert!(matches!(lifted, Err(LiftError::Store(_))), "{lifted:?}");
+    assert!(monitor.guard().address(client(1)).is_none());
+}
+
+#[tokio::test]
+async fn does_not_start_where_it_cannot_know_whom_it_has_blocked() {
+    let gone = Node::alone(State::Gone);
+    let started = Monitor::builder().store(gone).start().await;
+    assert!(matches!(started, Err(StartError::Store(_))));
 }
