@@ -9,13 +9,18 @@ use serde::{Deserialize, Serialize};
 /// The longest line that is read, in bytes.
 const MAX_LINE: usize = 1024 * 1024;
 
+/// What is said of a line that has another shape.
+const SHAPE: &str = r#"a line is {"target":"/a?b=c","headers":[["name","value"]],"body":"a=b"}"#;
+
 /// `forge inspect`
 #[derive(Args, Clone, Debug)]
 #[command(long_about = "Says what inspection finds in a request, and why.\n\n\
         Without a target it reads requests from standard input, one JSON object a line:\n  \
         {\"method\":\"GET\",\"target\":\"/a?b=c\",\"headers\":[[\"user-agent\",\"curl/8\"]]}\n\
-        of which only `target` has to be there; `body` may hold the fields of a form, where the \
-        content type is one or is absent. It writes one object a line, in the same order:\n  \
+        of which only `target` has to be there, and headers are pairs of name and value; `body` may \
+        hold the fields of a form, where the content type is one or is absent. A field of another \
+        name is an error, and an empty line is passed over. It writes one object a line, in the same \
+        order:\n  \
         {\"line\":1,\"score\":10,\"verdict\":{\"low\":\"block\",\"high\":\"block\"},\"matches\":[…]}\n\
         or {\"line\":2,\"error\":\"…\"} for a line that cannot be read; then the exit code is 1.")]
 pub struct Inspect {
@@ -84,6 +89,7 @@ impl Inspect {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         });
         let request = Request {
+            _method: None,
             target: target.to_owned(),
             headers: headers.collect::<Result<_, InspectError>>()?,
             body: self.body.clone(),
@@ -117,9 +123,13 @@ impl Inspect {
     }
 }
 
-/// A request as a line has it. What else the line has is left alone.
+/// A request as a line has it.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Request {
+    /// No rule is about it.
+    #[serde(default, rename = "method")]
+    _method: Option<String>,
     target: String,
     #[serde(default)]
     headers: Vec<(String, String)>,
@@ -218,6 +228,9 @@ fn lines(mut input: impl BufRead, mut out: impl Write, each: bool) -> Result<(),
         if read == 0 {
             break;
         }
+        if line.trim_ascii().is_empty() && line.len() <= MAX_LINE {
+            continue;
+        }
         if !write_line(number, &line, &mut out)? {
             unread += 1;
         }
@@ -241,7 +254,12 @@ fn write_line(number: u64, line: &[u8], out: &mut impl Write) -> io::Result<bool
     let parsed = if line.len() > MAX_LINE {
         Err("longer than 1 MiB".to_owned())
     } else {
-        serde_json::from_slice::<Request>(line).map_err(|error| error.to_string())
+        serde_json::from_slice::<Request>(line).map_err(|error| {
+            let what = error
+                .to_string()
+                .replacen(" at line 1 column", " at column", 1);
+            format!("{what}; {SHAPE}")
+        })
     };
     let request = match parsed {
         Ok(request) => request,

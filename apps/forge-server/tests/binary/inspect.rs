@@ -52,6 +52,34 @@ fn inspect_answers_each_line_and_ends_quietly_when_nobody_reads_on() {
     assert!(reports[1]["error"].is_string());
     assert_eq!(reports[2]["line"], 3);
 
+    let lines = [
+        "",
+        r#"{"target":"/","uri":"/"}"#,
+        " \t",
+        r#"{"target":"/","headers":{"accept":"*/*"}}"#,
+        good,
+    ];
+    fs::write(&input, lines.join("\r\n")).unwrap();
+    let mut command = forge(folder.path(), ["inspect"]);
+    let output = command.stdin(fs::File::open(&input).unwrap()).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let reports: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let numbers: Vec<_> = reports.iter().map(|of| of["line"].as_u64()).collect();
+    assert_eq!(
+        numbers,
+        [Some(2), Some(4), Some(5)],
+        "an empty line is none"
+    );
+    for (report, told) in [(0, "unknown field `uri`"), (1, "invalid type: map")] {
+        let error = reports[report]["error"].as_str().unwrap();
+        assert!(error.starts_with(told), "{error}");
+        assert!(error.contains(r#""headers":[["name","value"]]"#), "{error}");
+    }
+    assert_eq!(reports[2]["verdict"]["low"], "block");
+
     fs::write(&input, format!("{good}\n").repeat(20_000)).unwrap();
     let mut child = forge(folder.path(), ["inspect"])
         .stdin(fs::File::open(&input).unwrap())

@@ -173,10 +173,14 @@ impl Rule {
     /// What a person reads in an alert.
     pub(super) fn summary(&self) -> String {
         match self {
+            Self::Count { threshold: 0, .. } | Self::Leaky { burst: 0, .. } => {
+                "a matching signal".to_owned()
+            }
             Self::Count {
                 threshold, window, ..
             } => format!(
-                "more than {threshold} matching signals in {} s",
+                "more than {threshold} matching {} in {} s",
+                if *threshold == 1 { "signal" } else { "signals" },
                 window.as_secs_f64()
             ),
             Self::Leaky { burst, drain, .. } => format!(
@@ -189,13 +193,17 @@ impl Rule {
                 window,
                 ..
             } => {
-                let of = match of {
-                    Distinct::User => "users",
-                    Distinct::Address => "addresses",
-                    Distinct::Name => "names",
+                let (one, several) = match of {
+                    Distinct::User => ("user", "users"),
+                    Distinct::Address => ("address", "addresses"),
+                    Distinct::Name => ("name", "names"),
                 };
                 let window = window.as_secs_f64();
-                format!("more than {threshold} different {of} in {window} s")
+                match threshold {
+                    0 => format!("a matching signal of any {one}"),
+                    1 => format!("more than 1 {one} in {window} s"),
+                    _ => format!("more than {threshold} different {several} in {window} s"),
+                }
             }
             Self::Sequence { steps, window } => format!(
                 "{} steps in their order within {} s",
