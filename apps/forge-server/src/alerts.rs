@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use forge_monitor::{
-    Alert, AlertSink, AlertStore, AtLeast, BoxError, Clock as _, LogSink, MonitorBuilder, Severity,
-    Silence, Target,
+    Alert, AlertSink, AlertStore, AtLeast, BoxError, Clock as _, Lift, LogSink, MonitorBuilder,
+    Severity, Silence, Target,
 };
 use uuid::Uuid;
 
@@ -18,6 +18,8 @@ use crate::routes::rfc3339;
 
 /// How long a sink may take for a test.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Who silences from here; a server that runs, or the next one, puts it on record.
+const BY: &str = "the command line";
 /// How many alerts that were given up are listed.
 pub(crate) const MAX_DEAD: usize = 1000;
 
@@ -30,7 +32,8 @@ pub enum AlertsCommand {
     List(Settings),
     /// Sends no alert that fits for a while; a running server takes note within two seconds.
     Silence(SilenceAlerts),
-    /// Lists the alerts that were given up, because a way did not take them for hours.
+    /// Lists the alerts that were given up, and why: a way did not take them for hours, is not
+    /// configured any more, or they waited for too long.
     Dead(Settings),
     /// Tries an alert that was given up again, or all of them; a running server does so within
     /// fifteen seconds.
@@ -89,6 +92,8 @@ fn sinks(config: &AlertsConfig) -> Vec<(String, Arc<dyn AlertSink>)> {
 pub(crate) fn into_monitor(builder: MonitorBuilder, config: &AlertsConfig) -> MonitorBuilder {
     let builder = builder
         .alert_cool_down(config.cool_down)
+        .alert_max_age(config.max_age)
+        .missing_sink_grace(config.sink_grace)
         .alert_sink("log", LogSink);
     let at_least = config.at_least;
     sinks(config)
@@ -189,10 +194,11 @@ pub async fn dead(
         let alert = &letter.delivery.alert;
         writeln!(
             out,
-            "{}  {}  {}  {}  {}",
+            "{}  {}  {}  ({})  {}  {}",
             letter.delivery.id,
             forge_audit::escape(&letter.delivery.sink),
             rfc3339(letter.at.as_micros()),
+            letter.reason,
             forge_audit::escape(&alert.title()),
             forge_audit::escape(&alert.summary),
         )?;
@@ -246,7 +252,7 @@ pub async fn silence(
     let now = Clock::system().now();
     let silence = Silence::new(wanted.scenario.as_str(), now, now + length)
         .scope(scope(&wanted.scope)?)
-        .by("the command line", wanted.comment.as_str());
+        .by(BY, wanted.comment.as_str());
     store.silence(&silence).await?;
     writeln!(out, "{}", silence.id)?;
     Ok(())
@@ -264,7 +270,7 @@ pub(crate) fn scope(text: &str) -> Result<String, &'static str> {
     if let Ok(network) = text.parse() {
         return Ok(Target::Network(network).to_string());
     }
-    let kinds = ["network ", "user ", "component "];
+    let kinds = ["network ", "user ", "component ", "sink "];
     let is_known = text.starts_with('*') || text == "several";
     match is_known || kinds.iter().any(|kind| text.starts_with(kind)) {
         true => Ok(text.to_owned()),
@@ -279,7 +285,8 @@ pub(crate) fn scope(text: &str) -> Result<String, &'static str> {
 /// # Errors
 /// The database cannot be written, or there is none of this id.
 pub async fn unsilence(store: &(impl AlertStore + ?Sized), id: Uuid) -> Result<(), BoxError> {
-    match store.unsilence(id, Clock::system().now()).await? {
+    let end = Lift::new(Clock::system().now(), BY);
+    match store.unsilence(id, &end).await? {
         true => Ok(()),
         false => Err("no silence that holds has this id".into()),
     }

@@ -133,18 +133,7 @@ impl Config {
     /// # Errors
     /// All problems, each with its key, where it came from, and the fix.
     pub fn read(inputs: &Inputs) -> Result<Self, Problems> {
-        let mut problems = Problems::default();
-        let values = Values::collect(inputs, &mut problems);
-        if values.is_unread {
-            // What the file would have set is not missing.
-            return Err(problems);
-        }
-        let mut reader = Reader::new(values, problems);
-        let config = Self::from_reader(&mut reader);
-        match config {
-            Some(config) if reader.problems.is_empty() => Ok(config),
-            _ => Err(reader.problems),
-        }
+        Self::part(inputs, Self::from_reader)
     }
 
     /// Where the server is going to listen, before the rest is known.
@@ -203,6 +192,47 @@ impl Config {
         match reader.problems.is_empty() {
             true => Ok(database),
             false => Err(reader.problems),
+        }
+    }
+
+    /// Where alerts go, for who only tries that: neither keys nor anything else has to be set.
+    ///
+    /// # Errors
+    /// What is set of `alerts.*` cannot be used, or a key is unknown.
+    pub fn alerts(inputs: &Inputs) -> Result<AlertsConfig, Problems> {
+        Self::part(inputs, AlertsConfig::from_reader)
+    }
+
+    /// What is watched for, and who is never banned, for who only replays: neither keys nor anything
+    /// else has to be set.
+    ///
+    /// # Errors
+    /// What is set of `monitor.*` or `proxies.trusted` cannot be used, or a key is unknown.
+    pub fn watched(inputs: &Inputs) -> Result<(MonitorConfig, Vec<IpNet>), Problems> {
+        Self::part(inputs, |reader| {
+            let trusted = reader.one("proxies.trusted", parse::list(parse::network));
+            let never_block = reader.one("monitor.never_block", parse::list(parse::network));
+            let monitor = MonitorConfig::from_reader(reader);
+            let mut exempt = never_block?;
+            exempt.extend(trusted.unwrap_or_default());
+            Some((monitor?, exempt))
+        })
+    }
+
+    fn part<T>(
+        inputs: &Inputs,
+        read: impl FnOnce(&mut Reader) -> Option<T>,
+    ) -> Result<T, Problems> {
+        let mut problems = Problems::default();
+        let values = Values::collect(inputs, &mut problems);
+        if values.is_unread {
+            // What the file would have set is not missing.
+            return Err(problems);
+        }
+        let mut reader = Reader::new(values, problems);
+        match read(&mut reader) {
+            Some(part) if reader.problems.is_empty() => Ok(part),
+            _ => Err(reader.problems),
         }
     }
 

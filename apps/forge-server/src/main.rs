@@ -149,16 +149,20 @@ async fn monitor(command: MonitorCommand) -> Result<(), Error> {
         scenario,
         settings,
     } = command;
-    let config = Config::read(&inputs(settings)?)?;
-    let file = audit.unwrap_or_else(|| config.data.join("audit.db"));
-    let mut scenarios = config.monitor.scenarios.clone();
+    let inputs = inputs(settings)?;
+    let (watched, never_block) = Config::watched(&inputs)?;
+    let data = || Config::data(&inputs).map(|data| data.join("audit.db"));
+    let file = audit
+        .or_else(data)
+        .ok_or("name the database with --audit, or the folder of the server's data with --data")?;
+    let mut scenarios = watched.scenarios;
     if let Some(name) = scenario {
         scenarios.retain(|scenario| scenario.name() == name);
         if scenarios.is_empty() {
             return Err(format!("there is no scenario {name:?}").into());
         }
     }
-    let never_block = forge_server::never_block(&config);
+    let never_block = forge_server::never_block(&never_block);
     forge_server::replay(&file, scenarios, never_block, &mut io::stdout()).await
 }
 
@@ -166,8 +170,8 @@ async fn alerts(command: AlertsCommand) -> Result<(), Error> {
     let out = &mut io::stdout();
     match command {
         AlertsCommand::Test(settings) => {
-            let config = Config::read(&inputs(settings)?)?;
-            forge_server::test_alerts(&config.alerts, out).await
+            let config = Config::alerts(&inputs(settings)?)?;
+            forge_server::test_alerts(&config, out).await
         }
         AlertsCommand::List(settings) => {
             forge_server::list_alerts(&*store(settings).await?, out).await

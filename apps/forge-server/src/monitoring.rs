@@ -8,6 +8,7 @@ use forge_monitor::{
     MonitorStore, NeverBlock, Signal, SignalKind, Target,
 };
 use forge_session::{RevokeCause, Selector, Sessions};
+use ipnet::IpNet;
 
 use crate::alerts;
 use crate::audit::Audit;
@@ -38,7 +39,9 @@ pub(crate) async fn start(
         .scenarios(config.monitor.scenarios.clone())
         .blocks_per_minute(config.monitor.blocks_per_minute)
         .max_block(config.monitor.max_block)
-        .never_block(never_block(config))
+        .never_block(never_block(
+            config.never_block.iter().chain(&config.trusted_proxies),
+        ))
         .history(tool_calls(audit).await)
         .store(store)
         .spill_file(config.data.join("alerts.spill"))
@@ -93,13 +96,14 @@ async fn respond(sessions: Weak<Sessions>, decision: Arc<Decision>) -> Result<()
     Ok(())
 }
 
-/// Who is never banned: what is configured, and the trusted proxies.
+/// Who is never banned: what is configured, and the trusted proxies, as given.
 #[must_use]
-pub fn never_block(config: &Config) -> NeverBlock {
-    let networks = config.never_block.iter().chain(&config.trusted_proxies);
-    networks.fold(NeverBlock::dangerous_empty(), |list, network| {
-        list.network(*network)
-    })
+pub fn never_block<'a>(networks: impl IntoIterator<Item = &'a IpNet>) -> NeverBlock {
+    networks
+        .into_iter()
+        .fold(NeverBlock::dangerous_empty(), |list, network| {
+            list.network(*network)
+        })
 }
 
 /// The checks of the server.

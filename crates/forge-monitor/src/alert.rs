@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::error::BoxError;
 
 pub(crate) use groups::{AlertGroups, GroupLimits, Raised};
-pub use silence::{Inhibition, Silence};
+pub use silence::{Inhibition, Silence, StoredSilence};
 
 /// How grave an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! One alert on its way to one sink.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,13 +93,90 @@ pub struct DeadLetter {
     pub delivery: Delivery,
     /// When it was given up.
     pub at: Timestamp,
+    /// Why.
+    pub reason: DeadReason,
 }
 
 impl DeadLetter {
-    /// A delivery, and when it was given up.
+    /// A delivery that its sink did not take, and when it was given up.
     #[must_use]
     pub fn new(delivery: Delivery, at: Timestamp) -> Self {
-        Self { delivery, at }
+        Self {
+            delivery,
+            at,
+            reason: DeadReason::NotTaken,
+        }
+    }
+
+    /// Sets why.
+    #[must_use]
+    pub fn reason(mut self, reason: DeadReason) -> Self {
+        self.reason = reason;
+        self
+    }
+}
+
+/// Why a delivery was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DeadReason {
+    /// The sink did not take it, however often it was tried.
+    NotTaken,
+    /// No running monitor has a sink of that name.
+    NoSink,
+    /// It has waited for too long.
+    TooOld,
+}
+
+impl DeadReason {
+    /// The name in stores and events: `not_taken`, `no_sink` or `too_old`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotTaken => "not_taken",
+            Self::NoSink => "no_sink",
+            Self::TooOld => "too_old",
+        }
+    }
+
+    /// The reason of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [Self::NotTaken, Self::NoSink, Self::TooOld];
+        all.into_iter().find(|reason| reason.as_str() == name)
+    }
+}
+
+impl fmt::Display for DeadReason {
+    /// For people to read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotTaken => "the sink did not take it",
+            Self::NoSink => "there is no sink of this name any more",
+            Self::TooOld => "it waited for too long",
+        })
+    }
+}
+
+/// How long what is not delivered waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Patience {
+    /// However it is tried.
+    pub max_age: Duration,
+    /// Where its sink is missing: for so long, and it has waited for as long.
+    pub without_sink: Duration,
+}
+
+impl Patience {
+    /// For how long at most, and for how long where there is no sink.
+    #[must_use]
+    pub fn new(max_age: Duration, without_sink: Duration) -> Self {
+        Self {
+            max_age,
+            without_sink,
+        }
     }
 }
 

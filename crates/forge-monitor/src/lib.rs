@@ -38,15 +38,30 @@
 //! by address or user; one too many makes a [`Decision`], which [`GuardLayer`] enforces from then
 //! on, the [`MonitorStore`] keeps over a restart, and each [`Responder`] acts on. An [`Alert`] is
 //! grouped with its like, stored in one transaction with what it tells of, and waits in the store
-//! until each [`AlertSink`] has it. A
+//! until each [`AlertSink`] has it, or it is given up with a [reason](DeadReason). A
 //! [`HealthRegistry`] answers how well the service is.
+//!
+//! [`InspectLayer`] looks for attacks in requests themselves: SQL and script injection, path
+//! traversal, commands, templates, scanners. It tells what it finds and why, and refuses where it is
+//! asked to; it works without a monitor, and with one its findings are signals. An [`Inspector`] does
+//! the same without a layer:
+//!
+//! ```
+//! use forge_monitor::{Inspector, Level, Verdict};
+//!
+//! let found = Inspector::new().inspect_text(b"/item?id=1'%20or%20'1'='1", []);
+//! assert_eq!(found.verdict(Level::Low), Verdict::Block);
+//! for rule in found.matches() {
+//!     println!("{}: {} saw {}", rule.rule, rule.explanation, rule.saw);
+//! }
+//! ```
 //!
 //! # Feature flags
 //!
 //! None is on by default.
 //!
-//! - `axum`: the guard on an [`axum`](https://docs.rs/axum) router, and `health_router`.
-//! - `tonic`: the guard on a [`tonic`](https://docs.rs/tonic) server.
+//! - `axum`: the guard and inspection on an [`axum`](https://docs.rs/axum) router, and `health_router`.
+//! - `tonic`: the guard and inspection on a [`tonic`](https://docs.rs/tonic) server.
 //! - `sqlite`: the store `SqliteMonitorStore`.
 //! - `postgres`: the store `PostgresMonitorStore`, which several nodes share.
 //! - `toml`: scenarios from TOML, `Scenarios`.
@@ -63,6 +78,8 @@
 //!   the number of new decisions a minute. What is dropped is counted, see [`MonitorStats`]. With the
 //!   built-in scenarios a million addresses take at most 16 MiB, and an attacker among them is
 //!   still found.
+//! - Inspection is a second line behind a service that escapes what it is given: it knows attacks by
+//!   their shape, reads a bounded part of a request, and no bodies but forms.
 //! - A response made by the guard bears [`RefusedByGuard`]; do not make a signal of it.
 //! - Whoever can forge the client address can get others blocked: read it from the connection or
 //!   from a layer that knows the trusted proxies.
@@ -102,11 +119,11 @@ mod trends;
 
 pub use alert::{
     Alert, AlertFuture, AlertSink, AlertState, AtLeast, Fingerprint, Inhibition, LogSink, Severity,
-    Silence,
+    Silence, StoredSilence,
 };
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use decision::{Action, Decision, Lift, Stored, Target};
-pub use delivery::{DeadLetter, Delivery, OutboxStats, Settled};
+pub use delivery::{DeadLetter, DeadReason, Delivery, OutboxStats, Patience, Settled};
 #[cfg(any(feature = "email", feature = "webhook"))]
 pub use error::SinkError;
 pub use error::{BoxError, BuildError, LiftError, StartError, StoreError};

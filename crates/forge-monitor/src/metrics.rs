@@ -125,7 +125,10 @@ impl OnMonitorEvent for RecordMetrics {
                     DropReason::Full => "full",
                 },
             ),
-            MonitorEvent::DecisionsRestored { .. } | MonitorEvent::DecisionAdopted(_) => {}
+            MonitorEvent::DecisionsRestored { .. }
+            | MonitorEvent::DecisionAdopted(_)
+            | MonitorEvent::SilenceMade(_)
+            | MonitorEvent::SilenceEnded(..) => {}
             MonitorEvent::DecisionExpired(_) => ended("expired"),
             MonitorEvent::DecisionLifted(..) => ended("lifted"),
             MonitorEvent::AlertRaised(alert) => {
@@ -148,7 +151,7 @@ impl OnMonitorEvent for RecordMetrics {
                     .record(*took);
             }
             MonitorEvent::AlertFailed(delivery) => delivery_of(&delivery.sink, "failed"),
-            MonitorEvent::AlertDead(delivery) => delivery_of(&delivery.sink, "dead"),
+            MonitorEvent::AlertDead(letter) => delivery_of(&letter.delivery.sink, "dead"),
             MonitorEvent::AlertSpilled(_) => failed("alert_store"),
             MonitorEvent::AlertLost(_) => failed("alert_spill"),
             MonitorEvent::ResponderFailed(_) => failed("responder"),

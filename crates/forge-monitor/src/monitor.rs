@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::alert::{Alert, Silence};
 use crate::clock::Clock;
 use crate::decision::Decision;
-use crate::delivery::DeadLetter;
+use crate::delivery::{DeadLetter, Delivery};
 use crate::error::{LiftError, StoreError};
 use crate::guard::Guard;
 use crate::health::{Health, HealthCheck, HealthFuture};
@@ -117,7 +117,7 @@ impl Monitor {
         self.ask(|answer| Job::Lift(id, by, answer)).await
     }
 
-    /// Adds a silence, at once.
+    /// Adds a silence, at once. No event tells of it: whoever asks knows.
     ///
     /// # Errors
     /// [`LiftError::Stopped`] after a shutdown; [`LiftError::Store`] where it holds here but may not
@@ -126,13 +126,14 @@ impl Monitor {
         self.ask(|answer| Job::Silence(silence, answer)).await
     }
 
-    /// Ends a silence, at once.
+    /// Ends a silence, at once. `by` is who wants it, for people to read.
     ///
     /// # Errors
     /// [`LiftError::NotFound`] where none that holds has this id; else as
     /// [`silence`](Self::silence).
-    pub async fn unsilence(&self, id: Uuid) -> Result<(), LiftError> {
-        self.ask(|answer| Job::Unsilence(id, answer)).await
+    pub async fn unsilence(&self, id: Uuid, by: impl Into<Arc<str>>) -> Result<(), LiftError> {
+        let by = by.into();
+        self.ask(|answer| Job::Unsilence(id, by, answer)).await
     }
 
     /// The silences that hold, oldest first.
@@ -267,6 +268,10 @@ impl Monitor {
     /// Decides what is queued, sends the alerts that wait, writes what is to be stored, and ends.
     /// Signals emitted later are dropped and counted; the guard goes on enforcing what was decided.
     /// Calling it again waits for the same end.
+    ///
+    /// What could not be stored and waits in the spill file is waited for as well, for ten seconds.
+    /// What is not on disk by then, or has no file to wait in, ends with the process: each such alert
+    /// is told in the log, counted, and told as [`MonitorEvent::AlertLost`].
     pub async fn shutdown(&self) {
         // The queue may be closed already.
         let _ = self.inner.queue.send(Job::Stop).await;
@@ -276,7 +281,20 @@ impl Monitor {
             let _ = task.await;
             tasks.remove(0);
         }
-        self.inner.spill.flush().await;
+        for delivery in self.inner.spill.end().await {
+            let Delivery { sink, alert, .. } = delivery;
+            tracing::error!(
+                sink = %sink,
+                id = %alert.id,
+                scenario = %alert.scenario,
+                scope = %alert.scope,
+                summary = %alert.summary,
+                "an alert is lost: neither delivered nor stored nor written to the spill file"
+            );
+            self.inner.reporter.lost(self.inner.clock.monotonic());
+            let lost = MonitorEvent::AlertLost(Arc::new(alert));
+            self.inner.reporter.tell(&lost);
+        }
     }
 }
 

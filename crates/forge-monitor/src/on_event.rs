@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alert::Alert;
+use crate::alert::{Alert, Silence};
 use crate::decision::{Decision, Lift, Target};
-use crate::delivery::Delivery;
+use crate::delivery::{DeadLetter, Delivery};
 use crate::monitor::MonitorStats;
 use crate::signal::SignalClass;
 
@@ -59,6 +59,11 @@ pub enum MonitorEvent {
     DecisionExpired(Arc<Decision>),
     /// A decision was lifted before its end, here or by whom `Lift` says.
     DecisionLifted(Arc<Decision>, Lift),
+    /// A silence was made in the store by another program, and not [through](crate::Monitor::silence)
+    /// a monitor. Of several monitors on the store one tells.
+    SilenceMade(Arc<Silence>),
+    /// The same of the end of a silence.
+    SilenceEnded(Arc<Silence>, Lift),
     /// An alert is on its way to the sinks.
     AlertRaised(Arc<Alert>),
     /// An alert is not sent, because somebody wants silence or a graver one says it all.
@@ -77,8 +82,8 @@ pub enum MonitorEvent {
     },
     /// An alert did not reach a sink, and is tried again.
     AlertFailed(Arc<Delivery>),
-    /// An alert did not reach a sink for hours, and is given up.
-    AlertDead(Arc<Delivery>),
+    /// An alert did not reach a sink, and is given up for the reason that the letter has.
+    AlertDead(Arc<DeadLetter>),
     /// An alert could not be stored, and is on its way through the spill file.
     AlertSpilled(Arc<Alert>),
     /// An alert could neither be stored nor spilled.

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::alert::Silence;
+use crate::alert::{Silence, StoredSilence};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Lift, Stored, Target};
-use crate::delivery::{DeadLetter, Delivery, OutboxStats, Settled};
+use crate::delivery::{DeadLetter, Delivery, OutboxStats, Patience, Settled};
 use crate::error::StoreError;
 
 pub use memory::MemoryMonitorStore;
@@ -94,6 +94,24 @@ pub trait AlertStore: Send + Sync + 'static {
         at: Timestamp,
     ) -> StoreFuture<'a, bool>;
 
+    /// Notes that the caller delivers to these sinks. What waits for any other misses its sink from
+    /// `now` on, until somebody says that it delivers there; those of which that was not known yet. A
+    /// time more than an hour ahead is put right: the clock was set back.
+    fn attend<'a>(
+        &'a self,
+        sinks: &'a [Arc<str>],
+        now: Timestamp,
+    ) -> StoreFuture<'a, Vec<Arc<str>>>;
+
+    /// Gives up at `now` what waits for longer than `patience` has it and nobody is trying, at most
+    /// `limit`, the oldest first; what that was. Of several callers at once one is told of each.
+    fn give_up(
+        &self,
+        now: Timestamp,
+        patience: Patience,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<DeadLetter>>;
+
     /// The deliveries that were given up, at most `limit`, the last first.
     fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>>;
 
@@ -104,14 +122,22 @@ pub trait AlertStore: Send + Sync + 'static {
     /// What waits and what was given up.
     fn outbox(&self) -> StoreFuture<'_, OutboxStats>;
 
-    /// Deletes the deliveries that were settled for good before `before`; how many those were.
+    /// Deletes the deliveries that were settled for good before `before`, and the silences that ended
+    /// by then and are [told](Silence::told); how many of the deliveries those were.
     fn forget(&self, before: Timestamp) -> StoreFuture<'_, u64>;
 
     /// Stores a new silence; [`StoreError::Duplicate`] where its id is stored already.
     fn silence<'a>(&'a self, silence: &'a Silence) -> StoreFuture<'a, ()>;
 
-    /// Ends a silence at `at`; `false` where there is none of this id, or it has ended.
-    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool>;
+    /// Ends a silence; `false` where there is none of this id, or it has ended.
+    fn unsilence<'a>(&'a self, id: Uuid, end: &'a Lift) -> StoreFuture<'a, bool>;
+
+    /// The silences that were made or ended and are not told, at most `limit`, the oldest first.
+    fn untold_silences(&self, limit: usize) -> StoreFuture<'_, Vec<StoredSilence>>;
+
+    /// Notes that a silence was told to the observers, or that it was `ended`; `false` where it was
+    /// so already. Of several callers at once exactly one is told `true`.
+    fn silence_told(&self, id: Uuid, ended: bool) -> StoreFuture<'_, bool>;
 
     /// The silences that have not ended at `at`, oldest first, at most 1000.
     fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>>;
@@ -139,6 +165,9 @@ pub trait MonitorStore: DecisionStore + AlertStore {
 
 /// How many silences are read.
 pub(crate) const MAX_SILENCES: usize = 1000;
+/// How many sinks are looked at that something waits for.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) const MAX_MISSING_SINKS: usize = 1000;
 
 impl<S: DecisionStore + ?Sized> DecisionStore for Arc<S> {
     fn insert<'a>(&'a self, decision: &'a Decision) -> StoreFuture<'a, ()> {
@@ -199,6 +228,23 @@ impl<S: AlertStore + ?Sized> AlertStore for Arc<S> {
         (**self).settle(id, attempts, settled, at)
     }
 
+    fn attend<'a>(
+        &'a self,
+        sinks: &'a [Arc<str>],
+        now: Timestamp,
+    ) -> StoreFuture<'a, Vec<Arc<str>>> {
+        (**self).attend(sinks, now)
+    }
+
+    fn give_up(
+        &self,
+        now: Timestamp,
+        patience: Patience,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<DeadLetter>> {
+        (**self).give_up(now, patience, limit)
+    }
+
     fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
         (**self).dead(limit)
     }
@@ -219,8 +265,16 @@ impl<S: AlertStore + ?Sized> AlertStore for Arc<S> {
         (**self).silence(silence)
     }
 
-    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
-        (**self).unsilence(id, at)
+    fn unsilence<'a>(&'a self, id: Uuid, end: &'a Lift) -> StoreFuture<'a, bool> {
+        (**self).unsilence(id, end)
+    }
+
+    fn untold_silences(&self, limit: usize) -> StoreFuture<'_, Vec<StoredSilence>> {
+        (**self).untold_silences(limit)
+    }
+
+    fn silence_told(&self, id: Uuid, ended: bool) -> StoreFuture<'_, bool> {
+        (**self).silence_told(id, ended)
     }
 
     fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {

@@ -16,6 +16,8 @@ use super::{Reader, parse, visible};
 pub struct AlertsConfig {
     pub at_least: Severity,
     pub cool_down: Duration,
+    pub max_age: Duration,
+    pub sink_grace: Duration,
     /// In bytes.
     pub spill: usize,
     pub email: Option<EmailSink>,
@@ -28,6 +30,8 @@ impl AlertsConfig {
     pub(super) fn from_reader(reader: &mut Reader) -> Option<Self> {
         let at_least = reader.one("alerts.at_least", severity);
         let cool_down = reader.one("alerts.cool_down", parse::duration);
+        let max_age = reader.one("alerts.max_age", parse::duration);
+        let sink_grace = reader.one("alerts.sink_grace", parse::duration);
         let spill = reader.one("alerts.spill", parse::number(1 << 16..=64 << 20));
         let email = email(reader);
         let alertmanager = alertmanager(reader);
@@ -35,6 +39,8 @@ impl AlertsConfig {
         Some(Self {
             at_least: at_least?,
             cool_down: cool_down?,
+            max_age: max_age?,
+            sink_grace: sink_grace?,
             spill: spill?,
             email,
             alertmanager,

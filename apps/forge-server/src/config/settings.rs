@@ -472,6 +472,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         "How long nothing more is sent about the same thing; what comes meanwhile is one notice at the end.",
     ),
     plain(
+        "alerts.max_age",
+        "duration",
+        Default::Text("3d"),
+        "How long an alert may wait for a way that does not take it; then it is given up and kept: see `forge alerts dead`. A way that answers and takes nothing is given up after some six hours already.",
+    ),
+    plain(
+        "alerts.sink_grace",
+        "duration",
+        Default::Text("1d"),
+        "How long an alert waits for a way that no running node has configured, because it was renamed or taken out. Nodes that start with a new configuration one after the other have so long to do so.",
+    ),
+    plain(
         "alerts.spill",
         "bytes",
         Default::Text("4194304"),

@@ -162,7 +162,7 @@ async fn silence(
 
 async fn unsilence(
     State(app): State<App>,
-    Admin(_): Admin,
+    Admin(admin): Admin,
     Extension(context): Extension<AuditContext>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
@@ -174,7 +174,8 @@ async fn unsilence(
         .parse::<Uuid>()
         .map_err(|_| Problem::not_found(unknown))?;
     context.resource(id.to_string());
-    done(app.monitor.unsilence(id).await, unknown)
+    let by = format!("github:{}", admin.github_id);
+    done(app.monitor.unsilence(id, by).await, unknown)
 }
 
 fn letter_view(letter: &DeadLetter) -> Value {
@@ -184,6 +185,7 @@ fn letter_view(letter: &DeadLetter) -> Value {
         "sink": &*delivery.sink,
         "given_up": rfc3339(letter.at.as_micros()),
         "attempts": delivery.attempts,
+        "reason": letter.reason.as_str(),
         "alert": {
             "id": alert.id.to_string(),
             "scenario": &*alert.scenario,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use forge_audit::{Event, Kind, Outcome, Severity};
-use forge_monitor::{Action, Delivery, MonitorEvent};
-use serde_json::json;
+use forge_monitor::{Action, Delivery, MonitorEvent, Silence};
+use serde_json::{Value, json};
 
 use super::{Cause, Wiring};
+use crate::routes::rfc3339;
 
 impl Wiring {
     /// forge-monitor decided: an event. It came from signals, so it makes none.
@@ -61,12 +62,26 @@ impl Wiring {
                     wiring.audit(delivery_event("monitor.alert.deliver", delivery));
                     return;
                 }
-                MonitorEvent::AlertDead(delivery) => {
+                MonitorEvent::AlertDead(letter) => {
+                    let mut details = delivery_details(&letter.delivery);
+                    details["reason"] = letter.reason.as_str().into();
                     wiring.audit(
-                        delivery_event("monitor.alert.give_up", delivery)
+                        delivery_event("monitor.alert.give_up", &letter.delivery)
                             .outcome(Outcome::Failure)
-                            .severity(Severity::High),
+                            .severity(Severity::High)
+                            .details(&details),
                     );
+                    return;
+                }
+                // As `/api/admin/silences` has it on record; this is by whoever runs `forge alerts`.
+                MonitorEvent::SilenceMade(silence) => {
+                    let event = silence_event("admin.silences.add", silence, &silence.by);
+                    wiring.audit(event.severity(Severity::High));
+                    return;
+                }
+                MonitorEvent::SilenceEnded(silence, end) => {
+                    let event = silence_event("admin.silences.end", silence, &end.by);
+                    wiring.audit(event.severity(Severity::Medium));
                     return;
                 }
                 _ => return,
@@ -106,9 +121,25 @@ fn delivery_event(action: &'static str, delivery: &Delivery) -> Event {
         .event(Kind::SecurityViolation, action)
         .severity(Severity::Low)
         .resource(delivery.alert.scope.clone())
+        .details(&delivery_details(delivery))
+}
+
+fn delivery_details(delivery: &Delivery) -> Value {
+    json!({
+        "alert": delivery.alert.id.to_string(),
+        "sink": &*delivery.sink,
+        "attempts": delivery.attempts,
+    })
+}
+
+fn silence_event(action: &'static str, silence: &Silence, by: &str) -> Event {
+    Cause::default()
+        .event(Kind::ConfigurationChange, action)
+        .resource(silence.id.to_string())
         .details(&json!({
-            "alert": delivery.alert.id.to_string(),
-            "sink": &*delivery.sink,
-            "attempts": delivery.attempts,
+            "scenario": &*silence.scenario,
+            "scope": &*silence.scope,
+            "until": rfc3339(silence.until.as_micros()),
+            "by": by,
         }))
 }

@@ -102,3 +102,17 @@ fn what_is_written_wrong_is_told_with_how_it_is_written() {
         "{wrong:?}"
     );
 }
+
+#[test]
+fn what_needs_no_keys_asks_for_none() {
+    let tried = run_with(&["alerts", "test"]);
+    assert_refuses(&tried, &["no way is configured"]);
+    assert!(!tried.stderr.contains("keyring"), "{}", tried.stderr);
+    let unknown = run_with(&["alerts", "test", "--set", "alerts.at_leest=info"]);
+    assert_refuses(&unknown, &["alerts.at_leest"]);
+    let replayed = run_with(&["monitor", "replay"]);
+    assert_refuses(&replayed, &["--audit"]);
+    assert!(!replayed.stderr.contains("keyring"), "{}", replayed.stderr);
+    let replayed = run_with(&["monitor", "replay", "--audit", "/missing/audit.db"]);
+    assert_refuses(&replayed, &["no such file"]);
+}

@@ -285,7 +285,8 @@ async fn what_is_on_record_can_be_replayed_with_other_scenarios() {
         );
         let scenarios = forge_monitor::Scenarios::from(forge_monitor::Scenario::built_in());
         let scenarios = scenarios.and_toml(&text).unwrap().into_vec();
-        let never_block = forge_server::never_block(&config);
+        let never_block =
+            forge_server::never_block(config.never_block.iter().chain(&config.trusted_proxies));
         let mut said = Vec::new();
         forge_server::replay(&audit, scenarios, never_block, &mut said)
             .await

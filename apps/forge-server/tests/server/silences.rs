@@ -160,6 +160,7 @@ pub(crate) async fn what_was_given_up_is_listed_and_tried_again() {
     let (began, over) = (of("firing"), of("resolved"));
     assert_eq!(began["sink"], "email");
     assert_eq!(began["attempts"], 32);
+    assert_eq!(began["reason"], "not_taken");
     assert_eq!(began["alert"]["scenario"], "failed_authentications");
 
     mails.fault(SmtpFault::None);
@@ -194,7 +195,9 @@ pub(crate) async fn what_was_given_up_is_listed_and_tried_again() {
         .unwrap();
     let said = String::from_utf8(said).unwrap();
     assert!(
-        said.starts_with(text(over, "id")) && said.contains("  email  "),
+        said.starts_with(text(over, "id"))
+            && said.contains("  email  ")
+            && said.contains("(the sink did not take it)"),
         "{said}"
     );
     for nothing in [text(began, "id"), "x"] {
@@ -208,4 +211,99 @@ pub(crate) async fn what_was_given_up_is_listed_and_tried_again() {
     assert_eq!(said, b"1 to be tried again\n");
     assert_eq!(store.dead(9).await.unwrap(), []);
     assert_eq!(store.outbox().await.unwrap().waiting, 1);
+}
+
+#[tokio::test]
+async fn what_is_silenced_from_the_command_line_is_on_record_as_by_an_admin() {
+    let trial = Trial::roomy().await;
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let store = forge_server::open_monitor_store(&trial.inputs)
+        .await
+        .unwrap();
+    let wanted = forge_server::cli::SilenceAlerts {
+        scenario: "failed_*".to_owned(),
+        scope: "user 7".to_owned(),
+        length: "2h".to_owned(),
+        comment: "planned".to_owned(),
+        settings: forge_server::cli::Settings::default(),
+    };
+    let mut id = Vec::new();
+    forge_server::silence_alerts(&*store, &wanted, &mut id)
+        .await
+        .unwrap();
+    let id = String::from_utf8(id).unwrap();
+    let id = id.trim();
+    let recorded = async |action: &str| {
+        let minute = seconds(60);
+        let found = tokio::time::timeout(minute, async {
+            loop {
+                trial.app.monitor.refresh();
+                trial.app.monitor.flush().await;
+                let events = trial.audit(&admin).await;
+                let found = with_action(&events, action);
+                if !found.is_empty() {
+                    break found.into_iter().cloned().collect::<Vec<_>>();
+                }
+            }
+        });
+        let found = found.await.unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].clone()
+    };
+    let added = recorded("admin.silences.add").await;
+    assert_eq!(added["kind"], "configuration_change");
+    assert_eq!(
+        (&added["severity"], &added["resource"]),
+        (&json!("high"), &json!(id))
+    );
+    assert_eq!(added["details"]["by"], "the command line");
+    assert_eq!(added["details"]["scenario"], "failed_*");
+    assert_eq!(added["details"]["scope"], "user 7");
+    forge_server::unsilence_alerts(&*store, id.parse().unwrap())
+        .await
+        .unwrap();
+    let ended = recorded("admin.silences.end").await;
+    assert_eq!(
+        (&ended["severity"], &ended["resource"]),
+        (&json!("medium"), &json!(id))
+    );
+    assert_eq!(ended["details"]["by"], "the command line");
+    assert_eq!(store.untold_silences(9).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_way_that_was_taken_out_is_given_up_and_its_reason_listed() {
+    let trial = Trial::roomy().await;
+    let store = forge_server::open_monitor_store(&trial.inputs)
+        .await
+        .unwrap();
+    let at = forge_monitor::Clock::now(&trial.clock);
+    let severity = forge_monitor::Severity::Warning;
+    let alert = forge_monitor::Alert::new("x", "user 7", severity, "y", at);
+    let gone = forge_monitor::Delivery::new("webhook:old", alert, at);
+    store.enqueue(&[gone]).await.unwrap();
+    for hours in [1, 23, 1] {
+        trial.clock.advance(seconds(hours * 3600));
+        trial.app.monitor.flush().await;
+        trial.app.monitor.flush().await;
+    }
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let dead = listed(&admin, DEAD, "dead").await;
+    assert_eq!((dead.len(), &dead[0]["reason"]), (1, &json!("no_sink")));
+    let mut said = Vec::new();
+    forge_server::list_dead_alerts(&*store, &mut said)
+        .await
+        .unwrap();
+    let said = String::from_utf8(said).unwrap();
+    assert!(
+        said.contains("  webhook:old  ")
+            && said.contains("(there is no sink of this name any more)"),
+        "{said}"
+    );
+    let events = trial.audit(&admin).await;
+    let given_up = only(&events, "monitor.alert.give_up");
+    assert_eq!(given_up["details"]["reason"], "no_sink");
+    let alerts = with_action(&events, "monitor.alert");
+    let about = |of: &&&Value| of["details"]["scenario"] == "undelivered_alerts";
+    assert_eq!(alerts.iter().filter(about).count(), 1);
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Alert;
 use crate::clock::Timestamp;
+use crate::decision::Lift;
 use crate::pattern::fits;
 
 /// No alert that fits it is sent for a time: for planned work, or for what is known already.
@@ -30,6 +31,11 @@ pub struct Silence {
     pub by: Arc<str>,
     /// Why.
     pub comment: Arc<str>,
+    /// Whether the observers of a monitor need not be told of it, because whoever made it has told
+    /// them. Who makes it in the store alone, beside a running monitor, leaves it to that monitor to
+    /// notice and to tell.
+    #[serde(skip)]
+    pub told: bool,
 }
 
 impl Silence {
@@ -44,6 +50,7 @@ impl Silence {
             until,
             by: "".into(),
             comment: "".into(),
+            told: false,
         }
     }
 
@@ -69,10 +76,35 @@ impl Silence {
         self
     }
 
+    /// Sets whether the observers need not be told.
+    #[must_use]
+    pub fn told(mut self, told: bool) -> Self {
+        self.told = told;
+        self
+    }
+
     /// Whether the alert is not to be sent at `now`.
     #[must_use]
     pub fn covers(&self, alert: &Alert, now: Timestamp) -> bool {
         now < self.until && fits(&self.scenario, &alert.scenario) && fits(&self.scope, &alert.scope)
+    }
+}
+
+/// A silence as a store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredSilence {
+    /// The silence.
+    pub silence: Silence,
+    /// How it was ended, where somebody did that before its time.
+    pub ended: Option<Lift>,
+}
+
+impl StoredSilence {
+    /// A silence, and how it was ended.
+    #[must_use]
+    pub fn new(silence: Silence, ended: Option<Lift>) -> Self {
+        Self { silence, ended }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 use super::courier::Courier;
-use super::engine::{Asking, Engine, Parked, Sink};
+use super::engine::{Asking, Engine, Parked, Sink, Upkeep};
 use super::outlet::Outlet;
 use super::recorder::Recorder;
 use super::reporter::Reporter;
@@ -18,6 +18,7 @@ use super::{Inner, Monitor};
 use crate::alert::{Alert, AlertGroups, AlertSink, GroupLimits, Inhibition, Severity};
 use crate::clock::{Clock, SystemClock};
 use crate::decider::{Active, Decider, Limits};
+use crate::delivery::Patience;
 use crate::error::StartError;
 use crate::guard::Guard;
 use crate::never_block::NeverBlock;
@@ -46,6 +47,7 @@ pub struct MonitorBuilder {
     queue: usize,
     limits: Limits,
     groups: GroupLimits,
+    patience: Patience,
     keep_decisions: Duration,
     history: Vec<Signal>,
 }
@@ -77,6 +79,7 @@ impl MonitorBuilder {
                 cool_down: Duration::from_secs(900),
                 individually: 10,
             },
+            patience: Patience::new(DAY * 3, DAY),
             keep_decisions: DAY * 30,
             history: Vec::new(),
         }
@@ -226,6 +229,24 @@ impl MonitorBuilder {
         self
     }
 
+    /// How long an alert may wait for a sink that is there; then it is given up, and kept among the
+    /// [dead letters](Monitor::dead_letters) with its reason. A sink that answers, and takes nothing,
+    /// is given up earlier, after some six hours. Default: 3 days.
+    pub fn alert_max_age(mut self, alert_max_age: Duration) -> Self {
+        self.patience.max_age = alert_max_age;
+        self
+    }
+
+    /// How long an alert may wait for a sink that neither this nor another monitor on the same store
+    /// has, because it was renamed or taken out; then it is given up. The time begins when that is
+    /// noticed, and ends when a monitor with that sink runs. Whatever was given up is one alert for
+    /// each sink, of the scenario `undelivered_alerts`. Nothing is given up in the first ten minutes
+    /// after a start. Default: a day.
+    pub fn missing_sink_grace(mut self, missing_sink_grace: Duration) -> Self {
+        self.patience.without_sink = missing_sink_grace;
+        self
+    }
+
     /// How long decisions stay in the store after their end. At least the escalation memory.
     /// Default: 30 days.
     pub fn keep_decisions(mut self, keep_decisions: Duration) -> Self {
@@ -338,6 +359,7 @@ impl MonitorBuilder {
             keep_decisions,
             next_prune: self.clock.monotonic(),
             asking: Asking::new(now),
+            upkeep: Upkeep::new(self.patience, self.clock.monotonic()),
             parked: Parked::default(),
             silenced_here: 0,
         };

@@ -12,7 +12,7 @@ use super::reporter::{Reporter, count};
 use super::spill::Spill;
 use crate::alert::AlertSink;
 use crate::clock::{Clock, Timestamp};
-use crate::delivery::{Delivery, LEASE, Settled};
+use crate::delivery::{DeadLetter, Delivery, LEASE, Settled};
 use crate::on_event::MonitorEvent;
 use crate::store::MonitorStore;
 
@@ -165,7 +165,9 @@ impl Courier {
             }
             _ => {
                 tracing::error!(sink = &*self.name, id = %delivery.id, "an alert is given up");
-                self.reporter.tell(&MonitorEvent::AlertDead(delivery));
+                let letter = DeadLetter::new((*delivery).clone(), now);
+                self.reporter
+                    .tell(&MonitorEvent::AlertDead(Arc::new(letter)));
             }
         }
         settled

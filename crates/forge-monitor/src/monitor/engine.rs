@@ -1,6 +1,7 @@
 //! The one task that decides; all I/O is handed to outlets, so nothing slow delays it.
 
 mod news;
+mod outbox;
 mod telling;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +30,7 @@ use crate::signal::Signal;
 use crate::store::MonitorStore;
 pub(super) use news::Asking;
 use news::News;
+pub(super) use outbox::Upkeep;
 pub(super) use telling::Parked;
 
 /// How often ended decisions, due alerts, and what other processes did are looked for.
@@ -44,7 +46,7 @@ pub(super) enum Job {
     Signal(Signal, Duration),
     Lift(Uuid, Arc<str>, Answer<Arc<Decision>>),
     Silence(Silence, Answer<()>),
-    Unsilence(Uuid, Answer<()>),
+    Unsilence(Uuid, Arc<str>, Answer<()>),
     Requeue(Uuid, Answer<()>),
     /// An alert that no scenario raised.
     Raise(Alert),
@@ -90,6 +92,7 @@ pub(super) struct Engine {
     pub(super) keep_decisions: Duration,
     pub(super) next_prune: Duration,
     pub(super) asking: Asking,
+    pub(super) upkeep: Upkeep,
     pub(super) parked: Parked,
     /// How often a silence was made or ended here.
     pub(super) silenced_here: u64,
@@ -148,7 +151,7 @@ impl Engine {
             Job::Signal(signal, elapsed) => self.observe(&signal, elapsed, outcomes),
             Job::Lift(id, by, answer) => self.lift(id, by, answer),
             Job::Silence(silence, answer) => self.silence(silence, answer),
-            Job::Unsilence(id, answer) => self.unsilence(id, answer),
+            Job::Unsilence(id, by, answer) => self.unsilence(id, by, answer),
             Job::Requeue(id, answer) => self.requeue(id, answer),
             Job::Raise(alert) => self.raise(alert, false, Vec::new()),
             Job::News(news) => self.learn(news),
@@ -318,6 +321,7 @@ impl Engine {
             self.resolve(&decision.scenario, &decision.target);
         }
         self.send_due();
+        self.keep_outbox();
         let bytes = self.decider.bytes() as u64;
         self.reporter.state_bytes.store(bytes, Ordering::Relaxed);
         if elapsed >= self.next_prune {

@@ -206,6 +206,8 @@ impl Reporter {
             | MonitorEvent::DecisionsRestored { .. }
             | MonitorEvent::DecisionAdopted(_)
             | MonitorEvent::DecisionExpired(_)
+            | MonitorEvent::SilenceMade(_)
+            | MonitorEvent::SilenceEnded(..)
             | MonitorEvent::Vitals(_) => return None,
         })
     }

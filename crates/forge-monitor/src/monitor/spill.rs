@@ -9,7 +9,9 @@
 
 mod file;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -35,6 +37,10 @@ struct Shared {
     /// How many bytes may wait.
     max_bytes: usize,
     waiting: Mutex<Waiting>,
+    /// The disk did not answer in time, and has not since.
+    hangs: AtomicBool,
+    /// What is not on disk at the end was told.
+    has_ended: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -48,28 +54,40 @@ struct Held {
     delivery: Delivery,
     /// The length of its line.
     bytes: usize,
+    on_disk: bool,
 }
 
 /// What the thread is asked for, and whom it tells when that is done.
 struct Job {
     lines: Vec<u8>,
+    /// Of the deliveries among the lines.
+    ids: Vec<Uuid>,
     written: oneshot::Sender<()>,
 }
 
 /// Completes when what was taken is on disk, or cannot be put there.
 #[derive(Debug)]
-pub(super) struct Written(Option<oneshot::Receiver<()>>);
+pub(super) struct Written {
+    /// Nothing where there is no file.
+    written: Option<oneshot::Receiver<()>>,
+    shared: Arc<Shared>,
+}
 
 impl Written {
-    /// Goes on after a while, where the disk hangs.
+    /// Goes on after a while, where the disk hangs; and at once, while it does not answer any more.
     pub(super) async fn wait_a_while(self) {
+        let shared = Arc::clone(&self.shared);
+        if shared.hangs.load(Ordering::Relaxed) {
+            return;
+        }
         if tokio::time::timeout(PATIENCE, self.wait()).await.is_err() {
+            shared.hangs.store(true, Ordering::Relaxed);
             tracing::error!("the disk of the spill file does not answer");
         }
     }
 
     async fn wait(self) {
-        if let Some(written) = self.0 {
+        if let Some(written) = self.written {
             // The thread has ended: there is nothing to wait for.
             let _ = written.await;
         }
@@ -88,6 +106,8 @@ impl Spill {
         let shared = Arc::new(Shared {
             max_bytes,
             waiting: Mutex::new(waiting),
+            hangs: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
         });
         let writer = path.and_then(|path| start(SpillFile::new(path), Arc::clone(&shared)));
         Self { shared, writer }
@@ -104,11 +124,12 @@ impl Spill {
         if waiting.bytes + bytes > self.shared.max_bytes {
             return None;
         }
+        let ids = deliveries.iter().map(|of| of.id).collect();
         for (delivery, line) in deliveries.into_iter().zip(&lines) {
-            waiting.add(delivery, line.len());
+            waiting.add(delivery, line.len(), false);
         }
         drop(waiting);
-        Some(self.write(lines.concat()))
+        Some(self.write(lines.concat(), ids))
     }
 
     /// The delivery of that sink that is due and has waited longest, counted as tried once more.
@@ -134,11 +155,11 @@ impl Spill {
             if let Some(held) = held.find(|held| held.delivery.id == id) {
                 held.delivery.due = due;
             }
-            return Written(None);
+            return self.nothing();
         }
         waiting.remove(id);
         drop(waiting);
-        self.write(Line::Settled(id.to_string()).to_bytes())
+        self.write(Line::Settled(id.to_string()).to_bytes(), Vec::new())
     }
 
     /// Takes out what others take the place of, as far as it waits here. Does not wait for the disk.
@@ -150,8 +171,16 @@ impl Spill {
             .collect();
         drop(waiting);
         if !lines.is_empty() {
-            drop(self.write(lines.concat()));
+            drop(self.write(lines.concat(), Vec::new()));
         }
+    }
+
+    /// What waits for sinks other than these, at most `limit`, the oldest first.
+    pub(super) fn strange(&self, sinks: &[Arc<str>], limit: usize) -> Vec<Delivery> {
+        let waiting = self.shared.waiting();
+        let held = waiting.deliveries.iter().map(|held| &held.delivery);
+        let strange = held.filter(|of| !sinks.contains(&of.sink));
+        strange.take(limit).cloned().collect()
     }
 
     pub(super) fn stats(&self) -> OutboxStats {
@@ -163,17 +192,44 @@ impl Spill {
 
     /// Waits until everything taken before is on disk.
     pub(super) async fn flush(&self) {
-        self.write(Vec::new()).wait().await;
+        self.write(Vec::new(), Vec::new()).wait().await;
     }
 
-    fn write(&self, lines: Vec<u8>) -> Written {
+    /// Waits for a while until everything taken before is on disk, and hands out what waits and is
+    /// not: it ends with the process. Nothing where it was called before.
+    pub(super) async fn end(&self) -> Vec<Delivery> {
+        self.write(Vec::new(), Vec::new()).wait_a_while().await;
+        if self.shared.has_ended.swap(true, Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let waiting = self.shared.waiting();
+        let lost = waiting.deliveries.iter().filter(|held| !held.on_disk);
+        lost.map(|held| held.delivery.clone()).collect()
+    }
+
+    fn write(&self, lines: Vec<u8>, ids: Vec<Uuid>) -> Written {
         let Some(writer) = &self.writer else {
-            return Written(None);
+            return self.nothing();
         };
         let (written, is_written) = oneshot::channel();
         // Where the thread has ended, the receiver tells.
-        let _ = writer.send(Job { lines, written });
-        Written(Some(is_written))
+        let _ = writer.send(Job {
+            lines,
+            ids,
+            written,
+        });
+        Written {
+            written: Some(is_written),
+            ..self.nothing()
+        }
+    }
+
+    /// There is nothing to wait for.
+    fn nothing(&self) -> Written {
+        Written {
+            written: None,
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -192,12 +248,23 @@ impl Waiting {
             tracing::error!(id = %delivery.alert.id, "an alert of the spill file is lost: no room");
             return;
         }
-        self.add(delivery, bytes);
+        self.add(delivery, bytes, true);
     }
 
-    fn add(&mut self, delivery: Delivery, bytes: usize) {
+    fn add(&mut self, delivery: Delivery, bytes: usize, on_disk: bool) {
         self.bytes += bytes;
-        self.deliveries.push(Held { delivery, bytes });
+        self.deliveries.push(Held {
+            delivery,
+            bytes,
+            on_disk,
+        });
+    }
+
+    fn on_disk(&mut self, ids: &[Uuid]) {
+        let ids: HashSet<_> = ids.iter().collect();
+        for held in &mut self.deliveries {
+            held.on_disk |= ids.contains(&held.delivery.id);
+        }
     }
 
     fn copies(&self) -> Vec<Delivery> {
@@ -219,20 +286,33 @@ impl Waiting {
 fn start(mut file: SpillFile, shared: Arc<Shared>) -> Option<mpsc::Sender<Job>> {
     let (sender, jobs) = mpsc::channel::<Job>();
     let write = move || {
-        for Job { lines, written } in jobs {
+        for Job {
+            lines,
+            mut ids,
+            written,
+        } in jobs
+        {
             if !lines.is_empty() {
-                let what_waits = || shared.waiting().copies();
+                let what_waits = || {
+                    let copies = shared.waiting().copies();
+                    ids = copies.iter().map(|of| of.id).collect();
+                    copies
+                };
                 // Whoever adds to what waits asks for its lines to be written after that.
                 let nothing_waits = shared.waiting().deliveries.is_empty();
                 let done = match nothing_waits {
                     true => file.empty(),
                     false => file.append(&lines, 2 * shared.max_bytes as u64, what_waits),
                 };
-                if let Err(error) = done {
-                    // It waits in memory, and is written with the next that is.
-                    tracing::error!(%error, "alerts cannot be written to the spill file");
+                match done {
+                    Ok(()) => shared.waiting().on_disk(&ids),
+                    Err(error) => {
+                        // It waits in memory, and is written with the next that is.
+                        tracing::error!(%error, "alerts cannot be written to the spill file");
+                    }
                 }
             }
+            shared.hangs.store(false, Ordering::Relaxed);
             // Whoever asked may not want to know.
             let _ = written.send(());
         }
@@ -382,11 +462,32 @@ mod tests {
         assert_eq!(open(&path).stats().waiting, 1);
     }
 
+    #[cfg(unix)]
     #[tokio::test(start_paused = true)]
-    async fn a_disk_that_hangs_is_not_waited_for_forever() {
-        let (written, is_written) = oneshot::channel();
-        Written(Some(is_written)).wait_a_while().await;
-        assert!(written.is_closed());
+    async fn a_disk_that_hangs_is_waited_for_once_and_what_is_not_there_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alerts.spill");
+        let spill = open(&path);
+        let (there, not_there) = (delivery("log", 1), delivery("log", 2));
+        spill.push(vec![there]).unwrap().wait().await;
+        // Whoever opens it waits for a reader.
+        fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let begun = tokio::time::Instant::now();
+        let written = spill.push(vec![not_there.clone()]).unwrap();
+        written.wait_a_while().await;
+        assert_eq!(begun.elapsed(), PATIENCE);
+        for expected in [vec![not_there], vec![]] {
+            assert_eq!(spill.end().await, expected);
+        }
+        assert_eq!(begun.elapsed(), PATIENCE);
+        // It goes on after all.
+        let read = std::thread::spawn(move || fs::read(path).unwrap());
+        spill.flush().await;
+        assert!(!spill.shared.hangs.load(Ordering::Relaxed));
+        drop(spill);
+        assert!(!read.join().unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -1,17 +1,17 @@
 //! Decisions and alerts in the memory of the process.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use uuid::Uuid;
 
 use super::{AlertStore, Batch, DecisionStore, MAX_SILENCES, MonitorStore, StoreFuture};
-use crate::alert::Silence;
+use crate::alert::{Silence, StoredSilence};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Lift, Stored, Target};
-use crate::delivery::{DeadLetter, Delivery, HORIZON, OutboxStats, Settled};
+use crate::delivery::{DeadLetter, DeadReason, Delivery, HORIZON, OutboxStats, Patience, Settled};
 use crate::error::StoreError;
 
 /// How many deliveries are kept; one more displaces the oldest that is settled, or is refused.
@@ -29,7 +29,9 @@ struct Rows {
     decisions: HashMap<Uuid, Kept>,
     /// In the order in which they came.
     deliveries: Vec<Row>,
-    silences: Vec<Silence>,
+    silences: Vec<StoredSilence>,
+    /// Sinks that nobody has and something waits for, and since when that is known.
+    missing: HashMap<Arc<str>, Timestamp>,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,7 @@ struct Row {
 enum State {
     Waiting,
     Delivered(Timestamp),
-    Dead(Timestamp),
+    Dead(Timestamp, DeadReason),
 }
 
 impl Rows {
@@ -284,9 +286,74 @@ impl AlertStore for MemoryMonitorStore {
             match settled {
                 Settled::Delivered => row.state = State::Delivered(at),
                 Settled::Again(due) => row.delivery.due = due,
-                Settled::Dead => row.state = State::Dead(at),
+                Settled::Dead => row.state = State::Dead(at, DeadReason::NotTaken),
             }
             Ok(true)
+        })
+    }
+
+    fn attend<'a>(
+        &'a self,
+        sinks: &'a [Arc<str>],
+        now: Timestamp,
+    ) -> StoreFuture<'a, Vec<Arc<str>>> {
+        Box::pin(async move {
+            let mut rows = self.rows();
+            let Rows {
+                deliveries,
+                missing,
+                ..
+            } = &mut *rows;
+            let waiting = deliveries.iter().filter(|row| row.state == State::Waiting);
+            let strange = waiting.map(|row| &row.delivery.sink);
+            let strange: HashSet<_> = strange.filter(|sink| !sinks.contains(sink)).collect();
+            missing.retain(|sink, since| strange.contains(sink) && *since <= now + HORIZON);
+            let mut fresh: Vec<_> = strange.into_iter().cloned().collect();
+            fresh.retain(|sink| !missing.contains_key(sink));
+            fresh.sort();
+            missing.extend(fresh.iter().map(|sink| (Arc::clone(sink), now)));
+            Ok(fresh)
+        })
+    }
+
+    fn give_up(
+        &self,
+        now: Timestamp,
+        patience: Patience,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<DeadLetter>> {
+        Box::pin(async move {
+            let (old, alone) = (now - patience.max_age, now - patience.without_sink);
+            let mut rows = self.rows();
+            let Rows {
+                deliveries,
+                missing,
+                ..
+            } = &mut *rows;
+            let mut meant: Vec<_> = deliveries
+                .iter_mut()
+                .filter(|row| row.state == State::Waiting)
+                .filter(|row| row.leased_until <= now || row.leased_until > now + HORIZON)
+                .filter_map(|row| {
+                    let created = row.delivery.created;
+                    let since = missing.get(&row.delivery.sink);
+                    let is_missing = since.is_some_and(|since| *since <= alone);
+                    let is_over = created <= alone || created > now + HORIZON;
+                    match is_missing {
+                        true if is_over || created <= old => Some((row, DeadReason::NoSink)),
+                        false if created <= old => Some((row, DeadReason::TooOld)),
+                        _ => None,
+                    }
+                })
+                .collect();
+            meant.sort_by_key(|(row, _)| (row.delivery.created, row.delivery.id));
+            meant.truncate(limit);
+            let dead = meant.into_iter().map(|(row, reason)| {
+                row.state = State::Dead(now, reason);
+                row.leased_until = Timestamp::from_micros(i64::MIN);
+                DeadLetter::new(row.delivery.clone(), now).reason(reason)
+            });
+            Ok(dead.collect())
         })
     }
 
@@ -294,7 +361,9 @@ impl AlertStore for MemoryMonitorStore {
         Box::pin(async move {
             let rows = self.rows();
             let dead = rows.deliveries.iter().filter_map(|row| match row.state {
-                State::Dead(at) => Some(DeadLetter::new(row.delivery.clone(), at)),
+                State::Dead(at, reason) => {
+                    Some(DeadLetter::new(row.delivery.clone(), at).reason(reason))
+                }
                 _ => None,
             });
             let mut dead: Vec<_> = dead.collect();
@@ -310,7 +379,7 @@ impl AlertStore for MemoryMonitorStore {
             let is_it = |row: &&mut Row| row.delivery.id == id;
             let row = rows.deliveries.iter_mut().find(is_it);
             Ok(match row {
-                Some(row) if matches!(row.state, State::Dead(_)) => {
+                Some(row) if matches!(row.state, State::Dead(..)) => {
                     row.state = State::Waiting;
                     (
                         row.delivery.attempts,
@@ -328,7 +397,7 @@ impl AlertStore for MemoryMonitorStore {
         Box::pin(async move {
             let rows = self.rows();
             let waiting = |row: &&Row| row.state == State::Waiting;
-            let dead = |row: &&Row| matches!(row.state, State::Dead(_));
+            let dead = |row: &&Row| matches!(row.state, State::Dead(..));
             let oldest = rows.deliveries.iter().filter(waiting);
             Ok(OutboxStats::new(
                 rows.deliveries.iter().filter(waiting).count() as u64,
@@ -344,30 +413,38 @@ impl AlertStore for MemoryMonitorStore {
             let held = rows.deliveries.len();
             rows.deliveries.retain(|row| match row.state {
                 State::Waiting => true,
-                State::Delivered(at) | State::Dead(at) => at >= before,
+                State::Delivered(at) | State::Dead(at, _) => at >= before,
             });
-            Ok((held - rows.deliveries.len()) as u64)
+            let forgotten = (held - rows.deliveries.len()) as u64;
+            rows.silences.retain(|of| {
+                let is_told = of.silence.told && of.ended.as_ref().is_none_or(|end| end.told);
+                of.silence.until >= before || !is_told
+            });
+            Ok(forgotten)
         })
     }
 
     fn silence<'a>(&'a self, silence: &'a Silence) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut rows = self.rows();
-            if rows.silences.iter().any(|of| of.id == silence.id) {
+            if rows.silences.iter().any(|of| of.silence.id == silence.id) {
                 return Err(StoreError::Duplicate);
             }
-            rows.silences.push(silence.clone());
+            rows.silences
+                .push(StoredSilence::new(silence.clone(), None));
             Ok(())
         })
     }
 
-    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+    fn unsilence<'a>(&'a self, id: Uuid, end: &'a Lift) -> StoreFuture<'a, bool> {
         Box::pin(async move {
             let mut rows = self.rows();
             let mut silences = rows.silences.iter_mut();
-            Ok(match silences.find(|of| of.id == id && of.until > at) {
-                Some(silence) => {
-                    silence.until = at;
+            let meant = silences.find(|of| of.silence.id == id && of.silence.until > end.at);
+            Ok(match meant {
+                Some(of) => {
+                    of.silence.until = end.at;
+                    of.ended = Some(end.clone());
                     true
                 }
                 None => false,
@@ -375,11 +452,37 @@ impl AlertStore for MemoryMonitorStore {
         })
     }
 
+    fn untold_silences(&self, limit: usize) -> StoreFuture<'_, Vec<StoredSilence>> {
+        Box::pin(async move {
+            let rows = self.rows();
+            let untold = rows.silences.iter().filter(|of| {
+                let is_end_untold = of.ended.as_ref().is_some_and(|end| !end.told);
+                !of.silence.told || is_end_untold
+            });
+            let mut untold: Vec<_> = untold.cloned().collect();
+            untold.sort_by_key(|of| (of.silence.since, of.silence.id));
+            untold.truncate(limit);
+            Ok(untold)
+        })
+    }
+
+    fn silence_told(&self, id: Uuid, ended: bool) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            let mut rows = self.rows();
+            let of = rows.silences.iter_mut().find(|of| of.silence.id == id);
+            let told = of.and_then(|of| match ended {
+                false => Some(&mut of.silence.told),
+                true => of.ended.as_mut().map(|end| &mut end.told),
+            });
+            Ok(told.is_some_and(|told| !std::mem::replace(told, true)))
+        })
+    }
+
     fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {
         Box::pin(async move {
             let rows = self.rows();
-            let active = rows.silences.iter().filter(|of| of.until > at);
-            let mut active: Vec<_> = active.cloned().collect();
+            let active = rows.silences.iter().map(|of| &of.silence);
+            let mut active: Vec<_> = active.filter(|of| of.until > at).cloned().collect();
             active.sort_by_key(|of| (of.since, of.id));
             active.truncate(MAX_SILENCES);
             Ok(active)

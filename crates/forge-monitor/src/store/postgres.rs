@@ -3,6 +3,7 @@
 mod follow;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::PgRow;
@@ -10,18 +11,26 @@ use sqlx::{PgConnection, PgPool, Postgres, Row, SqlSafeStr, Transaction};
 use uuid::Uuid;
 
 use super::sql::{duplicate, number, sql_monitor_store, unavailable};
-use super::{AlertStore, Batch, DecisionStore, MAX_SILENCES, MonitorStore, StoreFuture};
-use crate::alert::Silence;
+use super::{
+    AlertStore, Batch, DecisionStore, MAX_MISSING_SINKS, MAX_SILENCES, MonitorStore, StoreFuture,
+};
+use crate::alert::{Silence, StoredSilence};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Lift, Stored, Target};
-use crate::delivery::{DeadLetter, Delivery, HORIZON, OutboxStats, Settled};
+use crate::delivery::{DeadLetter, DeadReason, Delivery, HORIZON, OutboxStats, Patience, Settled};
 use crate::error::StoreError;
 
 /// The schema, a step after the other.
-const SCHEMA: [(&str, &str); 1] = [(
-    "monitor",
-    include_str!("../../migrations/postgres/0001_monitor.sql"),
-)];
+const SCHEMA: [(&str, &str); 2] = [
+    (
+        "monitor",
+        include_str!("../../migrations/postgres/0001_monitor.sql"),
+    ),
+    (
+        "bounds",
+        include_str!("../../migrations/postgres/0002_bounds.sql"),
+    ),
+];
 
 /// A store in the tables `monitor_…` of the search path of a PostgreSQL database, for several nodes.
 ///

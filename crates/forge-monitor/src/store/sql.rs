@@ -264,10 +264,109 @@ macro_rules! sql_monitor_store {
                 })
             }
 
+            fn attend<'a>(
+                &'a self,
+                sinks: &'a [Arc<str>],
+                now: Timestamp,
+            ) -> StoreFuture<'a, Vec<Arc<str>>> {
+                Box::pin(async move {
+                    let rows = sqlx::query(
+                        "SELECT sink, max(waits) AS waits, max(since) AS since FROM (
+                             SELECT DISTINCT sink, CAST(1 AS BIGINT) AS waits,
+                                    CAST(NULL AS BIGINT) AS since
+                             FROM monitor_deliveries WHERE state = 'waiting'
+                             UNION ALL
+                             SELECT sink, CAST(0 AS BIGINT) AS waits, since
+                             FROM monitor_missing_sinks
+                         ) AS known
+                         GROUP BY sink ORDER BY sink LIMIT $1",
+                    )
+                    .bind(number(MAX_MISSING_SINKS))
+                    .fetch_all(&self.pool)
+                    .await
+                    .map_err(unavailable)?;
+                    let mut missing = Vec::new();
+                    // A statement each, so that no node has a row in its hands that another waits
+                    // for; most of the time there is nothing to do.
+                    for row in &rows {
+                        let sink = text(row)("sink")?;
+                        let waits = integer(row)("waits")?;
+                        let since: Option<i64> = row.try_get("since").map_err(unavailable)?;
+                        let is_here = sinks.iter().any(|here| **here == *sink);
+                        let is_ahead = since.is_some_and(|at| at > (now + HORIZON).as_micros());
+                        if since.is_some() && (is_here || waits == 0 || is_ahead) {
+                            sqlx::query("DELETE FROM monitor_missing_sinks WHERE sink = $1")
+                                .bind(sink)
+                                .execute(&self.pool)
+                                .await
+                                .map_err(unavailable)?;
+                        }
+                        if !is_here && waits > 0 && (since.is_none() || is_ahead) {
+                            let done = sqlx::query(
+                                "INSERT INTO monitor_missing_sinks (sink, since) VALUES ($1, $2)
+                                 ON CONFLICT DO NOTHING",
+                            )
+                            .bind(sink)
+                            .bind(now.as_micros())
+                            .execute(&self.pool)
+                            .await
+                            .map_err(unavailable)?;
+                            if done.rows_affected() == 1 {
+                                missing.push(Arc::from(sink));
+                            }
+                        }
+                    }
+                    Ok(missing)
+                })
+            }
+
+            fn give_up(
+                &self,
+                now: Timestamp,
+                patience: Patience,
+                limit: usize,
+            ) -> StoreFuture<'_, Vec<DeadLetter>> {
+                Box::pin(async move {
+                    let rows = sqlx::query(concat!(
+                        "WITH missing AS (
+                             SELECT sink FROM monitor_missing_sinks WHERE since <= $3),
+                         meant AS (
+                             SELECT id FROM monitor_deliveries
+                             WHERE state = 'waiting'
+                               AND (leased_until IS NULL OR leased_until <= $1
+                                    OR leased_until > $4)
+                               AND (created <= $2
+                                    OR (created <= $3 OR created > $4)
+                                       AND sink IN (SELECT sink FROM missing))
+                             ORDER BY created, id LIMIT $5",
+                        $skip,
+                        ")
+                         UPDATE monitor_deliveries
+                         SET state = 'dead', settled_at = $1, leased_until = NULL,
+                             reason = CASE WHEN sink IN (SELECT sink FROM missing)
+                                      THEN 'no_sink' ELSE 'too_old' END
+                         WHERE id IN (SELECT id FROM meant) AND state = 'waiting'
+                         RETURNING id, sink, alert, created, due, attempts, settled_at, reason",
+                    ))
+                    .bind(now.as_micros())
+                    .bind((now - patience.max_age).as_micros())
+                    .bind((now - patience.without_sink).as_micros())
+                    .bind((now + HORIZON).as_micros())
+                    .bind(number(limit))
+                    .fetch_all(&self.pool)
+                    .await
+                    .map_err(unavailable)?;
+                    let letters = rows.iter().map(letter);
+                    let mut letters = letters.collect::<Result<Vec<_>, _>>()?;
+                    letters.sort_by_key(|of| (of.delivery.created, of.delivery.id));
+                    Ok(letters)
+                })
+            }
+
             fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
                 Box::pin(async move {
                     sqlx::query(
-                        "SELECT id, sink, alert, created, due, attempts, settled_at
+                        "SELECT id, sink, alert, created, due, attempts, settled_at, reason
                          FROM monitor_deliveries WHERE state = 'dead'
                          ORDER BY settled_at DESC, id DESC LIMIT $1",
                     )
@@ -276,10 +375,7 @@ macro_rules! sql_monitor_store {
                     .await
                     .map_err(unavailable)?
                     .iter()
-                    .map(|row| {
-                        let at = Timestamp::from_micros(integer(row)("settled_at")?);
-                        Ok(DeadLetter::new(delivery(row)?, at))
-                    })
+                    .map(letter)
                     .collect()
                 })
             }
@@ -289,7 +385,7 @@ macro_rules! sql_monitor_store {
                     let done = sqlx::query(
                         "UPDATE monitor_deliveries
                          SET state = 'waiting', settled_at = NULL, leased_until = NULL,
-                             attempts = 0, created = $2, due = $2
+                             attempts = 0, created = $2, due = $2, reason = NULL
                          WHERE id = $1 AND state = 'dead'",
                     )
                     .bind(id.to_string())
@@ -311,11 +407,13 @@ macro_rules! sql_monitor_store {
                     .execute(&self.pool)
                     .await
                     .map_err(unavailable)?;
-                    sqlx::query("DELETE FROM monitor_silences WHERE until < $1")
-                        .bind(before.as_micros())
-                        .execute(&self.pool)
-                        .await
-                        .map_err(unavailable)?;
+                    sqlx::query(
+                        "DELETE FROM monitor_silences WHERE until < $1 AND told AND end_told",
+                    )
+                    .bind(before.as_micros())
+                    .execute(&self.pool)
+                    .await
+                    .map_err(unavailable)?;
                     Ok(done.rows_affected())
                 })
             }
@@ -324,8 +422,8 @@ macro_rules! sql_monitor_store {
                 Box::pin(async move {
                     sqlx::query(
                         "INSERT INTO monitor_silences
-                             (id, scenario, scope, since, until, made_by, comment)
-                         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                             (id, scenario, scope, since, until, made_by, comment, told)
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                     )
                     .bind(silence.id.to_string())
                     .bind(&*silence.scenario)
@@ -334,6 +432,7 @@ macro_rules! sql_monitor_store {
                     .bind(silence.until.as_micros())
                     .bind(&*silence.by)
                     .bind(&*silence.comment)
+                    .bind(silence.told)
                     .execute(&self.pool)
                     .await
                     .map_err(duplicate)?;
@@ -341,13 +440,16 @@ macro_rules! sql_monitor_store {
                 })
             }
 
-            fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+            fn unsilence<'a>(&'a self, id: Uuid, end: &'a Lift) -> StoreFuture<'a, bool> {
                 Box::pin(async move {
                     let done = sqlx::query(
-                        "UPDATE monitor_silences SET until = $2 WHERE id = $1 AND until > $2",
+                        "UPDATE monitor_silences SET until = $2, ended_by = $3, end_told = $4
+                         WHERE id = $1 AND until > $2",
                     )
                     .bind(id.to_string())
-                    .bind(at.as_micros())
+                    .bind(end.at.as_micros())
+                    .bind(&*end.by)
+                    .bind(end.told)
                     .execute(&self.pool)
                     .await
                     .map_err(unavailable)?;
@@ -355,10 +457,46 @@ macro_rules! sql_monitor_store {
                 })
             }
 
+            fn untold_silences(&self, limit: usize) -> StoreFuture<'_, Vec<StoredSilence>> {
+                Box::pin(async move {
+                    sqlx::query(
+                        "SELECT id, scenario, scope, since, until, made_by, comment, told,
+                                ended_by, end_told
+                         FROM monitor_silences WHERE NOT told OR NOT end_told
+                         ORDER BY since, id LIMIT $1",
+                    )
+                    .bind(number(limit))
+                    .fetch_all(&self.pool)
+                    .await
+                    .map_err(unavailable)?
+                    .iter()
+                    .map(stored_silence)
+                    .collect()
+                })
+            }
+
+            fn silence_told(&self, id: Uuid, ended: bool) -> StoreFuture<'_, bool> {
+                let update = match ended {
+                    false => "UPDATE monitor_silences SET told = TRUE WHERE id = $1 AND NOT told",
+                    true => {
+                        "UPDATE monitor_silences SET end_told = TRUE
+                         WHERE id = $1 AND NOT end_told"
+                    }
+                };
+                Box::pin(async move {
+                    let done = sqlx::query(update)
+                        .bind(id.to_string())
+                        .execute(&self.pool)
+                        .await
+                        .map_err(unavailable)?;
+                    Ok(done.rows_affected() == 1)
+                })
+            }
+
             fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {
                 Box::pin(async move {
                     sqlx::query(
-                        "SELECT id, scenario, scope, since, until, made_by, comment
+                        "SELECT id, scenario, scope, since, until, made_by, comment, told
                          FROM monitor_silences WHERE until > $1 ORDER BY since, id LIMIT $2",
                     )
                     .bind(at.as_micros())
@@ -482,6 +620,24 @@ macro_rules! sql_monitor_store {
                 .stored(id(row)?, attempts))
         }
 
+        fn letter(row: &$row) -> Result<DeadLetter, StoreError> {
+            let at = Timestamp::from_micros(integer(row)("settled_at")?);
+            let reason: Option<&str> = row.try_get("reason").map_err(unavailable)?;
+            let reason = match reason {
+                None => DeadReason::NotTaken,
+                Some(reason) => DeadReason::parse(reason).ok_or(StoreError::Corrupt("reason"))?,
+            };
+            Ok(DeadLetter::new(delivery(row)?, at).reason(reason))
+        }
+
+        fn stored_silence(row: &$row) -> Result<StoredSilence, StoreError> {
+            let silence = silence(row)?;
+            let ended_by: Option<&str> = row.try_get("ended_by").map_err(unavailable)?;
+            let told = row.try_get("end_told").map_err(unavailable)?;
+            let ended = ended_by.map(|by| Lift::new(silence.until, by).told(told));
+            Ok(StoredSilence::new(silence, ended))
+        }
+
         fn silence(row: &$row) -> Result<Silence, StoreError> {
             let (text, number) = (text(row), integer(row));
             let since = Timestamp::from_micros(number("since")?);
@@ -489,7 +645,8 @@ macro_rules! sql_monitor_store {
             Ok(Silence::new(text("scenario")?, since, until)
                 .id(id(row)?)
                 .scope(text("scope")?)
-                .by(text("made_by")?, text("comment")?))
+                .by(text("made_by")?, text("comment")?)
+                .told(row.try_get("told").map_err(unavailable)?))
         }
 
         fn id(row: &$row) -> Result<Uuid, StoreError> {

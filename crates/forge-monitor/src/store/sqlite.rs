@@ -1,6 +1,7 @@
 //! Decisions and alerts in SQLite.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
@@ -8,11 +9,13 @@ use sqlx::{Row, SqlSafeStr, Sqlite, SqliteConnection, Transaction};
 use uuid::Uuid;
 
 use super::sql::{duplicate, number, sql_monitor_store, unavailable};
-use super::{AlertStore, Batch, DecisionStore, MAX_SILENCES, MonitorStore, StoreFuture};
-use crate::alert::Silence;
+use super::{
+    AlertStore, Batch, DecisionStore, MAX_MISSING_SINKS, MAX_SILENCES, MonitorStore, StoreFuture,
+};
+use crate::alert::{Silence, StoredSilence};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Lift, Stored, Target};
-use crate::delivery::{DeadLetter, Delivery, HORIZON, OutboxStats, Settled};
+use crate::delivery::{DeadLetter, DeadReason, Delivery, HORIZON, OutboxStats, Patience, Settled};
 use crate::error::StoreError;
 
 /// A store in the tables `monitor_…` of an SQLite database.
@@ -25,7 +28,7 @@ pub struct SqliteMonitorStore {
 }
 
 /// The schema, a step after the other.
-const SCHEMA: [(&str, &str); 3] = [
+const SCHEMA: [(&str, &str); 4] = [
     (
         "monitor",
         include_str!("../../migrations/sqlite/0001_monitor.sql"),
@@ -37,6 +40,10 @@ const SCHEMA: [(&str, &str); 3] = [
     (
         "changes",
         include_str!("../../migrations/sqlite/0003_changes.sql"),
+    ),
+    (
+        "bounds",
+        include_str!("../../migrations/sqlite/0004_bounds.sql"),
     ),
 ];
 

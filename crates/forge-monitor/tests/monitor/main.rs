@@ -6,6 +6,7 @@ mod node;
 mod outage;
 #[cfg(all(feature = "axum", feature = "email", feature = "webhook"))]
 mod sinks;
+mod undelivered;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,9 +16,9 @@ use std::time::Duration;
 use forge_monitor::{
     Action, Alert, AlertState, AlertStore, Batch, BoxError, DeadLetter, Decision, DecisionStore,
     Delivery, HealthStatus, Lift, LiftError, ManualClock, MemoryMonitorStore, Monitor,
-    MonitorBuilder, MonitorEvent, MonitorStore, OnMonitorEvent, OutboxStats, Scenario, Settled,
-    Severity, Signal, SignalClass, SignalKind, Silence, StartError, StoreError, StoreFuture,
-    Stored, Target, Timestamp,
+    MonitorBuilder, MonitorEvent, MonitorStore, OnMonitorEvent, OutboxStats, Patience, Scenario,
+    Settled, Severity, Signal, SignalClass, SignalKind, Silence, StartError, StoreError,
+    StoreFuture, Stored, StoredSilence, Target, Timestamp,
 };
 use uuid::Uuid;
 

@@ -136,6 +136,23 @@ impl AlertStore for Node {
         self.write(self.store.settle(id, attempts, settled, at))
     }
 
+    fn attend<'a>(
+        &'a self,
+        sinks: &'a [Arc<str>],
+        now: Timestamp,
+    ) -> StoreFuture<'a, Vec<Arc<str>>> {
+        self.write(self.store.attend(sinks, now))
+    }
+
+    fn give_up(
+        &self,
+        now: Timestamp,
+        patience: Patience,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<DeadLetter>> {
+        self.write(self.store.give_up(now, patience, limit))
+    }
+
     fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
         self.read(self.store.dead(limit))
     }
@@ -156,8 +173,16 @@ impl AlertStore for Node {
         self.write(self.store.silence(silence))
     }
 
-    fn unsilence(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
-        self.write(self.store.unsilence(id, at))
+    fn unsilence<'a>(&'a self, id: Uuid, end: &'a Lift) -> StoreFuture<'a, bool> {
+        self.write(self.store.unsilence(id, end))
+    }
+
+    fn untold_silences(&self, limit: usize) -> StoreFuture<'_, Vec<StoredSilence>> {
+        self.read(self.store.untold_silences(limit))
+    }
+
+    fn silence_told(&self, id: Uuid, ended: bool) -> StoreFuture<'_, bool> {
+        self.write(self.store.silence_told(id, ended))
     }
 
     fn silences(&self, at: Timestamp) -> StoreFuture<'_, Vec<Silence>> {

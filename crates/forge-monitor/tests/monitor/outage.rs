@@ -372,3 +372,26 @@ async fn does_not_start_where_it_cannot_know_whom_it_has_blocked() {
     let started = Monitor::builder().store(gone).start().await;
     assert!(matches!(started, Err(StartError::Store(_))));
 }
+
+#[tokio::test]
+async fn at_the_end_it_is_said_what_waits_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in [None, Some(folder.path().join("alerts.spill"))] {
+        let (clock, told) = (ManualClock::new(START), Told::default());
+        let refuses = |_: Arc<Alert>| async { Err::<(), BoxError>("not now".into()) };
+        let builder = monitor(&clock, &told).store(Node::alone(State::Down));
+        let mut builder = builder.alert_sink("ops", refuses);
+        let has_file = file.is_some();
+        if let Some(file) = file {
+            builder = builder.spill_file(file);
+        }
+        let monitor = builder.start().await.unwrap();
+        monitor.raise(Alert::new("x", "y", Severity::Warning, "z", START));
+        monitor.flush().await;
+        assert_eq!(monitor.stats().alerts_lost, 0);
+        for _ in 0..2 {
+            monitor.shutdown().await;
+            assert_eq!(monitor.stats().alerts_lost, u64::from(!has_file));
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! What every decision store must do, and that a monitor takes its decisions up again.
 
+mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres_database;
+mod silences;
 #[cfg(feature = "sqlite")]
 mod sqlite_database;
 
@@ -48,8 +50,9 @@ async fn conforms<S: MonitorStore>(store: &S) {
     lets_what_was_given_up_wait_again(store).await;
     records_all_of_a_batch_or_nothing(store).await;
     withdraws_what_was_not_tried(store).await;
+    outbox::conforms(store).await;
     survives_a_clock_that_is_set_back(store).await;
-    keeps_silences_until_their_end(store).await;
+    silences::conforms(store).await;
 }
 
 fn lift(at_second: i64) -> Lift {
@@ -407,25 +410,6 @@ async fn survives_a_clock_that_is_set_back(store: &dyn AlertStore) {
     let settled = store.settle(sent.id, 3, Settled::Delivered, at(1));
     assert!(settled.await.unwrap());
     assert_eq!(store.forget(at(2)).await.unwrap(), 1);
-}
-
-async fn keeps_silences_until_their_end(store: &dyn AlertStore) {
-    let silence = Silence::new("fail*", at(0), at(10))
-        .scope("network *")
-        .by("583231", "it's planned");
-    store.silence(&silence).await.unwrap();
-    let again = store.silence(&silence).await;
-    assert!(matches!(again, Err(StoreError::Duplicate)), "{again:?}");
-    let silences = store.silences(at(9)).await.unwrap();
-    assert_eq!(silences, std::slice::from_ref(&silence));
-    assert_eq!(store.silences(at(10)).await.unwrap(), []);
-    assert!(!store.unsilence(Uuid::nil(), at(1)).await.unwrap());
-    let both = tokio::join!(
-        store.unsilence(silence.id, at(1)),
-        store.unsilence(silence.id, at(1))
-    );
-    assert!(both.0.unwrap() ^ both.1.unwrap());
-    assert_eq!(store.silences(at(1)).await.unwrap(), []);
 }
 
 async fn prunes_what_has_ended(store: &dyn DecisionStore) {

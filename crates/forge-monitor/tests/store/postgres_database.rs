@@ -229,7 +229,7 @@ async fn every_change_is_told_and_none_of_another_schema() {
     let silence = Silence::new("x", at(0), at(10));
     store.silence(&silence).await.unwrap();
     heard().await;
-    store.unsilence(silence.id, at(1)).await.unwrap();
+    store.unsilence(silence.id, &lift(1)).await.unwrap();
     heard().await;
     // Whoever may connect can say something on the channel.
     for other in ["other", "", "public x"] {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Answer, Engine, Job, attempt};
-use crate::alert::Silence;
+use crate::alert::{Silence, StoredSilence};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Lift, Stored, Target};
 use crate::delivery::OutboxStats;
@@ -27,6 +27,8 @@ const RELOAD_EVERY: Duration = Duration::from_secs(60);
 const REMEMBERED: Duration = Duration::from_secs(2 * 3600);
 /// How many changes are read at once: as many decisions as at the start.
 const MAX_NEWS: usize = 100_000;
+/// How many silences of others are told at once.
+const MAX_UNTOLD: usize = 100;
 
 /// What the store told.
 pub(in crate::monitor) struct News {
@@ -40,6 +42,7 @@ struct Changed {
     asked: Timestamp,
     decisions: Vec<Stored>,
     silences: Vec<Silence>,
+    untold_silences: Vec<StoredSilence>,
     /// As many silences were made and ended here by then.
     silenced_here: u64,
 }
@@ -161,6 +164,7 @@ impl Engine {
                     asked: now,
                     decisions: store.changed(since, MAX_NEWS).await?,
                     silences: store.silences(now).await?,
+                    untold_silences: store.untold_silences(MAX_UNTOLD).await?,
                     silenced_here,
                 };
                 Ok::<_, StoreError>((changed, outbox))
@@ -208,6 +212,9 @@ impl Engine {
             // What was silenced here meanwhile is not in it.
             if changed.silenced_here == self.silenced_here {
                 self.alerts.set_silences(changed.silences);
+            }
+            for stored in changed.untold_silences {
+                self.tell_silence(stored);
             }
             self.take_up(changed.decisions, now);
         }
@@ -300,6 +307,27 @@ impl Engine {
         self.recorder.offer(async move {
             if let Ok(Ok(true)) = attempt(|| store.lift_told(decision.id)).await {
                 reporter.tell(&MonitorEvent::DecisionLifted(decision, lift));
+            }
+        });
+    }
+
+    /// Who made or ended it in the store alone leaves it to us to tell.
+    fn tell_silence(&self, stored: StoredSilence) {
+        let (store, reporter) = (Arc::clone(&self.store), Arc::clone(&self.reporter));
+        let StoredSilence { silence, ended } = stored;
+        let silence = Arc::new(silence);
+        self.recorder.offer(async move {
+            let claim = async |ended| {
+                let told = attempt(|| store.silence_told(silence.id, ended)).await;
+                matches!(told, Ok(Ok(true)))
+            };
+            if !silence.told && claim(false).await {
+                reporter.tell(&MonitorEvent::SilenceMade(Arc::clone(&silence)));
+            }
+            if let Some(end) = ended.filter(|end| !end.told)
+                && claim(true).await
+            {
+                reporter.tell(&MonitorEvent::SilenceEnded(silence, end));
             }
         });
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Answer, Engine, attempt, lost, no_answer};
 use crate::alert::{Alert, Fingerprint, Raised, Silence};
 use crate::clock::Timestamp;
-use crate::decision::{Decision, Target};
+use crate::decision::{Decision, Lift, Target};
 use crate::delivery::Delivery;
 use crate::error::LiftError;
 use crate::monitor::courier::Bell;
@@ -39,6 +39,8 @@ struct Held {
 
 impl Engine {
     pub(super) fn silence(&mut self, silence: Silence, answer: Answer<()>) {
+        // Whoever asks for it here tells whom it concerns.
+        let silence = silence.told(true);
         let mut silences = self.alerts.silences().to_vec();
         silences.push(silence.clone());
         self.alerts.set_silences(silences);
@@ -56,15 +58,15 @@ impl Engine {
         });
     }
 
-    pub(super) fn unsilence(&mut self, id: Uuid, answer: Answer<()>) {
+    pub(super) fn unsilence(&mut self, id: Uuid, by: Arc<str>, answer: Answer<()>) {
         let mut silences = self.alerts.silences().to_vec();
         silences.retain(|silence| silence.id != id);
         self.alerts.set_silences(silences);
         self.silenced_here += 1;
         let (store, reporter) = (Arc::clone(&self.store), Arc::clone(&self.reporter));
-        let now = self.clock.now();
+        let end = Lift::new(self.clock.now(), by).told(true);
         self.recorder.offer(async move {
-            let result = match attempt(|| store.unsilence(id, now)).await {
+            let result = match attempt(|| store.unsilence(id, &end)).await {
                 Ok(Ok(true)) => Ok(()),
                 Ok(Ok(false)) => Err(LiftError::NotFound),
                 Ok(Err(error)) => Err(LiftError::Store(error)),
