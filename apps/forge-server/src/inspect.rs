@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn a_line_that_is_no_request_is_told_and_the_rest_is_read() {
         let long = "x".repeat(MAX_LINE + 10);
-        let input = format!("{{\n\n{long}\n{{\"target\":\"/\"}}");
+        let input = format!("{{\n[]\n{long}\n{{\"target\":\"/\"}}");
         let (reports, done) = reports(&input);
         assert!(matches!(done, Err(InspectError::Lines(3))));
         assert_eq!(reports.len(), 4);
