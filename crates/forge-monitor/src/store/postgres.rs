@@ -10,7 +10,9 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Postgres, Row, SqlSafeStr, Transaction};
 use uuid::Uuid;
 
-use super::sql::{duplicate, number, sql_monitor_store, unavailable};
+use super::sql::{
+    duplicate, number, sql_alert_store, sql_decision_store, sql_monitor_store, unavailable,
+};
 use super::{
     AlertStore, Batch, DecisionStore, MAX_MISSING_SINKS, MAX_SILENCES, MonitorStore, StoreFuture,
 };

@@ -8,7 +8,9 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row, SqlSafeStr, Sqlite, SqliteConnection, Transaction};
 use uuid::Uuid;
 
-use super::sql::{duplicate, number, sql_monitor_store, unavailable};
+use super::sql::{
+    duplicate, number, sql_alert_store, sql_decision_store, sql_monitor_store, unavailable,
+};
 use super::{
     AlertStore, Batch, DecisionStore, MAX_MISSING_SINKS, MAX_SILENCES, MonitorStore, StoreFuture,
 };
