@@ -391,9 +391,25 @@ impl Bench {
         let started = Instant::now();
         let mut verifier = forge_audit::Verifier::new();
         stored.iter().for_each(|s| verifier.push(s).unwrap());
+        let in_memory = rate(stored.len() as u64, started.elapsed());
+        println!("verify, in memory                   {in_memory:>10.0} events/s");
+        let store = self.store("verify.db").await;
+        for batch in self.some.chunks(1024) {
+            store.append(batch.into()).await.unwrap();
+        }
+        store.seal().await.unwrap();
+        // Several times, since processor time is told in hundredths of a second.
+        let times = 5;
+        let (started, before) = (Instant::now(), computed());
+        for _ in 0..times {
+            verify_store(&*store, verifier.head()).await.unwrap();
+        }
+        let verified = times * self.some.len() as u64;
+        let of_a_core = rate(verified, computed() - before);
         println!(
-            "verify, in memory                   {:>10.0} events/s",
-            rate(stored.len() as u64, started.elapsed())
+            "verify, from the database           {:>10.0} events/s, {of_a_core:.0} a second of computing, {:.2} of in memory",
+            rate(verified, started.elapsed()),
+            of_a_core / in_memory
         );
     }
 }

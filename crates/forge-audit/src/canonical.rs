@@ -44,9 +44,14 @@ pub(crate) struct Personal<'a> {
 /// The open part: what kind of thing happened, which stays when a person is erased.
 pub(crate) fn encode_open(kind: u8, outcome: u8, severity: u8, action: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(8 + action.len());
-    out.extend([VERSION, kind, outcome, severity]);
-    bytes(&mut out, action.as_bytes());
+    open(&mut out, [kind, outcome, severity], action);
     out
+}
+
+/// Adds an open part to `out`.
+pub(crate) fn open(out: &mut Vec<u8>, [kind, outcome, severity]: [u8; 3], action: &str) {
+    out.extend([VERSION, kind, outcome, severity]);
+    bytes(out, action.as_bytes());
 }
 
 /// Both parts of `event`.
@@ -87,17 +92,7 @@ impl<'a> Personal<'a> {
         for text in [self.actor, self.login, self.session] {
             option(&mut out, text);
         }
-        match self.address {
-            None => out.push(0),
-            Some(IpAddr::V4(v4)) => {
-                out.push(4);
-                out.extend(v4.octets());
-            }
-            Some(IpAddr::V6(v6)) => {
-                out.push(6);
-                out.extend(v6.octets());
-            }
-        }
+        address(&mut out, self.address);
         for text in [self.agent, self.resource, self.request_id, self.details] {
             option(&mut out, text);
         }
@@ -141,12 +136,28 @@ fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
 }
 
-fn option(out: &mut Vec<u8>, part: Option<&str>) {
+/// Adds a text of a personal part to `out`.
+pub(crate) fn option(out: &mut Vec<u8>, part: Option<&str>) {
     match part {
         None => out.push(0),
         Some(part) => {
             out.push(1);
             bytes(out, part.as_bytes());
+        }
+    }
+}
+
+/// Adds the address of a personal part to `out`.
+pub(crate) fn address(out: &mut Vec<u8>, address: Option<IpAddr>) {
+    match address {
+        None => out.push(0),
+        Some(IpAddr::V4(v4)) => {
+            out.push(4);
+            out.extend(v4.octets());
+        }
+        Some(IpAddr::V6(v6)) => {
+            out.push(6);
+            out.extend(v6.octets());
         }
     }
 }

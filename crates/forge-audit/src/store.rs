@@ -19,6 +19,7 @@ use crate::kind::{Kind, Outcome, Severity};
 use crate::query::{Filter, Selection};
 use crate::record::{Record, Stored};
 use crate::tree::{LEVELS, Proof, Tree, consistency_ranges, inclusion_ranges};
+use crate::verify::{PAGE, Verifier};
 
 /// What a store answers, later.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -57,6 +58,19 @@ pub trait AuditStore: Send + Sync + 'static {
     /// What is stored of the records after the sequence `after`, in order: at most `limit` parts,
     /// of which one can stand for a tile of 256 records that were pruned. Empty at the end.
     fn scan(&self, after: u64, limit: usize) -> StoreFuture<'_, Vec<Stored>>;
+
+    /// Shows `verifier` what is stored after its [head](Verifier::head), in order: a page of it, and
+    /// nothing at the end. A store need not go on behind what the verifier finds broken.
+    ///
+    /// The default pushes what [`scan`](Self::scan) returns.
+    fn feed(&self, mut verifier: Verifier) -> StoreFuture<'_, Verifier> {
+        Box::pin(async move {
+            let page = self.scan(verifier.head().seq, PAGE).await?;
+            // It keeps in mind what it found.
+            let _ = page.iter().try_for_each(|stored| verifier.push(stored));
+            Ok(verifier)
+        })
+    }
 
     /// Hashes of the [`Tree`]: at most `count` nodes at `level`, from the one with the index
     /// `first`. Kept are the levels 0 (the records, unless a whole tile was pruned), 8, 16 and 24.

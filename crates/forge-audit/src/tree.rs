@@ -19,11 +19,10 @@ pub(crate) const TILE: u64 = 256;
 
 /// The parent of two nodes.
 pub(crate) fn parent(left: &Hash, right: &Hash) -> Hash {
-    let mut hasher = Sha256::new();
-    hasher.update([1]);
-    hasher.update(left.0);
-    hasher.update(right.0);
-    Hash(hasher.finalize().into())
+    let mut both = [1; 65];
+    both[1..33].copy_from_slice(&left.0);
+    both[33..].copy_from_slice(&right.0);
+    Hash(Sha256::digest(both).into())
 }
 
 /// A tree that grows: of its nodes only those on its right edge. Plain state, without I/O.

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use crate::chain::{self, Broken, Content, Fault, Hash, Head};
+use crate::canonical;
+use crate::chain::{self, Broken, Fault, Hash, Head, Left, View};
 use crate::error::VerifyError;
 use crate::record::Stored;
 use crate::retention::{ERASE, PRUNE, explains};
@@ -47,6 +48,9 @@ pub struct Verifier {
     erasures: Vec<(Span, u64)>,
     nodes: Vec<Node>,
     left_out: u64,
+    /// An end known from elsewhere.
+    known: Head,
+    broken: Option<Broken>,
 }
 
 impl Verifier {
@@ -78,47 +82,76 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// The first position that is wrong.
+    /// The first position that is wrong: after it, whatever comes next, always that.
     pub fn push(&mut self, stored: &Stored) -> Result<(), Broken> {
+        self.look(&stored.link().view(), stored.is_readable)
+    }
+
+    /// As [`push`](Self::push), of what need not be copied.
+    pub(crate) fn look(&mut self, view: &View<'_>, is_readable: bool) -> Result<(), Broken> {
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
+        let looked = self.check(view, is_readable);
+        self.broken = looked.err();
+        looked
+    }
+
+    fn check(&mut self, view: &View<'_>, is_readable: bool) -> Result<(), Broken> {
         let seq = self.head.seq + 1;
         let broken = |fault| Err(Broken { seq, fault });
-        self.head = chain::verify(self.head, [stored.link()])?;
-        match &stored.content {
-            Content::Pruned { .. } if !stored.is_readable => return broken(Fault::Tile),
-            Content::Pruned { count } => {
-                let level = match *count {
+        self.head = chain::follow(self.head, view)?;
+        match view.left {
+            Left::Hash { .. } if !is_readable => return broken(Fault::Tile),
+            Left::Hash { count } => {
+                let level = match count {
                     1 => 0,
                     TILE if self.tree.size().is_multiple_of(TILE) => 8,
                     _ => return broken(Fault::Content),
                 };
-                extend(&mut self.pruned, seq, *count);
-                self.grow(stored.hash, level);
+                extend(&mut self.pruned, seq, count);
+                self.grow(view.hash, level);
             }
-            content => {
-                if !stored.is_readable {
+            Left::Event { open, personal, .. } => {
+                if !is_readable {
                     return broken(Fault::Index);
                 }
-                if matches!(content, Content::Erased { .. }) {
+                if personal.is_none() {
                     extend(&mut self.erased, seq, 1);
                 }
                 // Few records are worth taking apart: what their hash covers is what was written.
-                let event = content.open().filter(|open| may_explain(open));
-                let event = event.and_then(|_| stored.event());
-                if let Some(event) = event.filter(explains) {
-                    let part = |name| event.details.as_ref()?.get(name)?.as_u64();
-                    let span = part("first").zip(part("last"));
-                    if let Some((first, last)) = span {
-                        let span = Span { first, last };
-                        match &*event.action {
-                            PRUNE => self.prunings.push(span),
-                            _ => self.erasures.push((span, part("records").unwrap_or(0))),
-                        }
-                    }
+                if may_explain(open) {
+                    self.explain(open, personal);
                 }
-                self.grow(stored.hash, 0);
+                self.grow(view.hash, 0);
             }
         }
-        self.compare(seq)
+        self.compare(seq)?;
+        // Behind a tile that was pruned nobody can tell.
+        let is_there = seq == self.known.seq && self.head.seq == seq;
+        if is_there && view.hash != self.known.hash {
+            return broken(Fault::Replaced);
+        }
+        Ok(())
+    }
+
+    /// Keeps in mind what a record tells of others.
+    fn explain(&mut self, open: &[u8], personal: Option<&[u8]>) {
+        let event = match personal {
+            Some(personal) => canonical::decode(open, personal),
+            None => canonical::decode_open(open),
+        };
+        let Some(event) = event.ok().filter(explains) else {
+            return;
+        };
+        let part = |name| event.details.as_ref()?.get(name)?.as_u64();
+        if let Some((first, last)) = part("first").zip(part("last")) {
+            let span = Span { first, last };
+            match &*event.action {
+                PRUNE => self.prunings.push(span),
+                _ => self.erasures.push((span, part("records").unwrap_or(0))),
+            }
+        }
     }
 
     fn grow(&mut self, hash: Hash, level: u8) {
@@ -162,24 +195,24 @@ impl Verifier {
         store: &dyn AuditStore,
         expected: Head,
     ) -> Result<Verified, VerifyError> {
-        let broken = |seq, fault| Err(VerifyError::Broken(Broken { seq, fault }));
+        self.known = expected;
         loop {
-            let page = store.scan(self.head.seq, PAGE).await?;
-            if page.is_empty() {
+            let seen = self.head.seq;
+            self = store.feed(self).await?;
+            // They lie before what is broken, if something is.
+            compare_nodes(store, &self.take_nodes()).await?;
+            if let Some(broken) = self.broken {
+                return Err(broken.into());
+            }
+            if self.head.seq == seen {
                 break;
             }
-            for stored in &page {
-                self.push(stored)?;
-                // Behind a tile that was pruned nobody can tell.
-                let is_there = stored.seq == expected.seq && stored.count() == 1;
-                if is_there && stored.hash != expected.hash {
-                    return broken(stored.seq, Fault::Replaced);
-                }
-            }
-            compare_nodes(store, &self.take_nodes()).await?;
         }
         if self.head.seq < expected.seq {
-            return broken(self.head.seq + 1, Fault::Missing);
+            return Err(VerifyError::Broken(Broken {
+                seq: self.head.seq + 1,
+                fault: Fault::Missing,
+            }));
         }
         Ok(self.finish()?)
     }
@@ -193,9 +226,12 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// The first position that is missing, though a checkpoint stands for it, or that was taken
-    /// away though no record says so.
+    /// What [`push`](Self::push) found; else the first position that is missing, though a
+    /// checkpoint stands for it, or that was taken away though no record says so.
     pub fn finish(self) -> Result<Verified, Broken> {
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
         if self.expected.front().is_some() {
             return Err(Broken {
                 seq: self.head.seq + 1,

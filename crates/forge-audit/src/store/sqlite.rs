@@ -34,6 +34,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::query::Selection;
 use crate::record::{Record, Stored};
+use crate::verify::Verifier;
 
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_audit.sql")];
 
@@ -392,6 +393,13 @@ impl AuditStore for SqliteAuditStore {
     fn scan(&self, after: u64, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
         self.walker
             .run(move |reader| reader.snapshot(|db| walk::scan(db, after, limit)))
+    }
+
+    fn feed(&self, mut verifier: Verifier) -> StoreFuture<'_, Verifier> {
+        self.walker.run(move |reader| {
+            reader.snapshot(|db| walk::feed(db, &mut verifier))?;
+            Ok(verifier)
+        })
     }
 
     fn nodes(&self, level: u8, first: u64, count: usize) -> StoreFuture<'_, Vec<Hash>> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::hot::{Columns, Key, Wanted, key};
 use super::index;
-use super::row::{COLUMNS, Cell, Words, address_cell, id_cell, stored};
+use super::row::{COLUMNS, Cell, Reading, Words, address_cell, id_cell};
 use super::segment::{Phase, Segment};
 use super::walk::prev;
 use super::write::Hot;
@@ -26,6 +26,7 @@ pub(super) struct Query<'a> {
     pub(super) hot: &'a Hot,
     pub(super) selection: &'a Selection,
     pub(super) words: Words<'a>,
+    pub(super) reading: Reading,
     pub(super) found: Vec<Stored>,
 }
 
@@ -175,8 +176,8 @@ impl Query<'_> {
             let mut rows = select.query(params_from_iter(values))?;
             if let Some(row) = rows.next()? {
                 let prev = prev(self.db, segment, *seq)?;
-                self.found
-                    .push(stored(row, segment.id, &mut self.words, prev)?);
+                self.reading.read(row, segment.id, &mut self.words, prev)?;
+                self.found.push(self.reading.stored());
             }
         }
         Ok(())
@@ -204,8 +205,8 @@ impl Query<'_> {
         while let Some(row) = rows.next()? {
             let seq = row.get::<_, i64>(0)?.cast_unsigned();
             let prev = prev(self.db, segment, seq)?;
-            self.found
-                .push(stored(row, segment.id, &mut self.words, prev)?);
+            self.reading.read(row, segment.id, &mut self.words, prev)?;
+            self.found.push(self.reading.stored());
         }
         Ok(())
     }

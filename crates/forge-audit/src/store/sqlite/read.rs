@@ -5,7 +5,7 @@ use std::ops::Range;
 use rusqlite::Connection;
 
 use super::find::Query;
-use super::row::Words;
+use super::row::{Reading, Words};
 use super::segment::{self, Phase};
 use super::worker::State;
 use super::write::Hot;
@@ -49,6 +49,7 @@ impl Reader {
                 hot: &self.hot,
                 selection,
                 words: Words::new(db),
+                reading: Reading::default(),
                 found: Vec::new(),
             };
             for segment in &segments {

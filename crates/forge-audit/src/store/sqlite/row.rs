@@ -2,14 +2,14 @@
 //! kept as its bytes.
 
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::ops::Range;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, Row};
 
 use super::fill::MAX_WORDS;
-use crate::canonical::{Personal, encode_open};
-use crate::chain::{Content, Hash};
+use crate::canonical;
+use crate::chain::{Committed, Content, Hash, Left, Salt, View};
 use crate::clock::Timestamp;
 use crate::kind::{Kind, Outcome, Severity};
 use crate::record::Stored;
@@ -112,12 +112,14 @@ fn nibble(digit: u8) -> u8 {
 }
 
 fn uuid_text(bytes: &[u8]) -> Option<[u8; 36]> {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
+    // A digit by computing, since that is done for all at once.
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
     let bytes: &[u8; 16] = bytes.try_into().ok()?;
+    let (high, low) = (bytes.map(|b| digit(b >> 4)), bytes.map(|b| digit(b & 15)));
     let mut text = [b'-'; 36];
-    for (byte, at) in bytes.iter().zip(PAIRS) {
-        text[at] = HEX[usize::from(byte >> 4)];
-        text[at + 1] = HEX[usize::from(byte & 15)];
+    for (i, at) in PAIRS.into_iter().enumerate() {
+        text[at] = high[i];
+        text[at + 1] = low[i];
     }
     Some(text)
 }
@@ -126,26 +128,9 @@ fn uuid_text(bytes: &[u8]) -> Option<[u8; 36]> {
 pub(super) struct Words<'a> {
     db: &'a Connection,
     segment: i64,
-    /// By their ids.
-    met: Vec<Option<Rc<str>>>,
-}
-
-/// The text of a column.
-enum Text<'r> {
-    Word(Rc<str>),
-    Plain(&'r str),
-    Id([u8; 36]),
-}
-
-impl Text<'_> {
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Word(word) => word,
-            Self::Plain(text) => text,
-            // Digits and dashes.
-            Self::Id(id) => std::str::from_utf8(id).unwrap_or_default(),
-        }
-    }
+    /// Where each is in `texts`, by its id.
+    met: Vec<Option<Range<usize>>>,
+    texts: String,
 }
 
 impl<'a> Words<'a> {
@@ -154,6 +139,7 @@ impl<'a> Words<'a> {
             db,
             segment: 0,
             met: Vec::new(),
+            texts: String::new(),
         }
     }
 
@@ -165,7 +151,6 @@ impl<'a> Words<'a> {
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
             if let (Ok(id), Ok(word)) = (row.get_ref(0)?.as_i64(), row.get_ref(1)?.as_str()) {
-                let word = Rc::from(word);
                 self.keep(id, word);
             }
         }
@@ -176,165 +161,228 @@ impl<'a> Words<'a> {
         if self.segment != segment {
             self.segment = segment;
             self.met.clear();
+            self.texts.clear();
         }
     }
 
-    fn keep(&mut self, id: i64, word: Rc<str>) {
+    fn keep(&mut self, id: i64, word: &str) -> Option<Range<usize>> {
         // Others are not given; whoever writes the file may have.
-        let Some(place) = usize::try_from(id).ok().filter(|_| id <= MAX_WORDS) else {
-            return;
-        };
+        let place = usize::try_from(id).ok().filter(|_| id <= MAX_WORDS)?;
         if self.met.len() <= place {
             self.met.resize(place + 1, None);
         }
-        self.met[place] = Some(word);
+        let from = self.texts.len();
+        self.texts.push_str(word);
+        let at = from..self.texts.len();
+        self.met[place] = Some(at.clone());
+        Some(at)
     }
 
-    fn word(&mut self, segment: i64, id: i64) -> rusqlite::Result<Option<Rc<str>>> {
+    fn word(&mut self, segment: i64, id: i64) -> rusqlite::Result<Option<&str>> {
         self.turn_to(segment);
         let place = usize::try_from(id).unwrap_or(usize::MAX);
-        if let Some(Some(word)) = self.met.get(place) {
-            return Ok(Some(Rc::clone(word)));
-        }
-        let sql = format!("SELECT word FROM audit_words_{segment} WHERE id = ?1");
-        let text = |row: &Row<'_>| Ok(row.get_ref(0)?.as_str().ok().map(Rc::from));
-        let found: Option<Option<Rc<str>>> = self
-            .db
-            .prepare_cached(&sql)?
-            .query_row([id], text)
-            .optional()?;
-        let word = found.flatten();
-        if let Some(word) = &word {
-            self.keep(id, Rc::clone(word));
-        }
-        Ok(word)
+        let at = match self.met.get(place) {
+            Some(Some(at)) => Some(at.clone()),
+            _ => self.find(segment, id)?,
+        };
+        Ok(at.and_then(|at| self.texts.get(at)))
     }
 
-    /// The text of a column: `Err` holds what cannot be read.
-    fn text<'r>(
+    fn find(&mut self, segment: i64, id: i64) -> rusqlite::Result<Option<Range<usize>>> {
+        let sql = format!("SELECT word FROM audit_words_{segment} WHERE id = ?1");
+        let mut select = self.db.prepare_cached(&sql)?;
+        let mut rows = select.query([id])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let word = row.get_ref(0)?.as_str();
+        Ok(word.ok().and_then(|word| self.keep(id, word)))
+    }
+
+    /// Hands the text of a column to `then`, and tells whether it could be read.
+    #[inline]
+    fn text<T>(
         &mut self,
         segment: i64,
-        value: ValueRef<'r>,
-    ) -> rusqlite::Result<Result<Option<Text<'r>>, ()>> {
-        Ok(match value {
-            ValueRef::Null => Ok(None),
-            ValueRef::Integer(id) => match self.word(segment, id)? {
-                Some(word) => Ok(Some(Text::Word(word))),
-                None => Err(()),
-            },
-            ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Ok(Some(Text::Plain(text))),
-                Err(_) => Err(()),
-            },
-            ValueRef::Blob(bytes) => match uuid_text(bytes) {
-                Some(id) => Ok(Some(Text::Id(id))),
-                None => Err(()),
-            },
-            ValueRef::Real(_) => Err(()),
-        })
+        value: ValueRef<'_>,
+        then: impl FnOnce(Option<&str>) -> T,
+    ) -> rusqlite::Result<(T, bool)> {
+        let id;
+        let text = match value {
+            ValueRef::Null => return Ok((then(None), true)),
+            ValueRef::Integer(id) => self.word(segment, id)?,
+            ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok(),
+            ValueRef::Blob(bytes) => {
+                id = uuid_text(bytes);
+                // Digits and dashes.
+                id.as_ref().and_then(|id| std::str::from_utf8(id).ok())
+            }
+            ValueRef::Real(_) => None,
+        };
+        Ok((then(text), text.is_some()))
     }
 }
 
-/// A row as it is found. A value that it should not have, which only somebody who owns the file can
-/// write, makes it unreadable: then the record does not verify.
-pub(super) fn stored(
-    row: &Row<'_>,
-    segment: i64,
-    words: &mut Words<'_>,
+/// A row as it is found, in memory that serves for the next row too. A value that it should not
+/// have, which only somebody who owns the file can write, makes it unreadable: then the record does
+/// not verify.
+#[derive(Default)]
+pub(super) struct Reading {
+    seq: u64,
+    time: Timestamp,
+    occurred: Timestamp,
     prev: Hash,
-) -> rusqlite::Result<Stored> {
-    let mut readable = true;
-    let mut number = |column| {
-        let value = row.get_ref(column)?.as_i64();
-        readable &= value.is_ok();
-        Ok::<_, rusqlite::Error>(value.unwrap_or_default())
-    };
-    let seq = number(0)?.cast_unsigned();
-    let time = number(1)?;
-    let occurred = time.wrapping_add(number(2)?);
-    let mut code = |column| Ok::<_, rusqlite::Error>(u8::try_from(number(column)?).unwrap_or(0));
-    let (kind, outcome, severity) = (code(5)?, code(6)?, code(7)?);
-    let blob = |column| {
-        let value = row.get_ref(column)?;
-        Ok::<_, rusqlite::Error>(value.as_blob().unwrap_or_default())
-    };
-    let hash = Hash(blob(3)?.try_into().unwrap_or_default());
-    let mut text = |column| {
-        let text = words.text(segment, row.get_ref(column)?)?;
-        readable &= text.is_ok();
-        Ok::<_, rusqlite::Error>(text.unwrap_or_default())
-    };
-    let action = text(8)?;
-    let (actor, login, session) = (text(9)?, text(10)?, text(11)?);
-    let (agent, resource, request_id) = (text(13)?, text(14)?, text(15)?);
-    let details = match row.get_ref(16)? {
-        ValueRef::Integer(_) | ValueRef::Blob(_) => {
-            readable = false;
-            None
-        }
-        value => value.as_str_or_null().unwrap_or_default(),
-    };
-    let address = match row.get_ref(12)?.as_blob_or_null() {
-        Ok(None) => None,
-        Ok(Some(bytes)) => {
-            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from).ok();
-            let address = v4.or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok());
-            readable &= address.is_some();
-            address
-        }
-        Err(_) => {
-            readable = false;
-            None
-        }
-    };
-    readable &= Kind::from_code(kind).is_some()
-        && Outcome::from_code(outcome).is_some()
-        && Severity::from_code(severity).is_some()
-        && action.is_some();
-    let open = encode_open(
-        kind,
-        outcome,
-        severity,
-        action.as_ref().map(Text::as_str).unwrap_or_default(),
-    );
-    let personal = Personal {
-        actor: actor.as_ref().map(Text::as_str),
-        login: login.as_ref().map(Text::as_str),
-        session: session.as_ref().map(Text::as_str),
-        address,
-        agent: agent.as_ref().map(Text::as_str),
-        resource: resource.as_ref().map(Text::as_str),
-        request_id: request_id.as_ref().map(Text::as_str),
-        details,
-    };
-    // An erased record has its commitment where another has its salt, and nothing personal.
-    let salt = blob(4)?;
-    let content = match (<[u8; 16]>::try_from(salt), <[u8; 32]>::try_from(salt)) {
-        (_, Ok(commitment)) => {
-            readable &= personal == Personal::default();
-            Content::Erased {
-                open,
-                commitment: Hash(commitment),
+    hash: Hash,
+    open: Vec<u8>,
+    personal: Committed,
+    /// An erased record has its commitment in place of it.
+    salt: Option<Salt>,
+    commitment: Hash,
+    is_readable: bool,
+}
+
+impl Reading {
+    /// Takes in a row of the columns [`COLUMNS`].
+    pub(super) fn read(
+        &mut self,
+        row: &Row<'_>,
+        segment: i64,
+        words: &mut Words<'_>,
+        prev: Hash,
+    ) -> rusqlite::Result<()> {
+        let mut readable = true;
+        let mut number = |column| {
+            let value = row.get_ref(column)?.as_i64();
+            readable &= value.is_ok();
+            Ok::<_, rusqlite::Error>(value.unwrap_or_default())
+        };
+        self.prev = prev;
+        self.seq = number(0)?.cast_unsigned();
+        let time = number(1)?;
+        self.time = Timestamp::from_micros(time);
+        self.occurred = Timestamp::from_micros(time.wrapping_add(number(2)?));
+        let mut code =
+            |column| Ok::<_, rusqlite::Error>(u8::try_from(number(column)?).unwrap_or(0));
+        let codes @ [kind, outcome, severity] = [code(5)?, code(6)?, code(7)?];
+        let blob = |column| {
+            let value = row.get_ref(column)?;
+            Ok::<_, rusqlite::Error>(value.as_blob().unwrap_or_default())
+        };
+        self.hash = Hash(blob(3)?.try_into().unwrap_or_default());
+        let salt = blob(4)?;
+        self.salt = match <[u8; 32]>::try_from(salt) {
+            Ok(commitment) => {
+                self.commitment = Hash(commitment);
+                None
             }
-        }
-        (salt, _) => {
-            readable &= salt.is_ok();
-            Content::Whole {
-                open,
-                salt: salt.unwrap_or_default(),
-                personal: personal.encode(),
+            Err(_) => {
+                let salt = Salt::try_from(salt);
+                readable &= salt.is_ok();
+                Some(salt.unwrap_or_default())
             }
+        };
+
+        let open = &mut self.open;
+        open.clear();
+        let (has_action, _) = words.text(segment, row.get_ref(8)?, |action| {
+            canonical::open(open, codes, action.unwrap_or_default());
+            action.is_some()
+        })?;
+        readable &= has_action
+            && Kind::from_code(kind).is_some()
+            && Outcome::from_code(outcome).is_some()
+            && Severity::from_code(severity).is_some();
+
+        let personal = self.personal.begin(&self.salt.unwrap_or_default());
+        let mut text = |out: &mut Vec<u8>, column| {
+            let value = row.get_ref(column)?;
+            let ((), is_text) = words.text(segment, value, |text| canonical::option(out, text))?;
+            readable &= is_text;
+            Ok::<_, rusqlite::Error>(())
+        };
+        for column in 9..12 {
+            text(personal, column)?;
         }
-    };
-    Ok(Stored {
-        seq,
-        time: Timestamp::from_micros(time),
-        occurred: Timestamp::from_micros(occurred),
-        prev,
-        hash,
-        content,
-        is_readable: readable,
-    })
+        let address = address(row.get_ref(12)?);
+        canonical::address(personal, address.unwrap_or_default());
+        for column in 13..16 {
+            text(personal, column)?;
+        }
+        let details = match row.get_ref(16)? {
+            ValueRef::Null => Ok(None),
+            ValueRef::Text(bytes) => std::str::from_utf8(bytes).map(Some).map_err(|_| ()),
+            _ => Err(()),
+        };
+        canonical::option(personal, details.unwrap_or_default());
+        let is_erased_whole = self.salt.is_some() || self.personal.personal() == [0; PERSONAL];
+        self.is_readable = readable && address.is_ok() && details.is_ok() && is_erased_whole;
+        Ok(())
+    }
+
+    pub(super) fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Whether every value was one that it may have.
+    pub(super) fn is_readable(&self) -> bool {
+        self.is_readable
+    }
+
+    /// The record as the chain sees it.
+    pub(super) fn view(&self) -> View<'_> {
+        let (personal, commitment) = match self.salt {
+            Some(_) => (Some(self.personal.personal()), self.personal.commitment()),
+            None => (None, self.commitment),
+        };
+        View {
+            seq: self.seq,
+            time: self.time,
+            occurred: self.occurred,
+            prev: self.prev,
+            hash: self.hash,
+            left: Left::Event {
+                open: &self.open,
+                personal,
+                commitment,
+            },
+        }
+    }
+
+    pub(super) fn stored(&self) -> Stored {
+        let open = self.open.clone();
+        Stored {
+            seq: self.seq,
+            time: self.time,
+            occurred: self.occurred,
+            prev: self.prev,
+            hash: self.hash,
+            content: match self.salt {
+                Some(salt) => Content::Whole {
+                    open,
+                    salt,
+                    personal: self.personal.personal().to_vec(),
+                },
+                None => Content::Erased {
+                    open,
+                    commitment: self.commitment,
+                },
+            },
+            is_readable: self.is_readable,
+        }
+    }
+}
+
+/// The address in a column: `Err` stands for what is none.
+fn address(value: ValueRef<'_>) -> Result<Option<IpAddr>, ()> {
+    match value {
+        ValueRef::Null => Ok(None),
+        ValueRef::Blob(bytes) => {
+            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+            let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+            address.map(Some).map_err(|_| ())
+        }
+        _ => Err(()),
+    }
 }
 
 #[cfg(test)]

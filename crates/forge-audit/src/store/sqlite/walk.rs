@@ -1,37 +1,91 @@
 //! Walking through all that is stored, in order.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::row::{COLUMNS, Words, stored};
+use super::row::{COLUMNS, Reading, Words};
 use super::segment::{self, Phase, Segment};
 use crate::chain::{Content, Hash};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::record::Stored;
 use crate::tree::TILE;
+use crate::verify::Verifier;
 
 /// Of so many records most words of a segment are wanted.
 const MANY: usize = 1000;
+/// So many parts a verifier is shown at once: some milliseconds, in which the words of a segment
+/// are read once for half of it.
+const FED: usize = 16_384;
+
+/// What is met on the way.
+enum Met<'a> {
+    Row(&'a Reading),
+    Gone(Stored),
+}
+
+impl Met<'_> {
+    fn stored(self) -> Stored {
+        match self {
+            Self::Row(reading) => reading.stored(),
+            Self::Gone(stored) => stored,
+        }
+    }
+}
 
 /// What is stored after the sequence `after`.
 pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
     let mut found: Vec<Stored> = Vec::with_capacity(limit.min(4096));
+    walk(db, after, limit, |met| {
+        found.push(met.stored());
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// Shows `verifier` what comes next.
+pub(super) fn feed(db: &Connection, verifier: &mut Verifier) -> Result<(), StoreError> {
+    walk(db, verifier.head().seq, FED, |met| {
+        let looked = match &met {
+            Met::Row(reading) => verifier.look(&reading.view(), reading.is_readable()),
+            Met::Gone(stored) => verifier.push(stored),
+        };
+        // The verifier keeps in mind what it found.
+        match looked {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })
+}
+
+/// Meets what is stored after the sequence `after`: at most `limit` parts.
+fn walk(
+    db: &Connection,
+    after: u64,
+    limit: usize,
+    mut meet: impl FnMut(Met<'_>) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let mut left = limit;
     let mut words = Words::new(db);
+    let mut reading = Reading::default();
     for segment in segment::all(db)? {
         let from = segment.first.max(after.saturating_add(1));
-        if found.len() >= limit {
+        if left == 0 {
             break;
         }
         if segment.last < from {
             continue;
         }
-        let left = limit - found.len();
         match segment.phase {
             Phase::Partial | Phase::Gone => {
-                pruned(db, &segment, from, left, &mut words, &mut found)?;
+                let found = pruned(db, &segment, from, left, &mut words)?;
+                left -= found.len();
+                let met = found.into_iter().map(Met::Gone);
+                if met.into_iter().try_for_each(&mut meet).is_break() {
+                    return Ok(());
+                }
             }
             _ => {
                 if left >= MANY {
@@ -39,49 +93,67 @@ pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stor
                 }
                 let before = prev(db, &segment, from)?;
                 let range = from..segment.last + 1;
-                rows(db, &segment, &range, left, before, &mut words, |s| {
-                    found.push(s);
+                let mut rows = Rows {
+                    db,
+                    words: &mut words,
+                    reading: &mut reading,
+                };
+                let met = rows.each(&segment, &range, left, before, |reading| {
+                    left -= 1;
+                    meet(Met::Row(reading))
                 })?;
+                if met.is_break() {
+                    return Ok(());
+                }
             }
         }
-    }
-    Ok(found)
-}
-
-/// The records of `segment` in `range`, each with the hash of the one before it as `prev`.
-fn rows(
-    db: &Connection,
-    segment: &Segment,
-    range: &Range<u64>,
-    limit: usize,
-    mut before: Hash,
-    words: &mut Words<'_>,
-    mut each: impl FnMut(Stored),
-) -> Result<(), StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM audit_segment_{} WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3",
-        segment.id
-    );
-    let mut select = db.prepare_cached(&sql)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = select.query((range.start.cast_signed(), range.end.cast_signed(), limit))?;
-    while let Some(row) = rows.next()? {
-        let stored = stored(row, segment.id, words, before)?;
-        before = stored.hash;
-        each(stored);
     }
     Ok(())
 }
 
-/// What is left of a segment that was pruned, tile by tile.
+/// What reads records.
+struct Rows<'a, 'd> {
+    db: &'a Connection,
+    words: &'a mut Words<'d>,
+    reading: &'a mut Reading,
+}
+
+impl Rows<'_, '_> {
+    /// The records of `segment` in `range`, each with the hash of the one before it as `prev`.
+    fn each(
+        &mut self,
+        segment: &Segment,
+        range: &Range<u64>,
+        limit: usize,
+        mut before: Hash,
+        mut meet: impl FnMut(&Reading) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM audit_segment_{} WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3",
+            segment.id
+        );
+        let mut select = self.db.prepare_cached(&sql)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut rows = select.query((range.start.cast_signed(), range.end.cast_signed(), limit))?;
+        while let Some(row) = rows.next()? {
+            self.reading.read(row, segment.id, self.words, before)?;
+            before = self.reading.hash();
+            if meet(self.reading).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// What is left of a segment that was pruned, tile by tile: at most `limit` parts.
 fn pruned(
     db: &Connection,
     segment: &Segment,
     from: u64,
     limit: usize,
     words: &mut Words<'_>,
-    found: &mut Vec<Stored>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<Stored>, StoreError> {
     let gone = |seq, hash, count| Stored {
         seq,
         time: Timestamp::default(),
@@ -91,9 +163,10 @@ fn pruned(
         content: Content::Pruned { count },
         is_readable: true,
     };
-    let until = found.len() + limit;
+    let mut found = Vec::new();
+    let mut reading = Reading::default();
     for tile in (from - 1) / TILE..segment.last / TILE {
-        if found.len() >= until {
+        if found.len() >= limit {
             break;
         }
         let first = tile * TILE + 1;
@@ -105,20 +178,20 @@ fn pruned(
         let mut kept = HashMap::new();
         if segment.phase != Phase::Gone {
             let range = first..first + TILE;
-            rows(
+            let mut rows = Rows {
                 db,
-                segment,
-                &range,
-                usize::MAX,
-                Hash::default(),
-                words,
-                |s| {
-                    kept.insert(s.seq, s);
-                },
-            )?;
+                words: &mut *words,
+                reading: &mut reading,
+            };
+            let _: ControlFlow<()> =
+                rows.each(segment, &range, usize::MAX, Hash::default(), |reading| {
+                    let stored = reading.stored();
+                    kept.insert(stored.seq, stored);
+                    ControlFlow::Continue(())
+                })?;
         }
         for (seq, pair) in (first..).zip(hashes.windows(2)) {
-            if seq < from || found.len() >= until {
+            if seq < from || found.len() >= limit {
                 continue;
             }
             found.push(match kept.remove(&seq) {
@@ -135,7 +208,7 @@ fn pruned(
             });
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Nodes of the tree; fewer than asked for where they are not kept.
