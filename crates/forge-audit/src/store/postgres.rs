@@ -23,6 +23,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::query::Selection;
 use crate::record::{Record, Stored};
+use crate::verify::Verifier;
 
 /// How many records a partition has unless told otherwise.
 const SEGMENT: u64 = 1 << 18;
@@ -131,6 +132,10 @@ impl AuditStore for PostgresAuditStore {
 
     fn scan(&self, after: u64, limit: usize) -> StoreFuture<'_, Vec<Stored>> {
         Box::pin(self.walk(after, limit))
+    }
+
+    fn feed(&self, verifier: Verifier) -> StoreFuture<'_, Verifier> {
+        Box::pin(self.show(verifier))
     }
 
     fn nodes(&self, level: u8, first: u64, count: usize) -> StoreFuture<'_, Vec<Hash>> {

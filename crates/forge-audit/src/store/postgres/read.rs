@@ -18,6 +18,10 @@ use crate::query::{Filter, Order, Selection};
 use crate::record::Stored;
 use crate::store::Count;
 use crate::tree::TILE;
+use crate::verify::{PAGE, Verifier};
+
+/// So many records a verifier is shown at once.
+const FED: usize = 16_384;
 
 pub(super) const COLUMNS: &str = "seq, time, occurred, prev, hash, salt, kind, outcome, severity, \
      action, actor, login, session, address, agent, resource, request_id, details";
@@ -115,6 +119,35 @@ impl PostgresAuditStore {
             &gone,
         );
         Ok(found)
+    }
+
+    /// Shows `verifier` what comes next: each record as it arrives, so that the database reads on
+    /// meanwhile, up to where some are missing; from there what [`walk`](Self::walk) finds.
+    pub(super) async fn show(&self, mut verifier: Verifier) -> Result<Verifier, StoreError> {
+        let id = self.id().await?;
+        let after = verifier.head().seq;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let mut transaction = self.pool.begin_with(begin).await?;
+        let all = i64::MAX.cast_unsigned();
+        if !self.has_tiles(&mut *transaction, id, after, all).await? {
+            let show = |row: PgRow| {
+                let stored = stored(&row)?;
+                if stored.seq == verifier.head().seq + 1 {
+                    // It keeps in mind what it found.
+                    let _ = verifier.push(&stored);
+                }
+                Ok(())
+            };
+            let mut query = after_in_order(id, after, FED);
+            let rows = query.build().try_map(show);
+            rows.fetch_all(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        if verifier.head().seq == after {
+            let page = self.walk(after, PAGE).await?;
+            let _ = page.iter().try_for_each(|stored| verifier.push(stored));
+        }
+        Ok(verifier)
     }
 
     async fn has_tiles(
@@ -275,7 +308,14 @@ pub(super) async fn rows(
     after: u64,
     limit: usize,
 ) -> Result<Vec<Stored>, StoreError> {
-    let mut query = QueryBuilder::<Postgres>::new("SELECT ");
+    let mut query = after_in_order(id, after, limit);
+    // Taken apart as they arrive, while the database reads on.
+    let rows = query.build().try_map(|row| stored(&row));
+    Ok(rows.fetch_all(on).await?)
+}
+
+fn after_in_order(id: i32, after: u64, limit: usize) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new("SELECT ");
     query.push(COLUMNS);
     query.push(" FROM audit_records WHERE log = ").push_bind(id);
     query
@@ -284,8 +324,7 @@ pub(super) async fn rows(
     query
         .push(" ORDER BY seq LIMIT ")
         .push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let rows = query.build().fetch_all(on).await?;
-    rows.iter().map(|row| Ok(stored(row)?)).collect()
+    query
 }
 
 /// The hashes of the tiles that were pruned in part.
