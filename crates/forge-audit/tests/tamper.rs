@@ -207,6 +207,26 @@ async fn a_column_of_another_type_is_found_and_breaks_no_query() {
     }
 }
 
+#[tokio::test]
+async fn a_word_is_read_whatever_its_id() {
+    for id in [-5, 99_999] {
+        let log = Log::new().await;
+        log.attack(TRIGGERS).unwrap();
+        for (from, to) in [(1, id), (2, id + 1)] {
+            log.attack(&format!(
+                "UPDATE audit_words_1 SET id = {to} WHERE id = {from};
+                 UPDATE audit_segment_1 SET action = {to} WHERE action = {from};
+                 UPDATE audit_segment_1 SET actor = {to} WHERE actor = {from};"
+            ))
+            .unwrap();
+        }
+        // It says what was recorded.
+        assert_eq!(log.broken(log.head).await, None, "{id}");
+        let shown = Query::new().run(&log.store).await.unwrap().records;
+        assert_eq!(shown[0].event.action(), "user.delete");
+    }
+}
+
 /// Of what holds many hashes a byte of each is flipped, of the rest all; with
 /// `FORGE_AUDIT_EVERY_BYTE` set, all of that too.
 fn step(length: usize) -> usize {

@@ -131,6 +131,8 @@ pub(super) struct Words<'a> {
     /// Where each is in `texts`, by its id.
     met: Vec<Option<Range<usize>>>,
     texts: String,
+    /// The last one met whose id is none that is given.
+    other: String,
 }
 
 impl<'a> Words<'a> {
@@ -140,6 +142,7 @@ impl<'a> Words<'a> {
             segment: 0,
             met: Vec::new(),
             texts: String::new(),
+            other: String::new(),
         }
     }
 
@@ -181,22 +184,24 @@ impl<'a> Words<'a> {
     fn word(&mut self, segment: i64, id: i64) -> rusqlite::Result<Option<&str>> {
         self.turn_to(segment);
         let place = usize::try_from(id).unwrap_or(usize::MAX);
-        let at = match self.met.get(place) {
-            Some(Some(at)) => Some(at.clone()),
-            _ => self.find(segment, id)?,
-        };
-        Ok(at.and_then(|at| self.texts.get(at)))
-    }
-
-    fn find(&mut self, segment: i64, id: i64) -> rusqlite::Result<Option<Range<usize>>> {
+        if let Some(Some(at)) = self.met.get(place) {
+            return Ok(self.texts.get(at.clone()));
+        }
         let sql = format!("SELECT word FROM audit_words_{segment} WHERE id = ?1");
         let mut select = self.db.prepare_cached(&sql)?;
         let mut rows = select.query([id])?;
-        let Some(row) = rows.next()? else {
+        let found = rows.next()?.map(|row| row.get_ref(0)).transpose()?;
+        let Some(word) = found.and_then(|found| found.as_str().ok()) else {
             return Ok(None);
         };
-        let word = row.get_ref(0)?.as_str();
-        Ok(word.ok().and_then(|word| self.keep(id, word)))
+        Ok(match self.keep(id, word) {
+            Some(at) => self.texts.get(at),
+            None => {
+                self.other.clear();
+                self.other.push_str(word);
+                Some(&self.other)
+            }
+        })
     }
 
     /// Hands the text of a column to `then`, and tells whether it could be read.
