@@ -134,6 +134,7 @@ mod refusal;
 mod retention;
 mod room;
 mod service;
+mod short;
 mod source_of;
 mod store;
 #[cfg(feature = "subscriber")]
