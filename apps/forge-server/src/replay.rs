@@ -108,7 +108,8 @@ fn signals(stored: &Stored) -> Vec<Signal> {
     let Some(kind) = kind_of(&event) else {
         return Vec::new();
     };
-    let detail = |name: &str| event.details_value().and_then(|details| details.get(name));
+    let details = event.details_value();
+    let detail = |name: &str| details.as_ref().and_then(|details| details.get(name));
     let user = detail("user").and_then(|user| user.as_str());
     let user = user.and_then(|user| user.strip_prefix("github:"));
     let user = user.or(event.who().id()).map(str::to_owned);
@@ -126,7 +127,7 @@ fn signals(stored: &Stored) -> Vec<Signal> {
 /// As `wiring.rs` tells it.
 fn kind_of(event: &Event) -> Option<SignalKind> {
     let details = event.details_value();
-    let detail = |name: &str| details.and_then(|details| details.get(name));
+    let detail = |name: &str| details.as_ref().and_then(|details| details.get(name));
     let reason = detail("reason").and_then(|reason| reason.as_str());
     let failed = event.result() == Outcome::Failure;
     match event.action() {

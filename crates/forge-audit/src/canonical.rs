@@ -22,6 +22,7 @@
 
 use std::net::IpAddr;
 
+use crate::details::Details;
 use crate::error::DecodeError;
 use crate::event::{Actor, Event, Source};
 use crate::kind::{Kind, Outcome, Severity};
@@ -70,20 +71,9 @@ pub(crate) fn encode(event: &Event) -> (Vec<u8>, Vec<u8>) {
         agent: event.source.user_agent.as_deref(),
         resource: event.resource.as_deref(),
         request_id: event.request_id.as_deref(),
-        details: None,
+        details: event.details_json(),
     };
-    let mut out = personal.encode();
-    if let Some(details) = &event.details {
-        // In place of the byte that says there are none.
-        out.pop();
-        out.extend([1, 0, 0, 0, 0]);
-        let from = out.len();
-        // A `Value` has no keys that are not texts, so that writing it cannot fail.
-        let _ = serde_json::to_writer(&mut out, details);
-        let length = u32::try_from(out.len() - from).unwrap_or(u32::MAX);
-        out[from - 4..from].copy_from_slice(&length.to_be_bytes());
-    }
-    (open, out)
+    (open, personal.encode())
 }
 
 impl<'a> Personal<'a> {
@@ -204,7 +194,7 @@ pub(crate) fn decode(open: &[u8], personal: &[u8]) -> Result<Event, DecodeError>
     event.resource = owned(resource);
     event.request_id = owned(request_id);
     event.details = match details {
-        Some(json) => Some(serde_json::from_str(json).map_err(|_| DecodeError)?),
+        Some(json) => Some(Details::parse(json).map_err(|_| DecodeError)?),
         None => None,
     };
     Ok(event)
@@ -322,10 +312,10 @@ pub(crate) mod tests {
         #[test]
         fn reads_back_what_it_wrote(event in any_event()) {
             let (open, personal) = encode(&event);
-            let details = event.details.as_ref().map(ToString::to_string);
-            prop_assert_eq!(Personal::decode(&personal).unwrap().details, details.as_deref());
+            let details = event.details_json();
+            prop_assert_eq!(Personal::decode(&personal).unwrap().details, details);
             #[cfg(feature = "sqlite")]
-            prop_assert_eq!(super::details(&personal).unwrap(), details.as_deref());
+            prop_assert_eq!(super::details(&personal).unwrap(), details);
             prop_assert_eq!(decode(&open, &personal).unwrap(), event);
         }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::details::Details;
 use crate::escape::bounded;
 use crate::kind::{Kind, Outcome, Severity};
 use crate::redact::Redaction;
@@ -152,7 +153,7 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) request_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) details: Option<Value>,
+    pub(crate) details: Option<Details>,
 }
 
 impl Event {
@@ -218,7 +219,7 @@ impl Event {
 
     /// As [`details`](Self::details), with a redaction of your own.
     pub fn details_redacted(mut self, details: &Value, redaction: &Redaction) -> Self {
-        self.details = Some(redaction.apply(details)).filter(|kept| !kept.is_null());
+        self.details = Details::of(&redaction.apply(details));
         self
     }
 
@@ -262,9 +263,14 @@ impl Event {
         self.request_id.as_deref()
     }
 
-    /// What else there is to know.
-    pub fn details_value(&self) -> Option<&Value> {
-        self.details.as_ref()
+    /// What else there is to know, taken apart.
+    pub fn details_value(&self) -> Option<Value> {
+        self.details.as_ref()?.value()
+    }
+
+    /// What else there is to know, as JSON.
+    pub fn details_json(&self) -> Option<&str> {
+        self.details.as_ref().map(Details::as_str)
     }
 }
 

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::chain::Content;
 use crate::error::{StoreError, UnknownName};
@@ -78,11 +78,11 @@ impl Format {
     #[must_use]
     pub fn line(self, record: &Record) -> String {
         match self {
-            Self::JsonLines => format!("{}\n", safe_json(&json!(record))),
+            Self::JsonLines => format!("{}\n", safe_json(&json!(record).to_string())),
             Self::Csv => csv(record),
             Self::Cef => cef(record),
             Self::Syslog => syslog(record),
-            Self::Ocsf => format!("{}\n", safe_json(&ocsf::value(record))),
+            Self::Ocsf => format!("{}\n", safe_json(&ocsf::value(record).to_string())),
         }
     }
 }
@@ -181,10 +181,9 @@ impl std::fmt::Debug for Export {
 }
 
 /// JSON of which no character deceives: those that JSON lets stand are written as its escapes.
-fn safe_json(value: &Value) -> String {
-    let text = value.to_string();
+fn safe_json(text: &str) -> String {
     if !text.chars().any(crate::escape::deceives) {
-        return text;
+        return text.to_owned();
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
@@ -215,7 +214,7 @@ fn texts(record: &Record) -> [(&'static str, Option<Cow<'_, str>>); 8] {
         ("request_id", text(event.request_id.as_deref())),
         (
             "details",
-            event.details.as_ref().map(|d| Cow::Owned(safe_json(d))),
+            event.details_json().map(|json| Cow::Owned(safe_json(json))),
         ),
     ]
 }
@@ -319,6 +318,8 @@ fn syslog(record: &Record) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::chain::Chain;
     use crate::clock::Timestamp;

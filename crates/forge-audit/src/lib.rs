@@ -105,6 +105,7 @@ mod checkpoint;
 mod clock;
 mod commit;
 mod context;
+mod details;
 mod error;
 mod escape;
 mod event;

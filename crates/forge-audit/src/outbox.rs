@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::canonical;
 use crate::clock::Timestamp;
+use crate::details::Details;
 use crate::error::{RelayError, StoreError};
 use crate::event::Event;
 use crate::flight::Stamped;
@@ -88,7 +89,7 @@ impl OutboxEntry {
                 .outcome(crate::Outcome::Error)
                 .severity(crate::Severity::Critical)
         });
-        let details = match event.details.take() {
+        let details = match event.details_value() {
             Some(Value::Object(mut object)) => {
                 object.insert("outbox".to_owned(), json!(self.name()));
                 Value::Object(object)
@@ -96,7 +97,7 @@ impl OutboxEntry {
             None => json!({ "outbox": self.name() }),
             Some(other) => json!({ "outbox": self.name(), "details": other }),
         };
-        event.details = Some(details);
+        event.details = Details::of(&details);
         event
     }
 }
@@ -163,7 +164,13 @@ async fn known(log: &AuditLog, since: Timestamp) -> Result<HashSet<String>, Stor
             return Ok(known);
         };
         selection.beyond = Some(last.seq);
-        let name = |event: Event| event.details?.get("outbox")?.as_str().map(str::to_owned);
+        let name = |event: Event| {
+            event
+                .details_value()?
+                .get("outbox")?
+                .as_str()
+                .map(str::to_owned)
+        };
         known.extend(page.iter().filter_map(|s| name(s.event()?)));
     }
 }

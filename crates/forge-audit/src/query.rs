@@ -288,9 +288,8 @@ impl Query {
     fn is_mentioned(&self, event: &Event) -> bool {
         self.words.is_empty()
             || event
-                .details
-                .as_ref()
-                .is_some_and(|details| self.words.iter().all(|word| mentions(details, word)))
+                .details_value()
+                .is_some_and(|details| self.words.iter().all(|word| mentions(&details, word)))
     }
 
     fn cursor_after(&self, place: impl Position) -> Cursor {

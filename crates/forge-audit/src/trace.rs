@@ -25,7 +25,7 @@ pub(crate) fn record(record: &Record) {
                 user_agent = event.source.user_agent.as_deref().map(escape).as_deref(),
                 resource = event.resource.as_deref().map(escape).as_deref(),
                 request_id = event.request_id.as_deref().map(escape).as_deref(),
-                details = event.details.as_ref().map(|d| escape(&d.to_string()).into_owned()).as_deref(),
+                details = event.details_json().map(escape).as_deref(),
                 "audit"
             )
         };

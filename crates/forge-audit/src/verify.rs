@@ -144,7 +144,8 @@ impl Verifier {
         let Some(event) = event.ok().filter(explains) else {
             return;
         };
-        let part = |name| event.details.as_ref()?.get(name)?.as_u64();
+        let details = event.details_value();
+        let part = |name| details.as_ref()?.get(name)?.as_u64();
         if let Some((first, last)) = part("first").zip(part("last")) {
             let span = Span { first, last };
             match &*event.action {

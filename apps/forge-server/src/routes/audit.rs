@@ -201,7 +201,7 @@ impl AuditView {
             user_agent: event.origin().agent().map(str::to_owned),
             resource: event.target().map(str::to_owned),
             request_id: event.request().map(str::to_owned),
-            details: event.details_value().cloned(),
+            details: event.details_value(),
             hash: record.hash.to_string(),
         }
     }

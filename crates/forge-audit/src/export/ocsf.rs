@@ -116,8 +116,8 @@ pub(super) fn value(record: &Record) -> Value {
         event.owasp().map(|word| word.to_string()),
     );
     put(&mut unmapped, "resource", text(&event.resource));
-    if let Some(details) = &event.details {
-        unmapped.insert("details".to_owned(), details.clone());
+    if let Some(details) = event.details_value() {
+        unmapped.insert("details".to_owned(), details);
     }
     value["unmapped"] = Value::Object(unmapped);
     value

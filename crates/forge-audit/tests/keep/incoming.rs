@@ -149,6 +149,6 @@ async fn marked_events_of_tracing_are_recorded_and_those_of_the_log_are_not() {
     assert_eq!(event.who().id(), Some("7"));
     assert_eq!(
         event.details_value().unwrap(),
-        &json!({ "file": "x", "token": "[redacted]" })
+        json!({ "file": "x", "token": "[redacted]" })
     );
 }

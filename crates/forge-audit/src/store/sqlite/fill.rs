@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::hot::{Columns, key};
@@ -20,7 +21,8 @@ const ROWS: usize = 16;
 /// The words of the open segment.
 #[derive(Default)]
 pub(super) struct Dictionary {
-    ids: HashMap<Box<str>, i64>,
+    /// With a seed of each process: who chooses the texts does not choose where they fall.
+    ids: HashMap<Box<str>, i64, RandomState>,
     /// The highest id ever given that is still there.
     last: i64,
 }
@@ -32,7 +34,7 @@ impl Dictionary {
             |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?.into_boxed_str(), row.get(1)?));
         let ids = select
             .query_map([], word)?
-            .collect::<rusqlite::Result<HashMap<_, i64>>>()?;
+            .collect::<rusqlite::Result<HashMap<_, i64, _>>>()?;
         // Erasing takes words away, so that their number says nothing about their ids.
         let last = ids.values().copied().max().unwrap_or_default();
         Ok(Self { ids, last })

@@ -1,0 +1,41 @@
+//! The details of an event, as the JSON that is hashed and kept.
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// JSON text. It is written once, when the event is made, so that who records it, keeps it and
+/// proves it copies bytes.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Details(Box<RawValue>);
+
+impl Details {
+    /// `None` for null.
+    pub(crate) fn of(value: &Value) -> Option<Self> {
+        if value.is_null() {
+            return None;
+        }
+        // A `Value` has no keys that are not texts, so that writing it cannot fail.
+        serde_json::value::to_raw_value(value).ok().map(Self)
+    }
+
+    pub(crate) fn parse(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json).map(Self)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// `None` where a number has no `f64`, which nothing here writes.
+    pub(crate) fn value(&self) -> Option<Value> {
+        serde_json::from_str(self.as_str()).ok()
+    }
+}
+
+impl PartialEq for Details {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
