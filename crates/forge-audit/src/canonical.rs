@@ -106,20 +106,6 @@ impl<'a> Personal<'a> {
     }
 }
 
-/// The details in a personal part, without looking at the rest of it.
-#[cfg(feature = "sqlite")]
-pub(crate) fn details(personal: &[u8]) -> Result<Option<&str>, DecodeError> {
-    let mut input = Input(personal);
-    for _ in 0..3 {
-        input.skip()?;
-    }
-    input.address()?;
-    for _ in 0..3 {
-        input.skip()?;
-    }
-    input.optional_text()
-}
-
 fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     // Every part is bounded at construction, far below this.
     out.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -194,7 +180,7 @@ pub(crate) fn decode(open: &[u8], personal: &[u8]) -> Result<Event, DecodeError>
     event.resource = owned(resource);
     event.request_id = owned(request_id);
     event.details = match details {
-        Some(json) => Some(Details::parse(json).map_err(|_| DecodeError)?),
+        Some(json) => Some(Details::parse(json).ok_or(DecodeError)?),
         None => None,
     };
     Ok(event)
@@ -224,16 +210,6 @@ impl<'a> Input<'a> {
 
     fn text(&mut self) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(self.bytes()?).map_err(|_| DecodeError)
-    }
-
-    /// Passes over an optional text, whatever it is.
-    #[cfg(feature = "sqlite")]
-    fn skip(&mut self) -> Result<(), DecodeError> {
-        match self.byte()? {
-            0 => Ok(()),
-            1 => self.bytes().map(drop),
-            _ => Err(DecodeError),
-        }
     }
 
     fn end(&self) -> Result<(), DecodeError> {
@@ -314,8 +290,6 @@ pub(crate) mod tests {
             let (open, personal) = encode(&event);
             let details = event.details_json();
             prop_assert_eq!(Personal::decode(&personal).unwrap().details, details);
-            #[cfg(feature = "sqlite")]
-            prop_assert_eq!(super::details(&personal).unwrap(), details);
             prop_assert_eq!(decode(&open, &personal).unwrap(), event);
         }
 
@@ -340,6 +314,20 @@ pub(crate) mod tests {
         fn hostile_bytes_are_an_error_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&bytes, &bytes);
             let _ = decode(b"\x01\x01\x01\x01\0\0\0\x01x", &bytes);
+        }
+    }
+
+    #[test]
+    fn details_that_would_be_kept_as_other_bytes_are_refused() {
+        let event = Event::new(Kind::Session, "a.b");
+        let (open, _) = encode(&event);
+        let with = |details| Personal {
+            details: Some(details),
+            ..Personal::default()
+        };
+        assert!(decode(&open, &with("{}").encode()).is_ok());
+        for other in [" {}", "{} ", "{}{}", "{", ""] {
+            assert!(decode(&open, &with(other).encode()).is_err(), "{other:?}");
         }
     }
 

@@ -20,8 +20,10 @@ impl Details {
         serde_json::value::to_raw_value(value).ok().map(Self)
     }
 
-    pub(crate) fn parse(json: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(json).map(Self)
+    /// `None` for what is no JSON, or has blanks around it: it is kept as it was hashed.
+    pub(crate) fn parse(json: &str) -> Option<Self> {
+        let parsed = serde_json::from_str(json).ok().map(Self)?;
+        (parsed.as_str().len() == json.len()).then_some(parsed)
     }
 
     pub(crate) fn as_str(&self) -> &str {

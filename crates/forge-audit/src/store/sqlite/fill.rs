@@ -7,7 +7,6 @@ use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::hot::{Columns, key};
 use super::row::{self, COLUMNS, Cell, address_cell, id_cell};
-use crate::canonical;
 use crate::chain::Content;
 use crate::error::StoreError;
 use crate::record::Record;
@@ -134,9 +133,9 @@ impl Rows<'_> {
         insert.raw_bind_parameter(next(), record.time.as_micros())?;
         insert.raw_bind_parameter(next(), skew)?;
         insert.raw_bind_parameter(next(), &record.hash.0[..])?;
-        let (salt, personal) = match &record.content {
-            Content::Whole { salt, personal, .. } => (&salt[..], Some(personal)),
-            Content::Erased { commitment, .. } => (&commitment.0[..], None),
+        let (salt, is_whole) = match &record.content {
+            Content::Whole { salt, .. } => (&salt[..], true),
+            Content::Erased { commitment, .. } => (&commitment.0[..], false),
             Content::Pruned { .. } => {
                 let what = "a pruned record cannot be appended";
                 return Err(StoreError::unavailable(what));
@@ -147,19 +146,18 @@ impl Rows<'_> {
             insert.raw_bind_parameter(next(), code)?;
         }
         insert.raw_bind_parameter(next(), &action)?;
-        let Some(personal) = personal else {
+        if !is_whole {
             for _ in 0..row::PERSONAL {
                 insert.raw_bind_parameter(next(), rusqlite::types::Null)?;
             }
             self.columns.push(codes, [key(&action), 0, 0, 0, 0]);
             return Ok(());
-        };
-        // The event is what the personal part says, but for the text of its details.
+        }
+        // The event is what the personal part says.
         let actor = self.cell(event.actor.id.as_deref())?;
         let address = address_cell(event.source.address);
         let resource = self.cell(event.resource.as_deref())?;
         let request_id = id_cell(event.request_id.as_deref());
-        let details = canonical::details(personal).map_err(StoreError::unavailable)?;
         insert.raw_bind_parameter(next(), &actor)?;
         insert.raw_bind_parameter(next(), self.cell(event.actor.login.as_deref())?)?;
         insert.raw_bind_parameter(next(), self.cell(event.actor.session.as_deref())?)?;
@@ -167,7 +165,7 @@ impl Rows<'_> {
         insert.raw_bind_parameter(next(), self.cell(event.source.user_agent.as_deref())?)?;
         insert.raw_bind_parameter(next(), &resource)?;
         insert.raw_bind_parameter(next(), &request_id)?;
-        insert.raw_bind_parameter(next(), details)?;
+        insert.raw_bind_parameter(next(), event.details_json())?;
         let keys = [&action, &actor, &address, &resource, &request_id].map(key);
         self.columns.push(codes, keys);
         Ok(())
