@@ -53,6 +53,9 @@ async fn a_full_disk_refuses_and_recovers() {
     store.migrate().await.unwrap();
     store.take_ballast(1 << 20).unwrap();
     assert_eq!(store.space().unwrap().ballast, 1 << 20);
+    let ballast = std::fs::metadata(small.0.path().join("audit.db-ballast")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&ballast.permissions());
+    assert_eq!(mode & 0o777, 0o600);
     let log = AuditLog::open(store.clone()).await.unwrap();
     let mut acknowledged = 0;
     let error = loop {

@@ -45,7 +45,11 @@ impl SqliteAuditStore {
     /// The operating system's error; then there is no ballast.
     pub fn take_ballast(&self, bytes: u64) -> io::Result<()> {
         let path = beside(&self.path, SUFFIX);
-        let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&path)?;
         let taken = fill(&mut file, bytes);
         if taken.is_err() {
             fs::remove_file(&path)?;
