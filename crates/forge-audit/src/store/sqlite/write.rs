@@ -1,6 +1,7 @@
 //! Appending: one thread, one connection, one transaction a batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
@@ -21,8 +22,10 @@ use crate::record::Record;
 use crate::store::Count;
 use crate::tree::{LEVELS, Node, TILE, Tree};
 
-/// Of so many records a transaction takes no more.
-const MOST: usize = 2048;
+/// A transaction takes half of what is under way: who made that ready makes the next half ready
+/// while the other is written. Of fewer records than the first it takes all, of more than the second
+/// no more.
+const HALF: RangeInclusive<usize> = 128..=2048;
 /// After so many records an index is built although there is no pause.
 const OVERDUE: usize = 4096;
 
@@ -44,6 +47,10 @@ pub(super) struct Writer {
     pub(super) db: Connection,
     /// What is to be appended, in the order in which it was asked for.
     appends: mpsc::Receiver<Append>,
+    /// Of these, what was left for the next transaction.
+    waiting: VecDeque<Append>,
+    /// So many records the last transaction took.
+    last: usize,
     path: PathBuf,
     sizes: Sizes,
     /// Segments without indexes, for those who read.
@@ -114,6 +121,8 @@ impl Writer {
         Self {
             db,
             appends,
+            waiting: VecDeque::new(),
+            last: 0,
             path,
             sizes,
             hot,
@@ -126,8 +135,9 @@ impl Writer {
 
     /// Appends what waits for it, and what comes meanwhile, in one transaction.
     pub(super) fn append(&mut self) {
+        self.waiting.extend(self.appends.try_iter());
         // Perhaps it went with one before.
-        let Ok(first) = self.appends.try_recv() else {
+        let Some(first) = self.waiting.pop_front() else {
             return;
         };
         let (mut next, mut taken) = (Some(first), Vec::new());
@@ -164,10 +174,16 @@ impl Writer {
         taken: &mut Vec<(Answer, bool)>,
     ) -> Result<(), StoreError> {
         self.cap_wal()?;
+        let waiting = next.iter().chain(&self.waiting);
+        let waiting: usize = waiting.map(|append| append.records.len()).sum();
+        let half = (self.last + waiting).div_ceil(2);
+        let half = half.clamp(*HALF.start(), *HALF.end());
         // Taken out: whatever fails, it is read anew.
         let end = self.end.take();
-        let (db, hot, sizes, appends) = (&self.db, &self.hot, self.sizes, &self.appends);
-        let (end, news) = transaction(db, |db| {
+        let (db, hot, sizes) = (&self.db, &self.hot, self.sizes);
+        let (appends, waiting) = (&self.appends, &mut self.waiting);
+        self.last = 0;
+        let (end, news, count) = transaction(db, |db| {
             let version = data_version(db)?;
             let mut end = match end.filter(|end| end.version == version) {
                 Some(end) => end,
@@ -182,13 +198,14 @@ impl Writer {
                     news.extend(insert(db, &mut end, sizes, &records, &mut counts)?);
                     count += records.len();
                 }
-                if count < MOST {
-                    *next = appends.try_recv().ok();
+                if count < half {
+                    *next = waiting.pop_front().or_else(|| appends.try_recv().ok());
                 }
             }
             add_counts(db, &counts)?;
-            Ok((end, news))
+            Ok((end, news, count))
         })?;
+        self.last = count;
         self.end = Some(end);
         self.has_tables = true;
         let mut hot = hot.write().unwrap_or_else(PoisonError::into_inner);
