@@ -539,4 +539,39 @@ mod tests {
         let said = said_during(|| assert!(!writer.tend()));
         assert_eq!(said.len(), 1, "{said:?}");
     }
+
+    #[test]
+    fn what_is_left_for_the_next_transaction_is_written_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.db");
+        let sizes = Sizes {
+            rows: 256,
+            time: Duration::from_secs(60),
+            wal: 1 << 20,
+        };
+        let db = Connection::open(&path).unwrap();
+        super::super::migrate(&db).unwrap();
+        let (appends, waiting) = mpsc::channel();
+        let mut writer = Writer::new(db, waiting, path, sizes, Hot::default(), Arc::default());
+        let mut chain = crate::Chain::new();
+        let mut answers: Vec<_> = (0..6)
+            .map(|_| {
+                let event = || crate::Event::new(crate::Kind::System, "test");
+                let records = (0..100).map(|_| chain.append(event(), Timestamp::default()));
+                let (answer, answered) = oneshot::channel();
+                let records = records.collect();
+                appends.send(Append { records, answer }).unwrap();
+                answered
+            })
+            .collect();
+        for written in [3, 6, 6] {
+            writer.append();
+            assert_eq!(writer.end().unwrap().head.seq, 100 * written);
+            answers.retain_mut(|answer| match answer.try_recv() {
+                Ok(done) => done.is_err(),
+                Err(_) => true,
+            });
+            assert_eq!(answers.len() as u64, 6 - written);
+        }
+    }
 }
