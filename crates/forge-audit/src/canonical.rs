@@ -332,6 +332,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn details_that_are_no_value_or_break_lines_are_refused() {
+        let event = Event::new(Kind::Session, "a.b");
+        let (open, _) = encode(&event);
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        for hostile in [&*deep, "1e999", "{\n}", "[1,\t2]", "{\r\"a\":1}"] {
+            let personal = Personal {
+                details: Some(hostile),
+                ..Personal::default()
+            };
+            assert!(decode(&open, &personal.encode()).is_err(), "{hostile:?}");
+        }
+    }
+
+    #[test]
     fn the_encoding_is_the_documented_one() {
         let event = Event::new(Kind::Session, "a.b")
             .actor(Actor::new("7"))

@@ -20,8 +20,15 @@ impl Details {
         serde_json::value::to_raw_value(value).ok().map(Self)
     }
 
-    /// `None` for what is no JSON, or has blanks around it: it is kept as it was hashed.
+    /// `None` for what [`of`](Self::of) never writes and who shows it may stumble over: what is no
+    /// JSON, has blanks around it (it is kept as it was hashed) or breaks of lines within, is nested
+    /// too deeply or has a number without an `f64`.
     pub(crate) fn parse(json: &str) -> Option<Self> {
+        if json.bytes().any(|byte| byte < b' ') {
+            return None;
+        }
+        // A raw value has neither a depth nor a range of numbers.
+        serde_json::from_str::<Value>(json).ok()?;
         let parsed = serde_json::from_str(json).ok().map(Self)?;
         (parsed.as_str().len() == json.len()).then_some(parsed)
     }
@@ -30,7 +37,7 @@ impl Details {
         self.0.get()
     }
 
-    /// `None` where a number has no `f64`, which nothing here writes.
+    /// What it was made of, which can be parsed.
     pub(crate) fn value(&self) -> Option<Value> {
         serde_json::from_str(self.as_str()).ok()
     }

@@ -359,6 +359,30 @@ mod tests {
     ];
 
     #[test]
+    fn details_that_only_a_forger_writes_are_shown_as_damaged() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        for forged in [&*deep, "1e999", "{\n\"a\":1}"] {
+            let personal = crate::canonical::Personal {
+                details: Some(forged),
+                ..Default::default()
+            };
+            let event = Event::new(Kind::Authentication, "auth.sign_in");
+            let mut stored = crate::Stored::from(&Chain::new().append(event, Timestamp::default()));
+            if let Content::Whole { personal: kept, .. } = &mut stored.content {
+                *kept = personal.encode();
+            }
+            // Whoever can write the database can compute it.
+            stored.hash = stored.link().expected_hash();
+            let record = stored.into_record();
+            for format in Format::ALL {
+                let line = format.line(&record);
+                assert_eq!(line.trim_end().lines().count(), 1, "{format:?}: {line:?}");
+            }
+            assert_eq!(record.event.action(), "audit.damaged");
+        }
+    }
+
+    #[test]
     fn no_text_breaks_out_of_its_field_or_line() {
         for hostile in HOSTILE {
             let record = record(hostile);
