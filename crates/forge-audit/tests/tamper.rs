@@ -227,6 +227,62 @@ async fn a_word_is_read_whatever_its_id() {
     }
 }
 
+#[tokio::test]
+async fn a_record_added_where_all_were_pruned_is_found() {
+    let log = Log::pruned().await;
+    let db = Connection::open(&log.path).unwrap();
+    let partial = "SELECT id, first FROM audit_segments WHERE state = 3";
+    let (id, first): (i64, i64) = db
+        .query_row(partial, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!((id, first), (2, 257));
+    // Two tiles in one segment, as a larger one has them: of the first nothing is left.
+    db.execute_batch(
+        "DELETE FROM audit_segments WHERE id = 1;
+         UPDATE audit_segments SET first = 1, prev = zeroblob(32) WHERE id = 2;",
+    )
+    .unwrap();
+    assert_eq!(log.broken(log.head).await, None);
+    let forged = Log::new().await;
+    let attach = format!("ATTACH '{}' AS other", forged.path.display());
+    db.execute_batch(&attach).unwrap();
+    db.execute_batch(
+        "INSERT INTO audit_segment_2 SELECT seq, time, skew, hash, salt, kind, outcome, severity,
+         'user.delete', NULL, NULL, NULL, address, NULL, NULL, request_id, details
+         FROM other.audit_segment_1 WHERE seq = 5",
+    )
+    .unwrap();
+    assert_eq!(log.broken(log.head).await, Some((1, Fault::Tile)));
+}
+
+#[tokio::test]
+async fn a_record_that_is_there_twice_is_found_where_others_were_pruned() {
+    let log = Log::pruned().await;
+    log.attack(
+        "CREATE TABLE twice AS SELECT * FROM audit_segment_2;
+         DROP TABLE audit_segment_2; ALTER TABLE twice RENAME TO audit_segment_2;",
+    )
+    .unwrap();
+    assert_eq!(log.broken(log.head).await, None);
+    // In whatever order they are read.
+    log.attack("INSERT INTO audit_segment_2 SELECT * FROM audit_segment_2 ORDER BY seq LIMIT 1")
+        .unwrap();
+    let broken = log.broken(log.head).await;
+    assert_eq!(broken.map(|(_, fault)| fault), Some(Fault::Index));
+}
+
+#[tokio::test]
+async fn a_segment_that_says_that_everything_was_pruned_ends() {
+    let log = Log::new().await;
+    log.attack(&format!(
+        "DELETE FROM audit_segments;
+         INSERT INTO audit_segments VALUES (1, 1, {}, zeroblob(32), 0, 0, 4)",
+        i64::MAX - 1
+    ))
+    .unwrap();
+    assert_eq!(log.broken(Head::default()).await, Some((1, Fault::Tile)));
+}
+
 /// Of what holds many hashes a byte of each is flipped, of the rest all; with
 /// `FORGE_AUDIT_EVERY_BYTE` set, all of that too.
 fn step(length: usize) -> usize {

@@ -170,14 +170,18 @@ fn pruned(
             break;
         }
         let first = tile * TILE + 1;
+        let range = first..first + TILE;
         let Some(hashes) = tile_hashes(db, tile)? else {
-            let node = nodes(db, 8, tile, 1)?.pop().unwrap_or_default();
-            found.push(gone(first, node, TILE));
+            let node = nodes(db, 8, tile, 1)?.pop();
+            found.push(Stored {
+                // Of a tile that was pruned there is a node and no record.
+                is_readable: node.is_some() && !has_records(db, segment, &range)?,
+                ..gone(first, node.unwrap_or_default(), TILE)
+            });
             continue;
         };
         let mut kept = HashMap::new();
         if segment.phase != Phase::Gone {
-            let range = first..first + TILE;
             let mut rows = Rows {
                 db,
                 words: &mut *words,
@@ -185,7 +189,8 @@ fn pruned(
             };
             let _: ControlFlow<()> =
                 rows.each(segment, &range, usize::MAX, Hash::default(), |reading| {
-                    let stored = reading.stored();
+                    let mut stored = reading.stored();
+                    stored.is_readable &= !kept.contains_key(&stored.seq);
                     kept.insert(stored.seq, stored);
                     ControlFlow::Continue(())
                 })?;
@@ -209,6 +214,19 @@ fn pruned(
         }
     }
     Ok(found)
+}
+
+/// Whether there are records of `segment` in `range`.
+fn has_records(db: &Connection, segment: &Segment, range: &Range<u64>) -> Result<bool, StoreError> {
+    if segment.phase == Phase::Gone {
+        return Ok(false);
+    }
+    let sql = format!(
+        "SELECT 1 FROM audit_segment_{} WHERE seq >= ?1 AND seq < ?2",
+        segment.id
+    );
+    let range = (range.start.cast_signed(), range.end.cast_signed());
+    Ok(db.prepare_cached(&sql)?.exists(range)?)
 }
 
 /// Nodes of the tree; fewer than asked for where they are not kept.
