@@ -1,7 +1,7 @@
 //! Whoever owns the database file and changes it is found, with the place.
 #![cfg(feature = "sqlite")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forge_audit::{
@@ -225,6 +225,41 @@ async fn a_word_is_read_whatever_its_id() {
         let shown = Query::new().run(&log.store).await.unwrap().records;
         assert_eq!(shown[0].event.action(), "user.delete");
     }
+}
+
+/// Begins a segment of forged records, as whoever owns the file can: it is one of another log, so
+/// that each record agrees with its hash.
+fn forge(path: &Path, from: &Path, id: i64, first: i64, last: i64) {
+    let db = Connection::open(path).unwrap();
+    let attach = format!("ATTACH '{}' AS other", from.display());
+    db.execute_batch(&attach).unwrap();
+    db.execute_batch(&format!(
+        "CREATE TABLE audit_segment_{id} AS SELECT * FROM other.audit_segment_1;
+         CREATE TABLE audit_words_{id} AS SELECT * FROM other.audit_words_1;
+         INSERT INTO audit_segments VALUES ({id}, {first}, {last}, zeroblob(32), 0, 9, 1);"
+    ))
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_segment_beside_another_is_refused_wherever_a_page_ends() {
+    let log = Log::new().await;
+    let mut chain = Chain::resume(log.head);
+    // More than a verifier is shown at once.
+    let more: Vec<_> = (0..16_500)
+        .map(|_| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(10)))
+        .collect();
+    log.store.append(more.into()).await.unwrap();
+    assert_eq!(log.broken(chain.head()).await, None);
+    let other = Log::new().await;
+    forge(&log.path, &other.path, 99, 1, 9);
+    let verified = verify_with(&log.store, chain.head(), []).await;
+    assert!(
+        matches!(verified, Err(VerifyError::Store(_))),
+        "{verified:?}"
+    );
+    // Nor is any of it shown.
+    assert!(Query::new().run(&log.store).await.is_err());
 }
 
 #[tokio::test]

@@ -160,12 +160,15 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Segment>> {
     let mut select = db.prepare_cached(
         "SELECT id, first, last, prev, since, until, state FROM audit_segments ORDER BY id",
     )?;
+    let mut before = 0;
     let segment = |row: &Row<'_>| {
         let (first, last): (i64, i64) = (row.get(1)?, row.get(2)?);
-        // What nothing here writes, somebody else did.
-        if first < 1 || last < first || last == i64::MAX {
+        // What nothing here writes, somebody else did: of two segments that say the same sequences
+        // are theirs, a query would show records of one and a walk meet those of the other.
+        if first <= before || last < first || last == i64::MAX {
             return Err(rusqlite::Error::IntegralValueOutOfRange(1, first));
         }
+        before = last;
         Ok(Segment {
             id: row.get(0)?,
             first: first.cast_unsigned(),
