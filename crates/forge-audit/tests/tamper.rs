@@ -318,6 +318,24 @@ async fn a_segment_that_says_that_everything_was_pruned_ends() {
     assert_eq!(log.broken(Head::default()).await, Some((1, Fault::Tile)));
 }
 
+#[tokio::test]
+async fn a_word_with_the_last_of_all_ids_leaves_the_log_going_on() {
+    let log = Log::new().await;
+    log.attack(&format!(
+        "INSERT INTO audit_words_1 (id, word) VALUES ({}, 'new')",
+        i64::MAX
+    ))
+    .unwrap();
+    let store = SqliteAuditStore::open(&log.path).await.unwrap();
+    let record = Chain::resume(log.head).append(
+        Event::new(Kind::System, "another.word"),
+        Timestamp::from_micros(10),
+    );
+    store.append([record.clone()].into()).await.unwrap();
+    assert_eq!(store.tail().await.unwrap().hash, record.hash);
+    assert_eq!(log.broken(log.head).await, None);
+}
+
 /// Of what holds many hashes a byte of each is flipped, of the rest all; with
 /// `FORGE_AUDIT_EVERY_BYTE` set, all of that too.
 fn step(length: usize) -> usize {

@@ -96,7 +96,8 @@ impl Rows<'_> {
         if let Some(id) = self.words.ids.get(text) {
             return Ok(Cell::Word(*id));
         }
-        let id = self.words.last + 1;
+        // The last may be any number, where somebody else wrote the file.
+        let id = self.words.last.saturating_add(1);
         if id > MAX_WORDS {
             return Ok(Cell::Text(text));
         }
