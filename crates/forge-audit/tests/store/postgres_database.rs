@@ -245,6 +245,56 @@ async fn what_the_owner_changes_is_found_where_it_was_changed() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_there_twice_is_found_and_one_before_the_first() {
+    let Some(pool) = pool().await else { return };
+    let store = PostgresAuditStore::new(pool.clone(), "one").segment(1 << 16);
+    store.migrate().await.unwrap();
+    let mut chain = Chain::new();
+    for _ in 0..9 {
+        // More than a verifier is shown at once, in the end.
+        let some = records(&mut chain, 2000);
+        store.append(some.into()).await.unwrap();
+    }
+    let change = async |statements: String| {
+        let statements = sqlx::AssertSqlSafe(statements);
+        sqlx::raw_sql(statements).execute(&pool).await.unwrap();
+    };
+    change(
+        "ALTER TABLE audit_records DROP CONSTRAINT audit_records_pkey;
+         CREATE TABLE audit_records_1_0 PARTITION OF audit_records_1 FOR VALUES FROM (-9) TO (1);
+         ALTER TABLE audit_records DISABLE TRIGGER USER;
+         CREATE TABLE once AS SELECT * FROM audit_records"
+            .to_owned(),
+    )
+    .await;
+    verify_store(&store, chain.head()).await.unwrap();
+    for (seq, change_of, place) in [
+        (300, "", 301),
+        (16_384, "", 16_385),
+        (1, "SET seq = 0", 1),
+        (1, "SET seq = -1", 1),
+    ] {
+        change(format!(
+            "CREATE TABLE again AS SELECT * FROM audit_records WHERE seq = {seq}"
+        ))
+        .await;
+        if !change_of.is_empty() {
+            change(format!("UPDATE again {change_of}")).await;
+        }
+        change("INSERT INTO audit_records SELECT * FROM again; DROP TABLE again".to_owned()).await;
+        match verify_store(&store, chain.head()).await {
+            Err(VerifyError::Broken(broken)) => {
+                assert_eq!((broken.seq, broken.fault), (place, Fault::Missing));
+            }
+            other => panic!("{seq} {change_of}: {other:?}"),
+        }
+        change("TRUNCATE audit_records; INSERT INTO audit_records SELECT * FROM once".to_owned())
+            .await;
+    }
+    verify_store(&store, chain.head()).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_over_goes_with_its_partition() {
     let Some(pool) = pool().await else { return };
     let store = Arc::new(named(&pool, "one").await);
