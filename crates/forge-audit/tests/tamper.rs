@@ -307,6 +307,33 @@ async fn a_record_that_is_there_twice_is_found_where_others_were_pruned() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_there_twice_is_found_where_a_page_ends() {
+    let log = Log::new().await;
+    let mut chain = Chain::resume(log.head);
+    let more: Vec<_> = (0..16_500)
+        .map(|_| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(10)))
+        .collect();
+    log.store.append(more.into()).await.unwrap();
+    log.attack(
+        "CREATE TABLE twice AS SELECT * FROM audit_segment_1;
+         DROP TABLE audit_segment_1; ALTER TABLE twice RENAME TO audit_segment_1;",
+    )
+    .unwrap();
+    assert_eq!(log.broken(chain.head()).await, None);
+    for seq in [9, 16_384] {
+        let twice = "INSERT INTO audit_segment_1 SELECT * FROM audit_segment_1 WHERE seq =";
+        log.attack(&format!("{twice} {seq}")).unwrap();
+        let broken = log.broken(chain.head()).await;
+        assert_eq!(broken, Some((seq + 1, Fault::Missing)));
+        log.attack(&format!(
+            "DELETE FROM audit_segment_1 WHERE rowid =
+             (SELECT max(rowid) FROM audit_segment_1 WHERE seq = {seq})"
+        ))
+        .unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_segment_that_says_that_everything_was_pruned_ends() {
     let log = Log::new().await;
     log.attack(&format!(

@@ -47,7 +47,8 @@ pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stor
 
 /// Shows `verifier` what comes next.
 pub(super) fn feed(db: &Connection, verifier: &mut Verifier) -> Result<(), StoreError> {
-    walk(db, verifier.head().seq, FED, |met| {
+    let after = verifier.head().seq;
+    let mut look = |met: Met<'_>| {
         let looked = match &met {
             Met::Row(reading) => verifier.look(&reading.view(), reading.is_readable()),
             Met::Gone(stored) => verifier.push(stored),
@@ -57,7 +58,37 @@ pub(super) fn feed(db: &Connection, verifier: &mut Verifier) -> Result<(), Store
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         }
-    })
+    };
+    again(db, after, &mut look)?;
+    walk(db, after, FED, look)
+}
+
+/// Meets what is stored a second time with the sequence `seq`, the last that was met before: only
+/// who made the table anew can have put it there.
+fn again(
+    db: &Connection,
+    seq: u64,
+    mut meet: impl FnMut(Met<'_>) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let mut segments = segment::all(db)?.into_iter();
+    let has_it = |segment: &Segment| segment.contains(seq) && segment.phase != Phase::Gone;
+    let Some(segment) = segments.find(has_it) else {
+        return Ok(());
+    };
+    let mut rows = Rows {
+        db,
+        words: &mut Words::new(db),
+        reading: &mut Reading::default(),
+    };
+    let mut is_first = true;
+    let _: ControlFlow<()> =
+        rows.each(&segment, &(seq..seq + 1), 2, Hash::default(), |reading| {
+            if std::mem::take(&mut is_first) {
+                return ControlFlow::Continue(());
+            }
+            meet(Met::Row(reading))
+        })?;
+    Ok(())
 }
 
 /// Meets what is stored after the sequence `after`: at most `limit` parts.
