@@ -187,6 +187,7 @@ impl Verifier {
     }
 
     /// Verifies all that `store` holds, from the first record; `expected` is as for [`verify_store`].
+    /// Of what is appended meanwhile not all need be verified.
     ///
     /// # Errors
     ///
@@ -197,6 +198,9 @@ impl Verifier {
         expected: Head,
     ) -> Result<Verified, VerifyError> {
         self.known = expected;
+        // It is only asked to stop earlier: what is wrong with it is found without it.
+        let mut end = store.tail().await.map_or(u64::MAX, |tail| tail.seq);
+        let mut missing = 0;
         loop {
             let seen = self.head.seq;
             self = store.feed(self).await?;
@@ -208,6 +212,16 @@ impl Verifier {
             if self.head.seq == seen {
                 break;
             }
+            if self.head.seq >= end && self.expected.is_empty() {
+                let now = store.tail().await.map_or(end, |tail| tail.seq);
+                // Of a log that grows nobody reaches the end: what was there at the beginning is
+                // enough. One that does not grow is read to where it ends, whatever it says, and
+                // what was missing on the way is told of by records that follow.
+                if now > end && missing == self.missing() && self.head.seq >= expected.seq {
+                    break;
+                }
+                (end, missing) = (now, self.missing());
+            }
         }
         if self.head.seq < expected.seq {
             return Err(VerifyError::Broken(Broken {
@@ -216,6 +230,12 @@ impl Verifier {
             }));
         }
         Ok(self.finish()?)
+    }
+
+    /// Of how many records something was pruned or erased.
+    fn missing(&self) -> u64 {
+        let spans = self.pruned.iter().chain(&self.erased);
+        spans.map(|span| span.last - span.first + 1).sum()
     }
 
     /// The nodes above level 0 that became known since the last call.
@@ -299,7 +319,8 @@ fn extend(spans: &mut Vec<Span>, seq: u64, count: u64) {
 
 pub(crate) const PAGE: usize = 4096;
 
-/// Verifies all that `store` holds, from the first record, and returns its end.
+/// Verifies all that `store` holds, from the first record, and returns its end: where the log grows
+/// meanwhile, one that lies not before that of when it was called.
 ///
 /// `expected` is an end of this log known from elsewhere: the stored log must contain it. Without
 /// one (the default [`Head`]) a log whose end was cut off, or that was computed anew as a whole,

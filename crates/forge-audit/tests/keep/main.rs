@@ -4,6 +4,7 @@
 mod archives;
 mod checkpoints;
 mod following;
+mod growing;
 mod incoming;
 mod segments;
 mod support;
