@@ -30,6 +30,7 @@ use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::record::Record;
 use crate::short;
+use crate::view::{Left, View, follow};
 
 const DOMAIN: &[u8] = b"\0forge-audit/record/1\0";
 const COMMITMENT: &[u8] = b"forge-audit/personal/1\0";
@@ -366,59 +367,13 @@ impl<'a> Link<'a> {
     }
 }
 
-/// A record as the chain sees it, wherever its parts lie: what a store reads need not be copied to
-/// be verified.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct View<'a> {
-    pub(crate) seq: u64,
-    pub(crate) time: Timestamp,
-    pub(crate) occurred: Timestamp,
-    pub(crate) prev: Hash,
-    pub(crate) hash: Hash,
-    pub(crate) left: Left<'a>,
-}
-
-/// What is left of a record.
-#[derive(Clone, Copy)]
-pub(crate) enum Left<'a> {
-    Event {
-        open: &'a [u8],
-        /// `None` when it was erased.
-        personal: Option<&'a [u8]>,
-        commitment: Hash,
-    },
-    Hash {
-        count: u64,
-    },
-}
-
-impl fmt::Debug for Left<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Event { .. } => "Event",
-            Self::Hash { .. } => "Hash",
-        })
-    }
-}
-
-impl View<'_> {
-    fn expected_hash(&self) -> Hash {
-        match self.left {
-            Left::Event {
-                open, commitment, ..
-            } => record_hash(
-                self.seq,
-                [self.time, self.occurred],
-                self.prev,
-                open,
-                commitment,
-            ),
-            Left::Hash { .. } => self.hash,
-        }
-    }
-}
-
-fn record_hash(seq: u64, times: [Timestamp; 2], prev: Hash, open: &[u8], commitment: Hash) -> Hash {
+pub(crate) fn record_hash(
+    seq: u64,
+    times: [Timestamp; 2],
+    prev: Hash,
+    open: &[u8],
+    commitment: Hash,
+) -> Hash {
     let [time, occurred] = times.map(|time| time.as_micros().to_be_bytes());
     let seq = seq.to_be_bytes();
     let parts = [DOMAIN, &prev.0, &seq, &time, &occurred, open, &commitment.0];
@@ -479,50 +434,6 @@ pub fn verify<'a>(from: Head, links: impl IntoIterator<Item = Link<'a>>) -> Resu
     links
         .into_iter()
         .try_fold(from, |head, link| follow(head, &link.view()))
-}
-
-/// Checks that `view` is exactly what follows `head`, and returns the new end.
-pub(crate) fn follow(head: Head, view: &View<'_>) -> Result<Head, Broken> {
-    let broken = |fault| {
-        Err(Broken {
-            seq: head.seq + 1,
-            fault,
-        })
-    };
-    if view.seq != head.seq + 1 {
-        return broken(Fault::Missing);
-    }
-    if let Left::Hash { count } = view.left {
-        let Some(seq) = head.seq.checked_add(count).filter(|_| count > 0) else {
-            return broken(Fault::Content);
-        };
-        // The hash of one record goes on; after a subtree the next record begins anew, and
-        // only the tree shows that it belongs there.
-        return Ok(Head {
-            seq,
-            hash: if count == 1 {
-                view.hash
-            } else {
-                Hash::default()
-            },
-            time: head.time,
-        });
-    }
-    let unknown = head.seq > 0 && head.hash == Hash::default();
-    if view.hash != view.expected_hash() {
-        return broken(Fault::Content);
-    }
-    if view.prev != head.hash && !unknown {
-        return broken(Fault::Previous);
-    }
-    if head.seq > 0 && view.time < head.time {
-        return broken(Fault::Time);
-    }
-    Ok(Head {
-        seq: view.seq,
-        hash: view.hash,
-        time: view.time,
-    })
 }
 
 #[cfg(test)]

@@ -144,6 +144,7 @@ mod tail;
 mod trace;
 mod tree;
 mod verify;
+mod view;
 mod writer;
 
 #[cfg(feature = "metrics")]

@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 use serde::Serialize;
 
 use crate::canonical;
-use crate::chain::{self, Broken, Fault, Hash, Head, Left, View};
+use crate::chain::{Broken, Fault, Hash, Head};
 use crate::error::VerifyError;
 use crate::record::Stored;
 use crate::retention::{ERASE, PRUNE, explains};
 use crate::store::{AuditStore, Span};
 use crate::tree::{Node, TILE, Tree};
+use crate::view::{self, Left, View};
 
 /// What was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,7 +101,7 @@ impl Verifier {
     fn check(&mut self, view: &View<'_>, is_readable: bool) -> Result<(), Broken> {
         let seq = self.head.seq + 1;
         let broken = |fault| Err(Broken { seq, fault });
-        self.head = chain::follow(self.head, view)?;
+        self.head = view::follow(self.head, view)?;
         match view.left {
             Left::Hash { .. } if !is_readable => return broken(Fault::Tile),
             Left::Hash { count } => {

@@ -9,10 +9,11 @@ use rusqlite::{Connection, Row};
 
 use super::fill::MAX_WORDS;
 use crate::canonical;
-use crate::chain::{Committed, Content, Hash, Left, Salt, View};
+use crate::chain::{Committed, Content, Hash, Salt};
 use crate::clock::Timestamp;
 use crate::kind::{Kind, Outcome, Severity};
 use crate::record::Stored;
+use crate::view::{Left, View};
 
 pub(super) const COLUMNS: &str = "seq, time, skew, hash, salt, kind, outcome, severity, action, \
      actor, login, session, address, agent, resource, request_id, details";
