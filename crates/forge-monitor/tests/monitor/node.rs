@@ -18,6 +18,8 @@ pub(crate) enum State {
     Up,
     /// It may be read, and not written.
     ReadOnly,
+    /// It does not take more of what waits, and does all else.
+    Full,
     /// It answers what is asked at a start, and nothing else.
     Down,
     /// It does not even answer that.
@@ -114,7 +116,10 @@ impl DecisionStore for Node {
 
 impl AlertStore for Node {
     fn enqueue<'a>(&'a self, deliveries: &'a [Delivery]) -> StoreFuture<'a, ()> {
-        self.write(self.store.enqueue(deliveries))
+        match *self.state.borrow() {
+            State::Full => self.unless(&[State::Full], self.store.enqueue(deliveries)),
+            _ => self.write(self.store.enqueue(deliveries)),
+        }
     }
 
     fn lease<'a>(

@@ -155,6 +155,33 @@ async fn what_was_spilled_for_a_sink_that_was_taken_out_goes_to_the_store() {
     assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
 }
 
+#[tokio::test]
+async fn what_cannot_be_stored_keeps_nothing_else_from_being_given_up() {
+    let (clock, node) = (ManualClock::new(START), Node::alone(State::Down));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("alerts.spill");
+    let run = async |name: &str| {
+        let refuses = |_: Arc<Alert>| async { Err::<(), BoxError>("not now".into()) };
+        let builder = Monitor::builder().clock(clock.clone()).spill_file(&file);
+        let builder = builder.store(node.clone()).alert_sink(name, refuses);
+        builder.start().await.unwrap()
+    };
+    let first = run("old").await;
+    first.raise(waiting("old").alert);
+    first.flush().await;
+    first.shutdown().await;
+    node.store.enqueue(&[waiting("older")]).await.unwrap();
+    node.set(State::Full);
+    let second = run("new").await;
+    second.flush().await;
+    hours_pass(24, &clock, &[&second]).await;
+    assert_eq!(reasons(&node.store).await, [DeadReason::NoSink]);
+    assert!(std::fs::metadata(&file).unwrap().len() > 0, "it stays");
+    node.set(State::Up);
+    hours_pass(1, &clock, &[&second]).await;
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silence_by_another_program_is_told_once_by_one_of_two_monitors() {
     let (clock, told, store) = (

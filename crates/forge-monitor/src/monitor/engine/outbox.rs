@@ -57,20 +57,28 @@ impl Engine {
         let (reporter, queue) = (Arc::clone(&self.reporter), self.queue.clone());
         // Where the queue is full the next look will do.
         self.recorder.offer(async move {
-            let done = attempt(|| async {
-                unspill(&*store, &spill, &sinks).await?;
-                for sink in store.attend(&sinks, now).await? {
-                    let sink = &*sink;
-                    tracing::warn!(sink, "alerts wait for a sink that is not here");
+            // Each on its own: what fails for one row must not keep all else from being done.
+            match attempt(|| store.attend(&sinks, now)).await {
+                Ok(Ok(missing)) => {
+                    for sink in missing {
+                        let sink = &*sink;
+                        tracing::warn!(sink, "alerts wait for a sink that is not here");
+                    }
                 }
-                match gives_up {
-                    true => store.give_up(now, patience, AT_ONCE).await,
-                    false => Ok(Vec::new()),
-                }
-            });
-            let letters = match done.await {
-                Ok(Ok(letters)) => letters,
                 // That the store is down is told by what needed it, and by the health check.
+                Ok(Err(_)) => return,
+                Err(why) => return lost(&reporter, why, "the alert store"),
+            }
+            match attempt(|| unspill(&*store, &spill, &sinks)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "spilled alerts cannot be stored"),
+                Err(why) => lost(&reporter, why, "the alert store"),
+            }
+            if !gives_up {
+                return;
+            }
+            let letters = match attempt(|| store.give_up(now, patience, AT_ONCE)).await {
+                Ok(Ok(letters)) => letters,
                 Ok(Err(_)) => return,
                 Err(why) => return lost(&reporter, why, "the alert store"),
             };
