@@ -133,6 +133,20 @@ macro_rules! sql_monitor_store {
                 .stored(id(row)?, attempts))
         }
 
+        /// Those that can be read: one that cannot, which another version may have written, keeps
+        /// nobody from hearing of the rest.
+        fn letters(rows: &[$row]) -> Vec<DeadLetter> {
+            let readable = rows.iter().filter_map(|row| match letter(row) {
+                Ok(letter) => Some(letter),
+                Err(error) => {
+                    let id = id(row).unwrap_or_default();
+                    tracing::error!(%id, %error, "an alert that was given up cannot be read");
+                    None
+                }
+            });
+            readable.collect()
+        }
+
         fn letter(row: &$row) -> Result<DeadLetter, StoreError> {
             let at = Timestamp::from_micros(integer(row)("settled_at")?);
             let reason: Option<&str> = row.try_get("reason").map_err(unavailable)?;

@@ -1,7 +1,7 @@
 //! SQLite: a file for each test, and what only it can show.
 
 use crate::*;
-use forge_monitor::SqliteMonitorStore;
+use forge_monitor::{Patience, SqliteMonitorStore};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 async fn pool(folder: &tempfile::TempDir) -> SqlitePool {
@@ -78,4 +78,24 @@ async fn a_malformed_row_is_an_error_and_the_monitor_does_not_start() {
         .start()
         .await;
     assert!(started.is_err());
+}
+
+#[tokio::test]
+async fn a_malformed_alert_hides_no_other_that_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    let (malformed, fine) = (delivery("mail", 0), delivery("mail", 1));
+    let both = [malformed.clone(), fine.clone()];
+    store.enqueue(&both).await.unwrap();
+    sqlx::query("UPDATE monitor_deliveries SET alert = '{}' WHERE id = $1")
+        .bind(malformed.id.to_string())
+        .execute(&pool(&folder).await)
+        .await
+        .unwrap();
+    let patience = Patience::new(Duration::from_secs(10), Duration::from_secs(10));
+    let dead = store.give_up(at(20), patience, 9).await.unwrap();
+    let ids = |of: &[DeadLetter]| of.iter().map(|of| of.delivery.id).collect::<Vec<_>>();
+    assert_eq!(ids(&dead), [fine.id]);
+    assert_eq!(ids(&store.dead(9).await.unwrap()), [fine.id]);
+    assert_eq!(store.outbox().await.unwrap().dead, 2);
 }

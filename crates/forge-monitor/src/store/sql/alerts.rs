@@ -192,8 +192,7 @@ macro_rules! sql_alert_store {
                     .fetch_all(&self.pool)
                     .await
                     .map_err(unavailable)?;
-                    let letters = rows.iter().map(letter);
-                    let mut letters = letters.collect::<Result<Vec<_>, _>>()?;
+                    let mut letters = letters(&rows);
                     letters.sort_by_key(|of| (of.delivery.created, of.delivery.id));
                     Ok(letters)
                 })
@@ -201,7 +200,7 @@ macro_rules! sql_alert_store {
 
             fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>> {
                 Box::pin(async move {
-                    sqlx::query(
+                    let rows = sqlx::query(
                         "SELECT id, sink, alert, created, due, attempts, settled_at, reason
                          FROM monitor_deliveries WHERE state = 'dead'
                          ORDER BY settled_at DESC, id DESC LIMIT $1",
@@ -209,10 +208,8 @@ macro_rules! sql_alert_store {
                     .bind(number(limit))
                     .fetch_all(&self.pool)
                     .await
-                    .map_err(unavailable)?
-                    .iter()
-                    .map(letter)
-                    .collect()
+                    .map_err(unavailable)?;
+                    Ok(letters(&rows))
                 })
             }
 
