@@ -231,7 +231,7 @@ impl MonitorBuilder {
 
     /// How long an alert may wait for a sink that is there; then it is given up, and kept among the
     /// [dead letters](Monitor::dead_letters) with its reason. A sink that answers, and takes nothing,
-    /// is given up earlier, after some six hours. Default: 3 days.
+    /// is given up earlier, after some six hours. At least ten minutes. Default: 3 days.
     pub fn alert_max_age(mut self, alert_max_age: Duration) -> Self {
         self.patience.max_age = alert_max_age;
         self
@@ -241,7 +241,8 @@ impl MonitorBuilder {
     /// has, because it was renamed or taken out; then it is given up. The time begins when that is
     /// noticed, and ends when a monitor with that sink runs. Whatever was given up is one alert for
     /// each sink, of the scenario `undelivered_alerts`. Nothing is given up in the first ten minutes
-    /// after a start. Default: a day.
+    /// after a start, after the store was away, or after the clock leapt. At least ten minutes, since
+    /// monitors say once a minute which sinks they have. Default: a day.
     pub fn missing_sink_grace(mut self, missing_sink_grace: Duration) -> Self {
         self.patience.without_sink = missing_sink_grace;
         self
@@ -359,7 +360,7 @@ impl MonitorBuilder {
             keep_decisions,
             next_prune: self.clock.monotonic(),
             asking: Asking::new(now),
-            upkeep: Upkeep::new(self.patience, self.clock.monotonic()),
+            upkeep: Upkeep::new(self.patience, now, self.clock.monotonic()),
             parked: Parked::default(),
             silenced_here: 0,
         };

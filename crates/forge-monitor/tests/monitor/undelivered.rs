@@ -1,6 +1,6 @@
 //! What waits for too long, or for a sink that is not there any more.
 
-use forge_monitor::{DeadReason, Delivery};
+use forge_monitor::{Clock as _, DeadReason, Delivery};
 
 use crate::node::{Node, State};
 use crate::*;
@@ -180,6 +180,70 @@ async fn what_cannot_be_stored_keeps_nothing_else_from_being_given_up() {
     node.set(State::Up);
     hours_pass(1, &clock, &[&second]).await;
     assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_short_grace_gives_up_nothing_that_another_node_delivers() {
+    let (clock, told, store) = (
+        ManualClock::new(START),
+        Told::default(),
+        MemoryMonitorStore::new(),
+    );
+    let second = Duration::from_secs(1);
+    let refuses = |_: Arc<Alert>| async { Err::<(), BoxError>("not now".into()) };
+    let short = || builder(&clock, &store, &told).missing_sink_grace(second);
+    let one = short().start().await.unwrap();
+    let two = short().alert_sink("new", refuses).start().await.unwrap();
+    store.enqueue(&[waiting("new")]).await.unwrap();
+    // The other may be late for a look.
+    for minute in 0..30 {
+        clock.advance(Duration::from_secs(60));
+        one.flush().await;
+        if minute % 2 == 1 {
+            two.flush().await;
+        }
+    }
+    assert_eq!(reasons(&store).await, []);
+    two.shutdown().await;
+    for _ in 0..11 {
+        clock.advance(Duration::from_secs(60));
+        one.flush().await;
+    }
+    assert_eq!(reasons(&store).await, [DeadReason::NoSink]);
+}
+
+#[tokio::test]
+async fn after_the_store_was_away_or_the_clock_leapt_nothing_is_given_up_at_once() {
+    let (clock, node) = (ManualClock::new(START), Node::alone(State::Up));
+    let builder = Monitor::builder().clock(clock.clone()).store(node.clone());
+    let monitor = builder.start().await.unwrap();
+    let minute = async || {
+        clock.advance(Duration::from_secs(60));
+        monitor.flush().await;
+    };
+    for _ in 0..11 {
+        minute().await;
+    }
+    node.store.enqueue(&[waiting("mail")]).await.unwrap();
+    node.set(State::Down);
+    hours_pass(100, &clock, &[&monitor]).await;
+    node.set(State::Up);
+    for _ in 0..10 {
+        minute().await;
+        assert_eq!(reasons(&node.store).await, []);
+    }
+    minute().await;
+    assert_eq!(reasons(&node.store).await, [DeadReason::TooOld]);
+
+    let fresh = Delivery::new("mail", waiting("mail").alert, clock.now());
+    node.store.enqueue(&[fresh]).await.unwrap();
+    clock.set(clock.now() + 100 * HOUR);
+    for _ in 0..10 {
+        minute().await;
+        assert_eq!(reasons(&node.store).await.len(), 1);
+    }
+    minute().await;
+    assert_eq!(reasons(&node.store).await.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Engine, Job, attempt, lost};
@@ -16,8 +17,14 @@ use crate::store::MonitorStore;
 /// How often it is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// For how long after the start nothing is given up: what waits is tried first, and other nodes that
-/// start say which sinks they have.
+/// start say which sinks they have. The same after the store was away, and after the clock leapt,
+/// since nothing was tried meanwhile.
 const AFTER_START: Duration = Duration::from_secs(600);
+/// By how much more than the monotonic clock that of UTC may go on between two looks.
+const LEAP: Duration = Duration::from_secs(60);
+/// No patience is shorter than that: every node has said by then which sinks it has, and what waits
+/// was tried.
+const LEAST_PATIENCE: Duration = Duration::from_secs(600);
 /// How many are given up at once; the rest is when it is looked next.
 const AT_ONCE: usize = 500;
 /// The scenario of the alert about it.
@@ -29,16 +36,39 @@ pub(in crate::monitor) struct Upkeep {
     patience: Patience,
     next_look: Duration,
     gives_up_from: Duration,
+    /// When it was looked the last time, on both clocks.
+    looked: (Timestamp, Duration),
+    /// The store did not answer a look.
+    was_away: Arc<AtomicBool>,
 }
 
 impl Upkeep {
-    /// From the monotonic time `now` on.
-    pub(in crate::monitor) fn new(patience: Patience, now: Duration) -> Self {
+    /// From `now` on, and the monotonic time `elapsed`.
+    pub(in crate::monitor) fn new(patience: Patience, now: Timestamp, elapsed: Duration) -> Self {
         Self {
-            patience,
-            next_look: now,
-            gives_up_from: now.saturating_add(AFTER_START),
+            patience: Patience::new(
+                patience.max_age.max(LEAST_PATIENCE),
+                patience.without_sink.max(LEAST_PATIENCE),
+            ),
+            next_look: elapsed,
+            gives_up_from: elapsed.saturating_add(AFTER_START),
+            looked: (now, elapsed),
+            was_away: Arc::default(),
         }
+    }
+
+    /// Whether it is time for a look, and something may be given up then.
+    fn look(&mut self, now: Timestamp, elapsed: Duration) -> Option<bool> {
+        if elapsed < self.next_look {
+            return None;
+        }
+        self.next_look = elapsed + LOOK_EVERY;
+        let (last, then) = std::mem::replace(&mut self.looked, (now, elapsed));
+        let has_leapt = now.saturating_since(last) > elapsed.saturating_sub(then) + LEAP;
+        if self.was_away.swap(false, Ordering::Relaxed) || has_leapt {
+            self.gives_up_from = elapsed.saturating_add(AFTER_START);
+        }
+        Some(elapsed >= self.gives_up_from)
     }
 }
 
@@ -46,12 +76,11 @@ impl Engine {
     /// Says which sinks are here, and gives up what waits for too long.
     pub(super) fn keep_outbox(&mut self) {
         let (now, elapsed) = (self.clock.now(), self.clock.monotonic());
-        if elapsed < self.upkeep.next_look {
+        let Some(gives_up) = self.upkeep.look(now, elapsed) else {
             return;
-        }
-        self.upkeep.next_look = elapsed + LOOK_EVERY;
+        };
         let patience = self.upkeep.patience;
-        let gives_up = elapsed >= self.upkeep.gives_up_from;
+        let was_away = Arc::clone(&self.upkeep.was_away);
         let sinks: Vec<_> = self.sinks.iter().map(|of| Arc::clone(&of.name)).collect();
         let (store, spill) = (Arc::clone(&self.store), Arc::clone(&self.spill));
         let (reporter, queue) = (Arc::clone(&self.reporter), self.queue.clone());
@@ -66,8 +95,11 @@ impl Engine {
                     }
                 }
                 // That the store is down is told by what needed it, and by the health check.
-                Ok(Err(_)) => return,
-                Err(why) => return lost(&reporter, why, "the alert store"),
+                Ok(Err(_)) => return was_away.store(true, Ordering::Relaxed),
+                Err(why) => {
+                    was_away.store(true, Ordering::Relaxed);
+                    return lost(&reporter, why, "the alert store");
+                }
             }
             match attempt(|| unspill(&*store, &spill, &sinks)).await {
                 Ok(Ok(())) => {}
