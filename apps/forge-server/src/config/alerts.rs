@@ -30,8 +30,8 @@ impl AlertsConfig {
     pub(super) fn from_reader(reader: &mut Reader) -> Option<Self> {
         let at_least = reader.one("alerts.at_least", severity);
         let cool_down = reader.one("alerts.cool_down", parse::duration);
-        let max_age = reader.one("alerts.max_age", parse::duration);
-        let sink_grace = reader.one("alerts.sink_grace", parse::duration);
+        let max_age = reader.one("alerts.max_age", patience);
+        let sink_grace = reader.one("alerts.sink_grace", patience);
         let spill = reader.one("alerts.spill", parse::number(1 << 16..=64 << 20));
         let email = email(reader);
         let alertmanager = alertmanager(reader);
@@ -46,6 +46,15 @@ impl AlertsConfig {
             alertmanager,
             webhooks,
         })
+    }
+}
+
+/// How long an alert may wait: no shorter than nodes need to say which ways they have.
+fn patience(text: &str) -> Result<Duration, String> {
+    let patience = parse::duration(text)?;
+    match patience < Duration::from_secs(600) {
+        true => Err("must be at least ten minutes, `10m`".to_owned()),
+        false => Ok(patience),
     }
 }
 

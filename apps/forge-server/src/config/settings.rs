@@ -475,13 +475,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "alerts.max_age",
         "duration",
         Default::Text("3d"),
-        "How long an alert may wait for a way that does not take it; then it is given up and kept: see `forge alerts dead`. A way that answers and takes nothing is given up after some six hours already.",
+        "How long an alert may wait for a way that does not take it; then it is given up and kept: see `forge alerts dead`. A way that answers and takes nothing is given up after some six hours already. At least ten minutes.",
     ),
     plain(
         "alerts.sink_grace",
         "duration",
         Default::Text("1d"),
-        "How long an alert waits for a way that no running node has configured, because it was renamed or taken out. Nodes that start with a new configuration one after the other have so long to do so.",
+        "How long an alert waits for a way that no running node has configured, because it was renamed or taken out. Nodes that start with a new configuration one after the other have so long to do so. At least ten minutes, and never longer than `alerts.max_age`.",
     ),
     plain(
         "alerts.spill",

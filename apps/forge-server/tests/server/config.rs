@@ -272,6 +272,8 @@ fn a_bad_value_names_its_key_its_origin_and_its_fix() {
         ("bounds.request_time", &["0s"]),
         ("bounds.connections", &["0"]),
         ("monitor.never_block", &["everyone"]),
+        ("alerts.max_age", &["0s", "599s", "367d"]),
+        ("alerts.sink_grace", &["1s", "9m"]),
         ("alerts.spill", &["65535", "67108865", "4 MiB"]),
         ("inspection.mode", &["on", ""]),
         ("inspection.level", &["LOW"]),
