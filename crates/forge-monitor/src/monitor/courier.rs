@@ -116,7 +116,26 @@ impl Courier {
         }
         while let Some(delivery) = self.spill.next(&self.name, self.clock.now()) {
             let settled = self.deliver(&delivery).await;
+            if settled == Settled::Dead {
+                self.bury(&delivery).await;
+            }
             self.spill.settle(delivery.id, settled).wait_a_while().await;
+        }
+    }
+
+    /// Keeps among the dead letters what was given up and never stored.
+    async fn bury(&self, delivery: &Delivery) {
+        let now = self.clock.now();
+        let buried = attempt(|| async {
+            self.store.enqueue(std::slice::from_ref(delivery)).await?;
+            // Where this fails, it is tried once more and given up there.
+            let (id, attempts) = (delivery.id, delivery.attempts);
+            self.store.settle(id, attempts, Settled::Dead, now).await
+        });
+        match buried.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "an alert that is given up is not kept"),
+            Err(why) => self.lost(why, "the alert store"),
         }
     }
 

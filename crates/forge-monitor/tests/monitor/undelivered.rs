@@ -183,6 +183,24 @@ async fn what_cannot_be_stored_keeps_nothing_else_from_being_given_up() {
 }
 
 #[tokio::test]
+async fn what_was_spilled_and_is_not_taken_is_a_dead_letter() {
+    let (clock, node) = (ManualClock::new(START), Node::alone(State::Down));
+    let refuses = |_: Arc<Alert>| async { Err::<(), BoxError>("not now".into()) };
+    let builder = Monitor::builder().clock(clock.clone()).store(node.clone());
+    let monitor = builder.alert_sink("mail", refuses).start().await.unwrap();
+    monitor.raise(waiting("mail").alert);
+    monitor.flush().await;
+    assert_eq!(monitor.stats().alerts_spilled, 1);
+    node.set(State::Up);
+    hours_pass(32, &clock, &[&monitor]).await;
+    // That it began, which was spilled, and that it is over.
+    assert_eq!(reasons(&node.store).await, [DeadReason::NotTaken; 2]);
+    assert_eq!(monitor.stats().alerts_dead, 2);
+    let id = node.store.dead(9).await.unwrap()[0].delivery.id;
+    assert!(node.store.requeue(id, clock.now()).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_short_grace_gives_up_nothing_that_another_node_delivers() {
     let (clock, told, store) = (
         ManualClock::new(START),
