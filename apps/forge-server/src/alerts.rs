@@ -152,18 +152,21 @@ pub async fn list(
     store: &(impl AlertStore + ?Sized),
     out: &mut impl Write,
 ) -> Result<(), BoxError> {
+    let now = Clock::system().now();
     let outbox = store.outbox().await?;
     writeln!(
         out,
         "{} waiting{}, {} given up",
         outbox.waiting,
         outbox.oldest.map_or_else(String::new, |at| format!(
-            " since {}",
+            " {} {}",
+            // What a cool-down holds back waits from its end on.
+            if at > now { "until" } else { "since" },
             rfc3339(at.as_micros())
         )),
         outbox.dead
     )?;
-    for silence in store.silences(Clock::system().now()).await? {
+    for silence in store.silences(now).await? {
         writeln!(
             out,
             "{}  {} / {}  until {}  {} {}",
