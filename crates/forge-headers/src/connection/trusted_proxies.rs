@@ -83,6 +83,9 @@ impl TrustedProxies {
     }
 
     /// Proxies in these networks, which write `X-Forwarded-For` and `X-Forwarded-Proto`.
+    ///
+    /// A network is parsed with its prefix, as in `127.0.0.1/32`; an [`IpAddr`] becomes one by
+    /// `into`.
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         Self {
             networks: Arc::new(Networks::new(networks)),
