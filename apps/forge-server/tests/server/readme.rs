@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use forge_session::UserId;
 use secrecy::SecretString;
 
 type Shown<T> = Result<T, Box<dyn Error>>;
@@ -34,14 +33,15 @@ fn ratelimit() -> Shown<Router> {
 }
 
 #[rustfmt::skip]
-async fn session(user: UserId) -> Shown<(Router, http::HeaderValue)> {
-    use forge_session::{Authenticated, Kind, MemorySessionStore, NewSession, SessionCookie, SessionLayer, Sessions};
+async fn session() -> Shown<(Router, http::HeaderValue)> {
+    use forge_session::{Authenticated, Kind, MemorySessionStore, NewSession, SessionCookie, SessionLayer, Sessions, UserId};
 
     let sessions = Sessions::builder(MemorySessionStore::new()).build()?;
     let app = Router::new()
         .route("/me", get(async |me: Authenticated| me.session().user.to_string()))
         .layer(SessionLayer::new(sessions.clone()));
-    // Somebody has proved to be `user`: answer with the cookie of a new session.
+    // Somebody has proved to be user 1001 of GitHub: answer with the cookie of a new session.
+    let user = UserId::new("github:1001")?;
     let created = sessions.create(NewSession::new(user, Kind::WEB)).await?;
     let set_cookie = SessionCookie::new().set_cookie(&created.secret, created.max_age());
     Ok((app, set_cookie))
@@ -51,6 +51,7 @@ async fn session(user: UserId) -> Shown<(Router, http::HeaderValue)> {
 fn crypto(user_id: &str, token: &str) -> Shown<SecretString> {
     use forge_crypto::{Context, Keyring, Vault};
 
+    // Made once, by `Keyring::generate()?.create_file("keyring")?` or `forge key generate keyring`.
     let vault = Vault::new(&Keyring::from_file("keyring")?);
     let place = Context::new("users", "github_token", &user_id);
     let sealed = vault.seal(&place, &token)?;          // fv1.<key id>.…
@@ -95,7 +96,7 @@ async fn what_is_shown_of_the_crates_compiles_as_it_is_printed() {
     // What needs no file runs, too.
     assert!(headers().is_ok());
     assert!(ratelimit().is_ok());
-    let (_, cookie) = session(UserId::new("ada").unwrap()).await.unwrap();
+    let (_, cookie) = session().await.unwrap();
     assert!(cookie.to_str().unwrap().starts_with("__Host-"));
     assert!(monitor([192, 0, 2, 1].into()).await.is_ok());
     assert!(crypto("1", "gho_1").is_err());
