@@ -284,7 +284,11 @@ impl DataFolder {
 async fn open(path: &Path) -> Result<SqlitePool, BoxError> {
     if !path.exists() {
         let path = path.display();
-        return Err(format!("there is no database {path}: name the folder with --data").into());
+        return Err(format!(
+            "there is no database {path}: the server makes it when it starts; --data names another \
+             folder"
+        )
+        .into());
     }
     let options = SqliteConnectOptions::new()
         .filename(path)

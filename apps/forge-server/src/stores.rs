@@ -105,7 +105,11 @@ async fn open_file(data: &Path) -> Result<SqliteMonitorStore, BoxError> {
     let path = data.join(database::FILE);
     if !path.exists() {
         let path = path.display();
-        return Err(format!("there is no database {path}: name the folder with --data").into());
+        return Err(format!(
+            "there is no database {path}: the server makes it when it starts; --data names another \
+             folder"
+        )
+        .into());
     }
     let options = SqliteConnectOptions::new()
         .filename(&path)
