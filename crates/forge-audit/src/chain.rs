@@ -397,7 +397,7 @@ pub enum Fault {
     Content,
     /// The record's time is before that of the one before it.
     Time,
-    /// What the store keeps beside the record to find it by is not what the record says.
+    /// What the store keeps of the record is nothing that a store writes.
     Index,
     /// The record is not the one that the log wrote there.
     Replaced,

@@ -327,6 +327,11 @@ pub(crate) const PAGE: usize = 4096;
 /// one (the default [`Head`]) a log whose end was cut off, or that was computed anew as a whole,
 /// verifies; [`verify_with`] compares it with signed checkpoints.
 ///
+/// What verifies are the records. What the store finds them by (indexes, the times at which its
+/// segments begin and end, counts) does not: who owns the database can make a query pass over a
+/// record. An [`Export`](crate::Export), also with a filter, goes by the sequence and what the
+/// records say, and by nothing else.
+///
 /// # Errors
 ///
 /// [`VerifyError::Broken`] with the first position that is wrong, or the store's error.
