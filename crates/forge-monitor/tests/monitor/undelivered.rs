@@ -127,17 +127,21 @@ async fn what_is_too_old_is_tried_after_a_start_before_it_is_given_up() {
     assert!(store.outbox().await.unwrap().waiting <= waits);
 }
 
+/// A monitor whose only sink refuses what it is given, and that has a file for what the store does
+/// not take.
+async fn spilling(clock: &ManualClock, node: &Node, file: &std::path::Path, sink: &str) -> Monitor {
+    let refuses = |_: Arc<Alert>| async { Err::<(), BoxError>("not now".into()) };
+    let builder = Monitor::builder().clock(clock.clone()).spill_file(file);
+    let builder = builder.store(node.clone()).alert_sink(sink, refuses);
+    builder.start().await.unwrap()
+}
+
 #[tokio::test]
 async fn what_was_spilled_for_a_sink_that_was_taken_out_goes_to_the_store() {
     let (clock, node) = (ManualClock::new(START), Node::alone(State::Down));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("alerts.spill");
-    let run = async |name: &str| {
-        let refuses = |_: Arc<Alert>| async { Err::<(), BoxError>("not now".into()) };
-        let builder = Monitor::builder().clock(clock.clone()).spill_file(&file);
-        let builder = builder.store(node.clone()).alert_sink(name, refuses);
-        builder.start().await.unwrap()
-    };
+    let run = async |name| spilling(&clock, &node, &file, name).await;
     let first = run("old").await;
     first.raise(waiting("old").alert);
     first.flush().await;
@@ -160,12 +164,7 @@ async fn what_cannot_be_stored_keeps_nothing_else_from_being_given_up() {
     let (clock, node) = (ManualClock::new(START), Node::alone(State::Down));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("alerts.spill");
-    let run = async |name: &str| {
-        let refuses = |_: Arc<Alert>| async { Err::<(), BoxError>("not now".into()) };
-        let builder = Monitor::builder().clock(clock.clone()).spill_file(&file);
-        let builder = builder.store(node.clone()).alert_sink(name, refuses);
-        builder.start().await.unwrap()
-    };
+    let run = async |name| spilling(&clock, &node, &file, name).await;
     let first = run("old").await;
     first.raise(waiting("old").alert);
     first.flush().await;

@@ -514,9 +514,8 @@ mod tests {
     use super::*;
     use crate::trace::tests::said_during;
 
-    #[test]
-    fn a_pause_before_the_tables_are_there_is_no_fault() {
-        let folder = tempfile::tempdir().unwrap();
+    /// A writer of an empty file, and what gives it records.
+    fn writer(folder: &tempfile::TempDir) -> (Writer, mpsc::Sender<Append>) {
         let path = folder.path().join("audit.db");
         let sizes = Sizes {
             rows: 256,
@@ -524,8 +523,15 @@ mod tests {
             wal: 1 << 20,
         };
         let db = Connection::open(&path).unwrap();
-        let (_appends, waiting) = mpsc::channel();
-        let mut writer = Writer::new(db, waiting, path, sizes, Hot::default(), Arc::default());
+        let (appends, waiting) = mpsc::channel();
+        let writer = Writer::new(db, waiting, path, sizes, Hot::default(), Arc::default());
+        (writer, appends)
+    }
+
+    #[test]
+    fn a_pause_before_the_tables_are_there_is_no_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, _appends) = writer(&folder);
         let said = said_during(|| assert!(!writer.tend()));
         assert_eq!(said, []);
         // What does go wrong later is told.
@@ -543,16 +549,8 @@ mod tests {
     #[test]
     fn what_is_left_for_the_next_transaction_is_written_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit.db");
-        let sizes = Sizes {
-            rows: 256,
-            time: Duration::from_secs(60),
-            wal: 1 << 20,
-        };
-        let db = Connection::open(&path).unwrap();
-        super::super::migrate(&db).unwrap();
-        let (appends, waiting) = mpsc::channel();
-        let mut writer = Writer::new(db, waiting, path, sizes, Hot::default(), Arc::default());
+        let (mut writer, appends) = writer(&folder);
+        super::super::migrate(&writer.db).unwrap();
         let mut chain = crate::Chain::new();
         let mut answers: Vec<_> = (0..6)
             .map(|_| {
