@@ -243,7 +243,8 @@ where
     }
 }
 
-/// Writes each alert as one warning through `tracing`, target `forge_monitor::alert`.
+/// Writes each alert as one line through `tracing`, target `forge_monitor::alert`, at the level of
+/// its severity: info, warning, and critical as an error.
 ///
 /// What a client can influence is escaped, so that it cannot forge a line.
 #[derive(Clone, Copy, Debug, Default)]
@@ -251,7 +252,16 @@ pub struct LogSink;
 
 impl AlertSink for LogSink {
     fn send(&self, alert: Arc<Alert>) -> AlertFuture<'_> {
-        tracing::warn!(target: "forge_monitor::alert", "{}", Self::line(&alert));
+        macro_rules! say {
+            ($level:ident) => {
+                tracing::$level!(target: "forge_monitor::alert", "{}", Self::line(&alert))
+            };
+        }
+        match alert.severity {
+            Severity::Info => say!(info),
+            Severity::Warning => say!(warn),
+            Severity::Critical => say!(error),
+        }
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -285,6 +295,48 @@ mod tests {
         alert.summary = "raw\u{1b}".to_owned();
         assert!(!LogSink::line(&alert).contains(|c: char| c.is_control()));
         assert!(!alert.title().contains(|c: char| c.is_control()));
+    }
+
+    /// Keeps the levels of what it is told.
+    #[derive(Clone, Default)]
+    struct Levels(Arc<std::sync::Mutex<Vec<tracing::Level>>>);
+
+    impl tracing::Subscriber for Levels {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            metadata.target() == "forge_monitor::alert"
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            self.0.lock().unwrap().push(*event.metadata().level());
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn the_log_tells_of_an_alert_at_the_level_of_its_severity() {
+        let (levels, at) = (Levels::default(), Timestamp::from_micros(0));
+        tracing::subscriber::with_default(levels.clone(), || {
+            for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
+                drop(LogSink.send(Arc::new(Alert::new("x", "y", severity, "z", at))));
+            }
+        });
+        let expected = [
+            tracing::Level::INFO,
+            tracing::Level::WARN,
+            tracing::Level::ERROR,
+        ];
+        assert_eq!(*levels.0.lock().unwrap(), expected);
     }
 
     #[test]
