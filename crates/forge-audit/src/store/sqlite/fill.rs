@@ -20,7 +20,8 @@ const ROWS: usize = 16;
 /// The words of the open segment.
 #[derive(Default)]
 pub(super) struct Dictionary {
-    /// With a seed of each process: who chooses the texts does not choose where they fall.
+    /// With a seed of each process, so that who chooses the texts does not know where they fall. It is
+    /// no keyed hash: what one who finds out gains is bounded by [`MAX_WORDS`].
     ids: HashMap<Box<str>, i64, RandomState>,
     /// The highest id ever given that is still there.
     last: i64,
