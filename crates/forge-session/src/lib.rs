@@ -58,9 +58,9 @@
 //! - `sqlite`, `postgres`: the stores `SqliteSessionStore` and `PostgresSessionStore`.
 //! - `metrics`: the observer `RecordMetrics`.
 //!
-//! Access tokens need one of the features `rust_crypto` and `aws_lc_rs` of
-//! [`jsonwebtoken`](https://docs.rs/jsonwebtoken): the binary chooses, and depends on it with
-//! exactly one of them. With none, or both, the first token panics.
+//! Access tokens need no more: they are signed and verified here, and no feature of
+//! [`jsonwebtoken`](https://docs.rs/jsonwebtoken), which reads their header, has to be chosen for
+//! it. With none of its backends, or with both, that crate's own cryptography would panic.
 //!
 //! # Security
 //!

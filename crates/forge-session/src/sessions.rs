@@ -145,10 +145,6 @@ impl Sessions {
     /// # Errors
     ///
     /// [`IssueError`].
-    ///
-    /// # Panics
-    ///
-    /// As [`authenticate_bearer`](Self::authenticate_bearer).
     pub fn issue_access_token(&self, session: &Session) -> Result<AccessToken, IssueError> {
         self.issue_access_token_for(session, session.scopes.as_ref())
     }
@@ -159,10 +155,6 @@ impl Sessions {
     /// # Errors
     ///
     /// [`IssueError`]; [`IssueError::NotEntitled`] also for a scope the session has not.
-    ///
-    /// # Panics
-    ///
-    /// As [`authenticate_bearer`](Self::authenticate_bearer).
     pub fn issue_access_token_for(
         &self,
         session: &Session,

@@ -5,8 +5,9 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use ed25519_dalek::{Signature, Signer, Verifier};
 use hmac::{Hmac, KeyInit, Mac};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::Algorithm;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -29,9 +30,17 @@ pub struct SigningKey {
     id: String,
     /// The public key, base64url; none of a shared secret.
     x: Option<String>,
-    algorithm: Algorithm,
-    signing: EncodingKey,
-    verifying: DecodingKey,
+    /// As [`to_pkcs8`](Self::to_pkcs8) has it.
+    bytes: Zeroizing<Vec<u8>>,
+    material: Material,
+}
+
+/// What signs. Both are at hand without `jsonwebtoken`'s cryptography, which panics in a binary in
+/// which none, or more than one, of its backends was compiled.
+#[derive(Clone)]
+enum Material {
+    Ed25519(ed25519_dalek::SigningKey),
+    Shared(Hmac<Sha256>),
 }
 
 impl SigningKey {
@@ -43,7 +52,7 @@ impl SigningKey {
     pub fn generate() -> Result<Self, KeyError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut_slice()).map_err(RandomError)?;
-        Self::new(&ed25519_dalek::SigningKey::from_bytes(&seed))
+        Self::new(ed25519_dalek::SigningKey::from_bytes(&seed))
     }
 
     /// Reads a key that [`to_pkcs8`](Self::to_pkcs8), or `openssl genpkey -algorithm ed25519
@@ -54,7 +63,7 @@ impl SigningKey {
     /// [`KeyError::Malformed`] when the bytes are anything else.
     pub fn from_pkcs8(der: &SecretSlice<u8>) -> Result<Self, KeyError> {
         let key = ed25519_dalek::SigningKey::from_pkcs8_der(der.expose_secret());
-        Self::new(&key.map_err(|_| KeyError::Malformed)?)
+        Self::new(key.map_err(|_| KeyError::Malformed)?)
     }
 
     /// A secret that is shared with whoever verifies the tokens: whoever can verify one can make
@@ -68,15 +77,13 @@ impl SigningKey {
         if secret.len() < MIN_SHARED {
             return Err(KeyError::TooShort);
         }
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| KeyError::Malformed)?;
-        mac.update(b"forge-session kid 1");
-        let id = mac.finalize().into_bytes();
+        let mac = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| KeyError::Malformed)?;
+        let id = mac.clone().chain_update(b"forge-session kid 1").finalize();
         Ok(Self {
-            id: URL_SAFE_NO_PAD.encode(&id[..16]),
+            id: URL_SAFE_NO_PAD.encode(&id.into_bytes()[..16]),
             x: None,
-            algorithm: Algorithm::HS256,
-            signing: EncodingKey::from_secret(secret),
-            verifying: DecodingKey::from_secret(secret),
+            bytes: secret.to_vec().into(),
+            material: Material::Shared(mac),
         })
     }
 
@@ -84,7 +91,7 @@ impl SigningKey {
     /// you store it.
     #[must_use]
     pub fn to_pkcs8(&self) -> SecretSlice<u8> {
-        self.signing.as_bytes().to_vec().into()
+        self.bytes.to_vec().into()
     }
 
     /// The key's id, `kid`.
@@ -93,7 +100,7 @@ impl SigningKey {
         &self.id
     }
 
-    fn new(key: &ed25519_dalek::SigningKey) -> Result<Self, KeyError> {
+    fn new(key: ed25519_dalek::SigningKey) -> Result<Self, KeyError> {
         let der = key.to_pkcs8_der().map_err(|_| KeyError::Malformed)?;
         let public = key.verifying_key();
         let x = URL_SAFE_NO_PAD.encode(public.as_bytes());
@@ -102,22 +109,40 @@ impl SigningKey {
         Ok(Self {
             id: URL_SAFE_NO_PAD.encode(Sha256::digest(thumbprint)),
             x: Some(x),
-            algorithm: Algorithm::EdDSA,
-            signing: EncodingKey::from_ed_der(der.as_bytes()),
-            verifying: DecodingKey::from_ed_der(public.as_bytes()),
+            bytes: der.as_bytes().to_vec().into(),
+            material: Material::Ed25519(key),
         })
     }
 
     pub(crate) fn algorithm(&self) -> Algorithm {
-        self.algorithm
+        match self.material {
+            Material::Ed25519(_) => Algorithm::EdDSA,
+            Material::Shared(_) => Algorithm::HS256,
+        }
     }
 
-    pub(crate) fn signing(&self) -> &EncodingKey {
-        &self.signing
+    /// The signature of `message`, for the last part of a JWS (RFC 7515, section 5.1; of Ed25519:
+    /// RFC 8037, section 3.1).
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        match &self.material {
+            Material::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
+            Material::Shared(mac) => {
+                let mac = mac.clone().chain_update(message).finalize();
+                mac.into_bytes().to_vec()
+            }
+        }
     }
 
-    pub(crate) fn verifying(&self) -> &DecodingKey {
-        &self.verifying
+    /// Whether the key made this signature; of a shared secret in constant time.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.material {
+            Material::Ed25519(key) => Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verifying_key().verify(message, &signature).is_ok()),
+            Material::Shared(mac) => {
+                let mac = mac.clone().chain_update(message);
+                mac.verify_slice(signature).is_ok()
+            }
+        }
     }
 }
 
@@ -198,7 +223,7 @@ mod tests {
         let d = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
         let seed = URL_SAFE_NO_PAD.decode(d).unwrap();
         let key = ed25519_dalek::SigningKey::from_bytes(&seed.try_into().unwrap());
-        let key = SigningKey::new(&key).unwrap();
+        let key = SigningKey::new(key).unwrap();
         assert_eq!(
             key.x.unwrap(),
             "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"

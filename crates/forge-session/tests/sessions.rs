@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use common::{Ground, T0, access_tokens, client, user};
 use forge_session::{
-    AuthenticateError, BuildError, Caller, ClientId, CreateError, IssueError, Kind, KindPolicy,
-    MemorySessionStore, NewSession, RefreshError, Rejection, RevokeCause, Selector, Session,
-    SessionEvent, Sessions, TokenError, TokenKeys,
+    AccessTokens, AuthenticateError, BuildError, Caller, ClientId, CreateError, IssueError, Kind,
+    KindPolicy, MemorySessionStore, NewSession, RefreshError, Rejection, RevokeCause, Selector,
+    Session, SessionEvent, Sessions, SigningKey, TokenError, TokenKeys,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -202,6 +202,54 @@ async fn an_access_token_ends_with_its_time_and_with_its_session() {
     ground.revoke(created.session.id).await;
     let result = ground.bearer(&token).await;
     assert_eq!(rejection(result), Rejection::Revoked);
+}
+
+/// Signing and verifying is this crate's own: another implementation has to agree with it.
+#[tokio::test]
+async fn another_implementation_agrees_about_signatures() {
+    use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+
+    let shared = SecretSlice::from(vec![7; 32]);
+    for key in [
+        SigningKey::generate().unwrap(),
+        SigningKey::from_shared_secret(&shared).unwrap(),
+    ] {
+        let bytes = key.to_pkcs8();
+        let tokens = AccessTokens::new("i", "a", TokenKeys::new(key));
+        let jwks = tokens.keys().jwks();
+        let (algorithm, ours, theirs) = match jwks["keys"][0]["x"].as_str() {
+            Some(x) => (
+                Algorithm::EdDSA,
+                DecodingKey::from_ed_components(x).unwrap(),
+                EncodingKey::from_ed_der(bytes.expose_secret()),
+            ),
+            None => (
+                Algorithm::HS256,
+                DecodingKey::from_secret(shared.expose_secret()),
+                EncodingKey::from_secret(bytes.expose_secret()),
+            ),
+        };
+        let ground = Ground::with(|builder| builder.access_tokens(tokens));
+        let created = ground.mcp("a").await;
+        let issued = ground.sessions.issue_access_token(&created.session);
+        let issued = issued.unwrap().token;
+        let mut validation = Validation::new(algorithm);
+        validation.validate_exp = false;
+        validation.set_audience(&["a"]);
+        let read =
+            jsonwebtoken::decode::<serde_json::Value>(issued.expose_secret(), &ours, &validation)
+                .unwrap();
+        assert_eq!(read.claims["iss"], "i");
+
+        let header = Header {
+            typ: read.header.typ,
+            kid: read.header.kid,
+            ..Header::new(algorithm)
+        };
+        let again = jsonwebtoken::encode(&header, &read.claims, &theirs).unwrap();
+        let session = ground.bearer(&again.into()).await.unwrap();
+        assert_eq!(session, created.session);
+    }
 }
 
 #[tokio::test]

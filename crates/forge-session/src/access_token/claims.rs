@@ -1,6 +1,5 @@
 //! What a token says: its header, its claims, and which of them are admitted.
 
-use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
 
@@ -45,19 +44,36 @@ pub(crate) struct Verified {
     pub(super) expires: i64,
 }
 
-impl TryFrom<Claims> for Verified {
-    type Error = TokenError;
+impl Claims {
+    pub(super) fn read(json: &[u8]) -> Result<Self, TokenError> {
+        let claims: Self = serde_json::from_slice(json).map_err(|_| TokenError::Claims)?;
+        // No time before 1970 was meant.
+        match [claims.iat, claims.nbf, claims.exp]
+            .iter()
+            .any(|time| *time < 0)
+        {
+            true => Err(TokenError::Claims),
+            false => Ok(claims),
+        }
+    }
 
-    fn try_from(claims: Claims) -> Result<Self, TokenError> {
-        let scopes = claims.scope.map(|scope| scope.parse());
-        Ok(Self {
-            session: claims.sid.parse().map_err(|_| TokenError::Claims)?,
-            user: claims.sub,
-            client: claims.client_id,
-            kind: claims.kind,
+    /// What they say, where they are of `issuer` and for `audience`.
+    pub(super) fn of(self, issuer: &str, audience: &str) -> Result<Verified, TokenError> {
+        if self.iss != issuer {
+            return Err(TokenError::Issuer);
+        }
+        if self.aud != audience {
+            return Err(TokenError::Audience);
+        }
+        let scopes = self.scope.map(|scope| scope.parse());
+        Ok(Verified {
+            session: self.sid.parse().map_err(|_| TokenError::Claims)?,
+            user: self.sub,
+            client: self.client_id,
+            kind: self.kind,
             scopes: scopes.transpose().map_err(|_| TokenError::Claims)?,
-            not_before: claims.nbf.max(claims.iat),
-            expires: claims.exp,
+            not_before: self.nbf.max(self.iat),
+            expires: self.exp,
         })
     }
 }
@@ -91,15 +107,4 @@ pub(super) fn check_header(header: Header) -> Result<(Algorithm, String), TokenE
         return Err(TokenError::Type);
     }
     Ok((header.alg, header.kid.ok_or(TokenError::Key)?))
-}
-
-pub(super) fn token_error(kind: &ErrorKind) -> TokenError {
-    match kind {
-        ErrorKind::InvalidSignature => TokenError::Signature,
-        ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
-        ErrorKind::InvalidIssuer => TokenError::Issuer,
-        ErrorKind::InvalidAudience => TokenError::Audience,
-        ErrorKind::Json(_) | ErrorKind::MissingRequiredClaim(_) => TokenError::Claims,
-        _ => TokenError::Malformed,
-    }
 }

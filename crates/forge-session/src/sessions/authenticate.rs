@@ -62,11 +62,6 @@ impl Sessions {
     ///
     /// [`AuthenticateError::Rejected`] when the token or the session is not good,
     /// [`AuthenticateError::Store`] when that could not be decided.
-    ///
-    /// # Panics
-    ///
-    /// When the binary is built with no, or with both, of `jsonwebtoken`'s features `rust_crypto`
-    /// and `aws_lc_rs`.
     pub async fn authenticate_bearer(&self, token: &str) -> Result<Session, AuthenticateError> {
         let valid = self.check_bearer(token).await?;
         Ok(Arc::unwrap_or_clone(valid.session))

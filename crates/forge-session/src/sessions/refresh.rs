@@ -26,10 +26,6 @@ impl Sessions {
     /// # Errors
     ///
     /// [`RefreshError`]; unless the store failed, this call has replaced nothing.
-    ///
-    /// # Panics
-    ///
-    /// As [`authenticate_bearer`](Self::authenticate_bearer).
     pub async fn refresh(
         &self,
         token: &str,
