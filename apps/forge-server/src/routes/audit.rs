@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::LazyLock;
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::{Extension, RawQuery, State};
 use forge_audit::{
     AuditContext, Kind, MAX_LIMIT, Merged, Order, Outcome, Query, QueryError, Record, Severity,
+    Timestamp,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -90,6 +92,15 @@ impl Wanted {
             )?),
             "resource" => query.resource(value),
             "request_id" => query.request_id(value),
+            "from" => query.from(time(
+                value,
+                "`from` must be a time in UTC, such as 2026-11-01T00:00:00Z",
+            )?),
+            "until" => query.until(time(
+                value,
+                "`until` must be a time in UTC, such as 2026-11-30T18:00:00Z; what happened then is \
+                 left out",
+            )?),
             "text" => match value.trim() {
                 "" => {
                     return Err(Problem::bad_request(
@@ -122,7 +133,7 @@ impl Wanted {
             _ => {
                 return Err(Problem::bad_request(
                     "a parameter is none of the filter's, which are actor, action, kind, severity, \
-                     result, address, resource, request_id, text, nodes, limit and cursor",
+                     result, address, resource, request_id, from, until, text, nodes, limit and cursor",
                 ));
             }
         };
@@ -154,6 +165,13 @@ impl Wanted {
 
 fn read<T: FromStr>(value: &str, otherwise: &'static str) -> Result<T, Problem> {
     value.parse().map_err(|_| Problem::bad_request(otherwise))
+}
+
+/// A time in RFC 3339, as this server writes them.
+fn time(value: &str, otherwise: &'static str) -> Result<Timestamp, Problem> {
+    let time = humantime::parse_rfc3339(value);
+    let time: SystemTime = time.map_err(|_| Problem::bad_request(otherwise))?;
+    Ok(time.into())
 }
 
 /// An event, as an admin reads it.

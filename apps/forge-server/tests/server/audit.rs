@@ -186,6 +186,37 @@ async fn filters_find_what_they_say() {
 }
 
 #[tokio::test]
+async fn a_time_that_the_log_says_is_the_first_of_a_range_and_not_its_last() {
+    let trial = Trial::roomy().await;
+    let admin = trial.sign_in(OCTO_ADMIN).await;
+    let user = trial.sign_in(OCTO_USER).await;
+    for path in ["/api/admin/users", "/api/admin/blocks"] {
+        user.get(path).await.problem(403);
+        trial.clock.advance(seconds(60));
+    }
+    let events = trial.audit(&admin).await;
+    let refused = with_action(&events, "admin.access");
+    let [first, second] = [0, 1].map(|n| text(refused[n], "time"));
+    for (range, found) in [
+        (String::new(), &[first, second][..]),
+        (format!("&from={first}"), &[first, second]),
+        (format!("&from={second}"), &[second]),
+        (format!("&until={second}"), &[first]),
+        (format!("&from={first}&until={second}"), &[first]),
+        (format!("&until={first}"), &[]),
+        (format!("&from={second}&until={first}"), &[]),
+    ] {
+        for nodes in ["own", "all"] {
+            let path = format!("/api/admin/audit?nodes={nodes}&action=admin.access{range}");
+            let page = admin.get(&path).await.expect(200).json();
+            let events = page["events"].as_array().unwrap();
+            let times: Vec<_> = events.iter().map(|event| text(event, "time")).collect();
+            assert_eq!(times, found, "{range}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_filter_that_means_nothing_is_refused() {
     let trial = Trial::roomy().await;
     let admin = trial.sign_in(OCTO_ADMIN).await;
@@ -211,6 +242,10 @@ async fn a_filter_that_means_nothing_is_refused() {
         (&cursor, "`cursor` is not one of this filter"),
         (&search, "`cursor` is not one of this filter"),
         ("nodes=some", "`nodes` must be own or all"),
+        ("from=yesterday", "`from` must be a time in UTC, such as"),
+        ("from=2026-11-01", "`from` must be a time"),
+        ("until=", "`until` must be a time in UTC, such as"),
+        ("until=10000-01-01T00:00:00Z", "`until` must be a time"),
         ("text=", "`text` must have a word"),
         ("text=%20", "`text` must have a word"),
         ("actor=1&actor=2", "can be given once"),
