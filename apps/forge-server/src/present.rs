@@ -18,7 +18,7 @@ pub(crate) async fn present(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let person = navigates(&parts);
     let id = request_id::of(&parts).map(str::to_owned);
-    let (path, nonce) = (parts.uri.path().to_owned(), crate::pages::nonce(&parts));
+    let nonce = crate::pages::nonce(&parts);
     let target = parts
         .uri
         .path_and_query()
@@ -41,8 +41,7 @@ pub(crate) async fn present(request: Request, next: Next) -> Response {
         return response;
     }
     let problem = response.extensions().get::<Problem>();
-    let plain = is_plain(response.headers()) && !path.starts_with("/mcp");
-    if problem.is_some() || plain {
+    if problem.is_some() || is_plain(response.headers()) {
         let json = Problem::json(status, problem, id.as_deref());
         return replaced(response, json, "application/problem+json");
     }
@@ -87,7 +86,7 @@ fn is_html(headers: &HeaderMap) -> bool {
 }
 
 /// What the framework answers by itself, such as a 405: plain text or nothing.
-fn is_plain(headers: &HeaderMap) -> bool {
+pub(crate) fn is_plain(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE);
     kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"))
 }

@@ -26,6 +26,7 @@ use serde::Serialize;
 use super::me::Me;
 use super::sessions;
 use crate::app::App;
+use crate::present::is_plain;
 use crate::principal::Principal;
 use crate::problem::Problem;
 use crate::wiring::Cause;
@@ -49,6 +50,7 @@ pub(super) fn routes(app: &App) -> Router {
     ));
     Router::new()
         .route_service("/mcp", service)
+        .layer(from_fn(worded))
         .layer(from_fn(whole))
         .layer(from_fn(allowed))
         .layer(require)
@@ -60,6 +62,30 @@ async fn allowed(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     Problem::new(StatusCode::UNAUTHORIZED, "this account may not sign in").into_response()
+}
+
+/// What the protocol's library refuses in plain text, as this server refuses. Its answers to a
+/// message it could read are JSON-RPC, and stay what they are.
+async fn worded(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if !is_plain(response.headers()) {
+        return response;
+    }
+    let detail = match status {
+        StatusCode::METHOD_NOT_ALLOWED => "send each message with POST",
+        StatusCode::NOT_ACCEPTABLE => {
+            "accept both application/json and text/event-stream, as the protocol asks for"
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "send one JSON-RPC message as application/json",
+        StatusCode::BAD_REQUEST => "the protocol does not allow this request",
+        _ => return response,
+    };
+    // The layer that presents responses writes it out; `Allow` and the like stay.
+    response
+        .extensions_mut()
+        .insert(Problem::new(status, detail));
+    response
 }
 
 /// Reads the body before the protocol does, which takes one that is too long or breaks off for a

@@ -241,7 +241,25 @@ async fn what_is_not_the_protocol_is_a_clean_refusal() {
     }
     for method in [Method::GET, Method::DELETE, Method::PUT] {
         let answer = browser.with_token(method, "/mcp", token).await;
-        assert!((400..500).contains(&answer.status), "{answer:?}");
+        assert_eq!(answer.problem(405)["detail"], "send each message with POST");
+        assert_eq!(answer.one("allow"), "POST");
+    }
+    let sent = async |accept: &str, kind: &str, body: &str| {
+        let request = browser.request(Method::POST, "/mcp").bearer_auth(token);
+        let request = request
+            .header("accept", accept)
+            .header("content-type", kind);
+        browser.send(request.body(body.to_owned())).await
+    };
+    let (both, json) = ("application/json, text/event-stream", "application/json");
+    let call = whoami().to_string();
+    for (accept, kind, body, status, names) in [
+        (json, json, &*call, 406, "text/event-stream"),
+        (both, "text/plain", &*call, 415, "application/json"),
+        (both, json, "{", 415, "one JSON-RPC message"),
+    ] {
+        let problem = sent(accept, kind, body).await.problem(status);
+        assert!(text(&problem, "detail").contains(names), "{problem}");
     }
     post(&browser, Some(token), &whoami()).await.expect(200);
 }
