@@ -1,7 +1,7 @@
 //! `forge audit …`: whether an audit log is as it was written, what it holds, and what it shall keep.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use forge_audit::{
 use forge_monitor::BoxError;
 
 use crate::config::audit_time;
+use crate::error::chain;
 use crate::shared_audit::SharedLog;
 
 /// Pages given back to the file system at a time.
@@ -225,6 +226,7 @@ impl AuditCommand {
                 writeln!(out, "{}: {}", archive.display(), range(after, last))?;
             }
             Self::Import { archive, file } => {
+                there(&archive)?;
                 let lines = File::open(&archive).map_err(unread(&archive))?;
                 let lines = archive_lines(lines).map_err(unread(&archive))?;
                 let archive = Archive::open(lines).map_err(unread(&archive))?;
@@ -305,30 +307,79 @@ fn range(after: u64, last: u64) -> String {
 
 /// What an error says that does not name its file.
 fn unread<E: Into<BoxError>>(file: &Path) -> impl Fn(E) -> BoxError {
-    move |error| {
-        let error = error.into();
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
-        let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-        format!("cannot read {}: {text}", file.display()).into()
+    move |error| format!("cannot read {}: {}", file.display(), chain(&*error.into())).into()
+}
+
+/// What a file holds of a log.
+enum Holds {
+    Database,
+    Archive,
+}
+
+impl Holds {
+    /// Tells by its first bytes, so that whoever named another file is told so, and not what a
+    /// database makes of it.
+    ///
+    /// # Errors
+    /// It cannot be read, or is neither.
+    fn of(file: &Path) -> Result<Self, BoxError> {
+        there(file)?;
+        let mut start = Vec::new();
+        let opened = File::open(file).map_err(unread(file))?;
+        opened
+            .take(16)
+            .read_to_end(&mut start)
+            .map_err(unread(file))?;
+        // A zstd frame, and the line an archive begins with.
+        if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || start.starts_with(b"{\"forge_audit_") {
+            return Ok(Self::Archive);
+        }
+        // An empty file is a database without tables.
+        if start.is_empty() || start == *b"SQLite format 3\0" {
+            return Ok(Self::Database);
+        }
+        let wrong = format!(
+            "cannot read {}: it holds no audit log; {KINDS}",
+            file.display()
+        );
+        Err(wrong.into())
     }
 }
 
-fn exists(file: &Path) -> Result<(), BoxError> {
-    match file.exists() {
-        true => Ok(()),
-        false => Err(format!("cannot read {}: there is no such file", file.display()).into()),
+/// What is meant by a file.
+const KINDS: &str = "name the database file, such as audit.db in the folder of the server's data, \
+                     or an archive that `forge audit archive` wrote";
+
+fn there(file: &Path) -> Result<(), BoxError> {
+    let what = match file {
+        missing if !missing.exists() => "there is no such file".to_owned(),
+        folder if folder.is_dir() => format!("it is a folder; {KINDS}"),
+        _ => return Ok(()),
+    };
+    Err(format!("cannot read {}: {what}", file.display()).into())
+}
+
+fn database(file: &Path) -> Result<(), BoxError> {
+    match Holds::of(file)? {
+        Holds::Database => Ok(()),
+        Holds::Archive => Err(format!(
+            "cannot read {}: it is an archive; `forge audit import` makes a database of it",
+            file.display()
+        )
+        .into()),
     }
 }
 
 async fn read(file: &Path) -> Result<SqliteAuditStore, BoxError> {
-    exists(file)?;
+    database(file)?;
     let store = SqliteAuditStore::builder(file).read_only().open().await;
     store.map_err(unread(file))
 }
 
 async fn write(file: &Path) -> Result<(Arc<SqliteAuditStore>, AuditLog), BoxError> {
-    exists(file)?;
-    let store = Arc::new(SqliteAuditStore::open(file).await?);
+    database(file)?;
+    let store = SqliteAuditStore::open(file).await;
+    let store = Arc::new(store.map_err(unread(file))?);
     store.migrate().await?;
     let log = AuditLog::open(Arc::clone(&store) as Arc<dyn AuditStore>).await?;
     Ok((store, log))
@@ -342,7 +393,7 @@ async fn verify(
     checkpoints: Option<&Path>,
     left_out: u64,
 ) -> Result<String, BoxError> {
-    exists(file)?;
+    let holds = Holds::of(file)?;
     let keys = keys.iter().map(|key| key.parse());
     let keys: Result<Vec<CheckpointVerifier>, _> = keys.collect();
     let keys = keys.map_err(|_| {
@@ -366,7 +417,7 @@ async fn verify(
             expected.push((signed.size, signed.root));
         }
     }
-    let verified = if is_database(file).map_err(unread(file))? {
+    let verified = if let Holds::Database = holds {
         let store = read(file).await?;
         if !keys.is_empty() {
             expected.extend(stored_checkpoints(&store, &keys).await?);
@@ -395,14 +446,6 @@ async fn verify(
         );
     }
     Ok(report(&verified, !keys.is_empty()))
-}
-
-fn is_database(file: &Path) -> std::io::Result<bool> {
-    use std::io::Read;
-    let mut start = Vec::new();
-    File::open(file)?.take(16).read_to_end(&mut start)?;
-    // A zstd frame, and the line an archive begins with.
-    Ok(!start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) && !start.starts_with(b"{\"forge_audit_"))
 }
 
 pub(crate) fn report(verified: &Verified, has_key: bool) -> String {

@@ -64,8 +64,50 @@ pub enum StartError {
     Serve(#[source] BoxError),
 }
 
+/// What an error says, and what lies behind it. A cause that says no more than the one before it is
+/// not repeated.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut told = vec![error.to_string()];
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        match told.last_mut() {
+            Some(last) if last.contains(&cause) => {}
+            Some(last) if cause.contains(&*last) => *last = cause,
+            _ => told.push(cause),
+        }
+    }
+    told.join(": ")
+}
+
 impl StartError {
     pub(crate) fn part(part: &'static str) -> impl FnOnce(BoxError) -> Self {
         move |source| Self::Part { part, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Told(&'static str, #[source] Option<Box<Told>>);
+
+    #[test]
+    fn what_several_causes_say_is_said_once() {
+        let behind = |what, cause| Some(Box::new(Told(what, cause)));
+        let code = behind("Error code 26: file is not a database", None);
+        let same = behind("file is not a database", code);
+        let store = Told("audit store unavailable", same);
+        assert_eq!(
+            chain(&store),
+            "audit store unavailable: Error code 26: file is not a database"
+        );
+        let refused = behind("connection refused (os error 111)", behind("refused", None));
+        assert_eq!(
+            chain(&Told("cannot connect", refused)),
+            "cannot connect: connection refused (os error 111)"
+        );
     }
 }

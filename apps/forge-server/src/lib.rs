@@ -64,7 +64,7 @@ pub use clock::Clock;
 pub use config::Config;
 pub use database::{Database, Pool};
 pub use device::{DeviceError, DeviceLogins};
-pub use error::StartError;
+pub use error::{StartError, chain};
 pub use forge::Forge;
 pub use github::{DeviceStart, Github, GithubError, GithubToken, GithubUser, OauthErrorCode};
 pub use inspect::{Inspect, InspectError};

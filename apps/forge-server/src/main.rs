@@ -32,16 +32,10 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("forge: {}", chain(&*error));
+            eprintln!("forge: {}", forge_server::chain(&*error));
             ExitCode::FAILURE
         }
     }
-}
-
-/// The error and what lies behind it.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 async fn run(serve: Serve) -> Result<(), Error> {

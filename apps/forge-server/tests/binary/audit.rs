@@ -66,9 +66,36 @@ async fn an_audit_log_is_verified_and_a_change_is_found() {
     assert_refuses(
         &verify(&other),
         &[
-            &format!("cannot read {}: ", other.display()),
-            "file is not a database",
+            &format!("cannot read {}: it holds no audit log", other.display()),
+            "name the database file, such as audit.db",
         ],
+    );
+    // The folder that holds it is named readily.
+    let folder = data.path().to_str().unwrap();
+    for arguments in [
+        &["audit", "verify", folder][..],
+        &["audit", "export", folder],
+        &["audit", "prune", folder, "--keep", "400d"],
+        &["audit", "import", folder, nothing.to_str().unwrap()],
+    ] {
+        assert_refuses(
+            &run_with(arguments),
+            &[
+                &format!("cannot read {folder}: it is a folder"),
+                "name the database file, such as audit.db",
+                "or an archive",
+            ],
+        );
+    }
+    // What begins as a database and is none says so once.
+    let broken = data.path().join("broken.db");
+    fs::write(&broken, [&b"SQLite format 3\0"[..], &[7; 4096]].concat()).unwrap();
+    let ended = verify(&broken);
+    assert_refuses(&ended, &[&format!("cannot read {}: ", broken.display())]);
+    assert_eq!(
+        ended.stderr.matches("not a database").count(),
+        1,
+        "{ended:?}"
     );
 }
 
