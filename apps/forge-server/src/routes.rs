@@ -83,8 +83,30 @@ fn missing(app: &App) -> impl Fn(Request) -> std::future::Ready<Problem> + Clone
     }
 }
 
-/// A time in RFC 3339, UTC.
+/// The last microsecond that RFC 3339 can write: its years have four digits.
+const LATEST: i64 = 253_402_300_799_999_999;
+
+/// A time in RFC 3339, UTC. One that it cannot write is shown as the nearest from 1970 to 9999.
 pub(crate) fn rfc3339(micros: i64) -> String {
-    let since = std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+    let since = std::time::Duration::from_micros(micros.clamp(0, LATEST).unsigned_abs());
     humantime::format_rfc3339_micros(std::time::SystemTime::UNIX_EPOCH + since).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc3339;
+
+    #[test]
+    fn every_time_can_be_written() {
+        for (micros, text) in [
+            (i64::MIN, "1970-01-01T00:00:00.000000Z"),
+            (-1, "1970-01-01T00:00:00.000000Z"),
+            (1, "1970-01-01T00:00:00.000001Z"),
+            (253_402_300_799_999_998, "9999-12-31T23:59:59.999998Z"),
+            (253_402_300_800_000_000, "9999-12-31T23:59:59.999999Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(rfc3339(micros), text);
+        }
+    }
 }
