@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::cli::Settings;
 use crate::clock::Clock;
 use crate::config::{AlertsConfig, parse};
+use crate::error::chain;
 use crate::routes::rfc3339;
 
 /// How long a sink may take for a test.
@@ -128,8 +129,7 @@ pub async fn test(config: &AlertsConfig, out: &mut impl Write) -> Result<(), Box
             Ok(Ok(())) => writeln!(out, "{name}: sent")?,
             Ok(Err(error)) => {
                 failed += 1;
-                let causes = std::iter::successors(error.source(), |error| error.source());
-                let told = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+                let told = chain(&*error);
                 writeln!(out, "{name}: failed: {}", forge_audit::escape(&told))?;
             }
             Err(_) => {
@@ -257,7 +257,16 @@ pub async fn silence(
         .scope(scope(&wanted.scope)?)
         .by(BY, wanted.comment.as_str());
     store.silence(&silence).await?;
-    writeln!(out, "{}", silence.id)?;
+    writeln!(
+        out,
+        "{}  {} / {}  is silenced until {}",
+        silence.id,
+        forge_audit::escape(&silence.scenario),
+        forge_audit::escape(&silence.scope),
+        rfc3339(silence.until.as_micros()),
+    )?;
+    let again = "`forge alerts unsilence ID`, with the same settings, ends it before";
+    writeln!(out, "{}", again.replace("ID", &silence.id.to_string()))?;
     Ok(())
 }
 

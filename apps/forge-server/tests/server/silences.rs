@@ -231,8 +231,11 @@ async fn what_is_silenced_from_the_command_line_is_on_record_as_by_an_admin() {
     forge_server::silence_alerts(&*store, &wanted, &mut id)
         .await
         .unwrap();
-    let id = String::from_utf8(id).unwrap();
-    let id = id.trim();
+    let told = String::from_utf8(id).unwrap();
+    let (id, rest) = told.split_once("  ").unwrap();
+    let until = "failed_* / user 7  is silenced until 2";
+    let undo = format!("`forge alerts unsilence {id}`, with the same settings");
+    assert!(rest.starts_with(until) && rest.contains(&undo), "{told}");
     let recorded = async |action: &str| {
         let minute = seconds(60);
         let found = tokio::time::timeout(minute, async {
