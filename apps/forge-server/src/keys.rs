@@ -203,8 +203,8 @@ impl KeyCommand {
                 writeln!(out, "{report}")?;
                 out.write_all(table(&keyring, Some(&report.remaining)).as_bytes())?;
                 if report.failed > 0 {
-                    let failed = report.failed;
-                    return Err(format!("{failed} values could not be sealed anew").into());
+                    let (failed, noun) = (report.failed, noun(report.failed));
+                    return Err(format!("{failed} {noun} could not be sealed anew").into());
                 }
             }
             Self::Retire { id, keyring, data } => {
@@ -331,8 +331,9 @@ pub(crate) async fn ensure_none_is_lost(
     match remaining.by_key().find(lost) {
         None => Ok(()),
         Some((id, values)) => Err(format!(
-            "the new keyring has no key {id}, under which {values} values are sealed: put it back, \
-             and rewrap before it goes"
+            "the new keyring has no key {id}, which {values} stored {} would need: put it back, \
+             and rewrap before it goes",
+            noun(values)
         )
         .into()),
     }
@@ -342,11 +343,21 @@ async fn count(keyring: &Keyring, store: &dyn SealedStore) -> Result<Remaining, 
     Ok(all(&Vault::new(keyring), store).remaining().await?)
 }
 
+fn noun(values: u64) -> &'static str {
+    match values {
+        1 => "value",
+        _ => "values",
+    }
+}
+
 /// A line a key, with how many values it protects where that was counted.
 fn table(keyring: &Keyring, remaining: Option<&Remaining>) -> String {
     let mut text = String::new();
     let mut line = |id: &dyn std::fmt::Display, state: &str, values: Option<u64>, comment: &str| {
-        let values = values.map_or(String::new(), |values| format!("{values:>9} values  "));
+        let values = values.map_or(String::new(), |values| {
+            // As wide as the plural, so that the comments stand below each other.
+            format!("{values:>9} {:<6}  ", noun(values))
+        });
         let line = format!("{id:<11}  {state:<11}  {values}{comment}");
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}", line.trim_end());
@@ -526,6 +537,16 @@ mod tests {
         run(folder.path(), &["compromise", &old]).await.unwrap();
         let error = run(folder.path(), &["rewrap"]).await.unwrap_err();
         assert_eq!(error, "2 values could not be sealed anew");
+        let pool = open(&folder.path().join("forge.db")).await.unwrap();
+        let hide = "ALTER TABLE signing_keys RENAME TO hidden;
+                    CREATE TABLE signing_keys (id TEXT PRIMARY KEY, sealed TEXT)";
+        sqlx::raw_sql(hide).execute(&pool).await.unwrap();
+        let error = run(folder.path(), &["rewrap"]).await.unwrap_err();
+        assert_eq!(error, "1 value could not be sealed anew");
+        let status = run(folder.path(), &["status"]).await.unwrap();
+        assert!(status.contains("        1 value\n"), "{status}");
+        let back = "DROP TABLE signing_keys; ALTER TABLE hidden RENAME TO signing_keys";
+        sqlx::raw_sql(back).execute(&pool).await.unwrap();
         let done = run(folder.path(), &["rewrap", "--dangerous-open-compromised"]).await;
         assert!(done.unwrap().starts_with("2 sealed anew"));
 

@@ -210,7 +210,7 @@ pub enum RotationError {
         id: KeyId,
     },
     /// Values are sealed under the key.
-    #[error("key {id} still protects {values} stored values; rewrap them first")]
+    #[error("key {id} still protects {values} stored {}; rewrap first", noun(*values))]
     InUse {
         /// The key.
         id: KeyId,
@@ -220,6 +220,13 @@ pub enum RotationError {
     /// The keyring cannot be read, or the next one cannot be made or written.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+}
+
+fn noun(values: u64) -> &'static str {
+    match values {
+        1 => "value",
+        _ => "values",
+    }
 }
 
 /// Why the sources of keys give no keyring.

@@ -81,7 +81,7 @@ fn the_keys_are_those_that_the_configuration_names() {
     assert_eq!(status.status.code(), Some(0), "{status:?}");
     let primary = status.stdout.lines().next().unwrap();
     assert!(
-        primary.starts_with(id) && primary.contains(" values"),
+        primary.starts_with(id) && primary.ends_with(" 1 value"),
         "{status:?}"
     );
 
