@@ -160,7 +160,7 @@ impl Findings {
     pub(super) fn add(&mut self, rule: &'static Rule, text: &[u8], at: usize) {
         if !self.found.iter().any(|(known, _)| known.id == rule.id) {
             // A little of what stands before it, for whoever reads the report.
-            let start = at.saturating_sub(8);
+            let start = boundary(text, at.saturating_sub(8));
             let seen = text.get(start..).unwrap_or_default();
             self.found.push((rule, escaped(seen, MAX_SAW).into()));
         }
@@ -189,10 +189,32 @@ impl Findings {
     }
 }
 
-/// The text in printable ASCII and letters of any script, other bytes escaped, cut at `max` bytes.
+/// The place at `at`, or where the character that it lies in begins.
+fn boundary(text: &[u8], at: usize) -> usize {
+    let begins = (at.saturating_sub(3)..at)
+        .rev()
+        .find(|before| text.get(*before).is_some_and(|byte| byte & 0xc0 != 0x80));
+    let Some((begins, rest)) = begins.and_then(|begins| Some((begins, text.get(begins..)?))) else {
+        return at;
+    };
+    // What is no UTF-8 may be cut anywhere.
+    let longest = rest.get(..4).unwrap_or(rest);
+    let first = longest.utf8_chunks().next();
+    let first = first.and_then(|chunk| chunk.valid().chars().next());
+    match first {
+        Some(character) if begins + character.len_utf8() > at => begins,
+        _ => at,
+    }
+}
+
+/// The text in printable ASCII and letters of any script, other bytes escaped, cut at `max` bytes
+/// or before the character that lies there.
 pub(super) fn escaped(text: &[u8], max: usize) -> Cow<'static, str> {
     let cut = text.len() > max;
-    let text = text.get(..max).unwrap_or(text);
+    let text = match cut {
+        true => text.get(..boundary(text, max)).unwrap_or(text),
+        false => text,
+    };
     let mut out = String::with_capacity(text.len() + 8);
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -224,6 +246,28 @@ mod tests {
         let long = escaped(&[b'x'; 200], 80);
         assert_eq!(long.chars().count(), 81);
         assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn no_character_is_cut_in_two() {
+        for (character, shift) in ["é", "€", "𝄞"].map(|c| (c, c.len())) {
+            for before in 0..shift {
+                let text = [&"x".repeat(before), &*character.repeat(40)].concat();
+                let seen = escaped(text.as_bytes(), 21);
+                let whole = escaped(character.as_bytes(), 21);
+                let left = (21 - before) / shift;
+                let expected = [&"x".repeat(before), &*whole.repeat(left), "…"].concat();
+                assert_eq!(seen, expected);
+                // Nor where the report begins.
+                assert_eq!(
+                    boundary(text.as_bytes(), before + shift * 2 - 1) - before,
+                    shift
+                );
+            }
+        }
+        // What is no UTF-8 is cut where it is.
+        assert_eq!(escaped(b"ab\xc3\xc3\xc3", 4), r"ab\xc3\xc3…");
+        assert_eq!(boundary(b"\x80\x80\x80\x80\x80", 4), 4);
     }
 
     #[test]
