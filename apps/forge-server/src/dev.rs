@@ -82,6 +82,8 @@ impl Trial {
             ("public_url", public_url),
             ("data", data.to_string_lossy().into_owned()),
             ("first_admin", OCTO_ADMIN.to_string()),
+            // Whoever tries it signs in and out several times within a minute, alone.
+            ("limits.auth", "60/min burst 20".to_owned()),
             ("github.client_id", CLIENT_ID.to_owned()),
             ("github.client_secret", CLIENT_SECRET.to_owned()),
             ("github.url", base.to_string()),

@@ -203,7 +203,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.auth",
         "quota",
         Default::Text("10/min burst 3"),
-        "Beginning to sign in, and refreshing tokens, by address.",
+        "Beginning to sign in, and refreshing tokens, by address. No password is taken here, and what can be guessed has 128 random bits or more; where one can be, NIST SP 800-63B allows 100 wrong ones in a row. `serve --dev` has `60/min burst 20`.",
     ),
     plain(
         "limits.callback",
