@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .credentials(true)
         .build()?;
     let stack = Stack::new(HostAllowList::new(["localhost:3000"])?, headers)
-        .trusted_proxies(TrustedProxies::new(["127.0.0.0/8".parse()?]))
+        .trusted_proxies(TrustedProxies::parse(["127.0.0.0/8"])?)
         .cors(cors)
         .no_store_when(CarriesCredentials)
         .exempt_path("/livez")

@@ -8,7 +8,7 @@ use tonic::transport::Server;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stack = Stack::new(HostAllowList::loopback(), SecurityHeaders::api())
-        .trusted_proxies(TrustedProxies::new(["127.0.0.0/8".parse()?]));
+        .trusted_proxies(TrustedProxies::parse(["127.0.0.0/8"])?);
     for finding in stack.audit() {
         println!("{finding}");
     }

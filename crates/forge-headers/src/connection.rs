@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::request::Parts;
+
 use crate::authority::{Host, Origin, Scheme};
 
 pub(crate) mod forwarded;
@@ -67,6 +69,31 @@ impl Connection {
         let host = self.host.as_ref()?;
         Some(Origin::new(self.scheme, host))
     }
+}
+
+/// The client's address of the request's [`Connection`]: what a limit counts by, a guard bans and a
+/// record names. `None` where no [`ConnectionLayer`](crate::ConnectionLayer) stands further out.
+///
+/// It is a function over the request's parts, and so goes wherever a layer asks for the address:
+/// `Policy::new("web", Quota::WEB, ByAddress(client_ip))` of `forge-ratelimit`,
+/// `GuardLayer::new(guard, client_ip)` of `forge-monitor`.
+///
+/// ```
+/// use forge_headers::{Connection, client_ip};
+/// use http::request::Parts;
+///
+/// // What another crate asks for.
+/// let address: fn(&Parts) -> Option<std::net::IpAddr> = client_ip;
+///
+/// let connection = Connection::direct("192.0.2.7:443".parse()?);
+/// let request = http::Request::builder().extension(connection).body(())?;
+/// assert_eq!(address(&request.into_parts().0), Some("192.0.2.7".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn client_ip(parts: &Parts) -> Option<IpAddr> {
+    let connection = parts.extensions.get::<Connection>()?;
+    Some(connection.client_ip)
 }
 
 #[cfg(feature = "axum")]

@@ -39,6 +39,21 @@ pub enum OriginError {
     Malformed,
 }
 
+/// Why the networks of [`TrustedProxies`](crate::TrustedProxies) cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustedProxiesError {
+    /// The entry is something else.
+    #[error(
+        "`{}` is neither an address nor a network, such as `::1` or `10.0.0.0/8`",
+        entry.escape_debug()
+    )]
+    Malformed {
+        /// The entry as it was given.
+        entry: String,
+    },
+}
+
 /// Why a [`HostAllowList`](crate::HostAllowList) cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

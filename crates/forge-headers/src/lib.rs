@@ -24,7 +24,7 @@
 //!     HostAllowList::new(["app.example.com"])?,
 //!     SecurityHeaders::web_app(),
 //! )
-//! .trusted_proxies(TrustedProxies::new(["10.0.0.0/8".parse()?]))
+//! .trusted_proxies(TrustedProxies::parse(["10.0.0.0/8"])?)
 //! .cors(Cors::builder().origins(["https://www.example.com"]).build()?)
 //! .exempt_path("/livez");
 //!
@@ -65,7 +65,7 @@
 //!     // Outside of all that may refuse, so that refusals bear the headers too.
 //!     .layer(SecurityHeadersLayer::new(SecurityHeaders::web_app()))
 //!     // Outermost: everything above needs to know who calls, and over what.
-//!     .layer(ConnectionLayer::new(TrustedProxies::new(["10.0.0.0/8".parse()?])));
+//!     .layer(ConnectionLayer::new(TrustedProxies::parse(["10.0.0.0/8"])?));
 //! # Ok(app)
 //! # }
 //! # #[cfg(feature = "axum")]
@@ -120,11 +120,11 @@ mod stack;
 
 pub use audit::{Finding, Severity};
 pub use authority::{Host, Origin, Scheme};
-pub use connection::Connection;
 pub use connection::layer::ConnectionLayer;
 pub use connection::peer::{FromExtensions, Peer, PeerAddr, UnixPeer};
 pub use connection::service::ConnectionService;
 pub use connection::trusted_proxies::{ForwardedHeader, Resolved, TrustedProxies};
+pub use connection::{Connection, client_ip};
 pub use cors::Cors;
 pub use cors::builder::CorsBuilder;
 pub use cors::future::CorsFuture;
@@ -138,7 +138,7 @@ pub use environment::Environment;
 pub use error::ReportError;
 pub use error::{
     CorsError, CspError, HostAllowListError, HostError, HstsError, OriginError,
-    PermissionsPolicyError, ReportingEndpointError,
+    PermissionsPolicyError, ReportingEndpointError, TrustedProxiesError,
 };
 pub use future::ResponseFuture;
 pub use host::allow_list::HostAllowList;

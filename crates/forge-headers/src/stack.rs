@@ -47,7 +47,7 @@ use crate::security::service::SecurityHeadersService;
 ///
 /// let hosts = HostAllowList::new(["app.example.com"])?;
 /// let stack = Stack::new(hosts, SecurityHeaders::strict())
-///     .trusted_proxies(TrustedProxies::new(["10.0.0.0/8".parse()?]))
+///     .trusted_proxies(TrustedProxies::parse(["10.0.0.0/8"])?)
 ///     .cors(Cors::builder().origins(["https://www.example.com"]).build()?)
 ///     .exempt_path("/livez");
 /// for finding in stack.audit() {

@@ -389,8 +389,8 @@ where
 
 /// Counts by the address of the connection itself.
 ///
-/// Behind a proxy that is the proxy's address: use a closure that reads what your trusted-proxy
-/// layer resolved. This extractor reads no header, so that no client can choose its own key.
+/// Behind a proxy that is the proxy's address: use [`ByAddress`] with what your trusted-proxy layer
+/// resolved. This extractor reads no header, so that no client can choose its own key.
 /// The address comes from Axum's `ConnectInfo<SocketAddr>` (feature `axum`), Tonic's
 /// `TcpConnectInfo` (feature `tonic`), or a [`SocketAddr`](std::net::SocketAddr) among the
 /// request's extensions.
@@ -400,6 +400,35 @@ pub struct PeerAddress;
 impl KeyExtractor for PeerAddress {
     fn key(&self, parts: &Parts) -> Option<Key> {
         peer(parts).map(|peer| Key::address(peer.ip()))
+    }
+}
+
+/// Counts by the client's address, as this reads it: a function or closure over the request's
+/// parts, such as `client_ip` of `forge-headers`, which knows the trusted proxies.
+///
+/// ```
+/// use forge_ratelimit::{ByAddress, Policy, Quota};
+/// # mod forge_headers {
+/// #     pub fn client_ip(parts: &http::request::Parts) -> Option<std::net::IpAddr> {
+/// #         parts.extensions.get().copied()
+/// #     }
+/// # }
+/// use forge_headers::client_ip;
+///
+/// let web = Policy::new("web", Quota::WEB, ByAddress(client_ip));
+/// ```
+///
+/// As with [`Key::address`], IPv6 counts by the /64. Never read a header here that a client can
+/// send, or it chooses its own key.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByAddress<F>(pub F);
+
+impl<F> KeyExtractor for ByAddress<F>
+where
+    F: Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static,
+{
+    fn key(&self, parts: &Parts) -> Option<Key> {
+        (self.0)(parts).map(Key::address)
     }
 }
 

@@ -59,8 +59,9 @@
 //! - Keys are stored as hashes under a secret, of the process or of all nodes.
 //! - IPv6 is counted by /64. Whoever has a /48 has 65,536 of those: add a wider tier by
 //!   [`Key::allocation`].
-//! - No header chooses the key unless you write an extractor that reads one. Behind a proxy read
-//!   the address that a trusted-proxy layer resolved, never `X-Forwarded-For` itself.
+//! - No header chooses the key unless you write an extractor that reads one. Behind a proxy count by
+//!   the address that a trusted-proxy layer resolved, as in `ByAddress(forge_headers::client_ip)`
+//!   (see [`ByAddress`]), never by `X-Forwarded-For` itself.
 
 mod atomic;
 mod charged;
@@ -95,7 +96,7 @@ pub use decision::{Decision, PolicyVerdict};
 pub use error::{AdjustError, BoxError, BuildError, QuotaError, StoreError};
 pub use exempt::{in_networks, on_paths};
 pub use future::ResponseFuture;
-pub use key::{Key, KeyClass, KeyExtractor, PeerAddress};
+pub use key::{ByAddress, Key, KeyClass, KeyExtractor, PeerAddress};
 pub use layer::RateLimitLayer;
 pub use limiter::{RateLimiter, RateLimiterBuilder};
 #[cfg(feature = "metrics")]

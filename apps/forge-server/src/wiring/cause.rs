@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use forge_audit::{Actor, Event, Kind, Source};
-use forge_headers::Connection;
+pub(crate) use forge_headers::client_ip;
 use forge_session::Caller;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
@@ -86,15 +86,6 @@ pub(crate) fn actor_of(parts: &Parts) -> Actor {
             .login(&principal.login)
             .session(principal.session().id.to_string()),
     }
-}
-
-/// The client's address, as the trusted proxies and the connection say.
-#[must_use]
-pub(crate) fn client_ip(parts: &Parts) -> Option<IpAddr> {
-    parts
-        .extensions
-        .get::<Connection>()
-        .map(|connection| connection.client_ip)
 }
 
 /// The caller, as sessions keep it.

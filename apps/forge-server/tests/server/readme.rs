@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use secrecy::SecretString;
+use tower::ServiceExt;
 
 type Shown<T> = Result<T, Box<dyn Error>>;
 
@@ -18,7 +19,7 @@ fn headers() -> Shown<Router> {
 
     let app = Router::new().route("/", get(hello))
         .layer(SecurityHeadersLayer::new(SecurityHeaders::web_app()))
-        .layer(ConnectionLayer::new(TrustedProxies::new(["10.0.0.0/8".parse()?])));
+        .layer(ConnectionLayer::new(TrustedProxies::parse(["10.0.0.0/8", "::1"])?));
     Ok(app)
 }
 
@@ -79,6 +80,37 @@ async fn monitor(client: IpAddr) -> Shown<Router> {
     let app = Router::new().route("/", get(hello)).layer(GuardLayer::new(monitor.guard(), PeerAddress));
     monitor.emit(Signal::new(SignalKind::AuthFailed).address(client));
     Ok(app)
+}
+
+/// The crates that ask for an address take the function of the crate that knows it.
+#[tokio::test]
+async fn clients_behind_a_trusted_proxy_are_told_apart() {
+    use forge_headers::{ConnectionLayer, TrustedProxies, client_ip};
+    use forge_monitor::{GuardLayer, Monitor};
+    use forge_ratelimit::{ByAddress, MemoryStore, Policy, Quota, RateLimitLayer, RateLimiter};
+
+    let monitor = Monitor::builder().start().await.unwrap();
+    let quota = Quota::per_minute(60, 1).unwrap();
+    let limiter = RateLimiter::builder(MemoryStore::new(1000))
+        .policy(Policy::new("web", quota, ByAddress(client_ip)))
+        .build()
+        .unwrap();
+    let app = Router::new()
+        .route("/", get(hello))
+        .layer(RateLimitLayer::new(limiter))
+        .layer(GuardLayer::new(monitor.guard(), client_ip))
+        .layer(ConnectionLayer::new(
+            "10.0.0.0/8".parse::<TrustedProxies>().unwrap(),
+        ));
+    for (client, status) in [("192.0.2.1", 200), ("192.0.2.1", 429), ("192.0.2.2", 200)] {
+        let proxy = std::net::SocketAddr::from(([10, 0, 0, 1], 9));
+        let request = http::Request::get("/")
+            .header("x-forwarded-for", client)
+            .extension(axum::extract::ConnectInfo(proxy))
+            .body(axum::body::Body::empty());
+        let answer = app.clone().oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status, "{client}");
+    }
 }
 
 #[tokio::test]

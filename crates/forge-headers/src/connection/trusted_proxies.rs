@@ -1,6 +1,7 @@
 //! Whom to believe about the client's address, and what they say.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -9,6 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::authority::{Host, Scheme};
 use crate::connection::forwarded::{self, Element};
+use crate::error::TrustedProxiesError;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -36,7 +38,7 @@ pub enum ForwardedHeader {
 /// ```
 /// use forge_headers::TrustedProxies;
 ///
-/// let proxies = TrustedProxies::new(["10.0.0.0/8".parse()?]);
+/// let proxies = TrustedProxies::parse(["10.0.0.0/8", "::1"])?;
 /// let mut headers = http::HeaderMap::new();
 /// headers.insert("x-forwarded-for", "203.0.113.9, 198.51.100.7, 10.1.1.1".parse()?);
 ///
@@ -85,7 +87,7 @@ impl TrustedProxies {
     /// Proxies in these networks, which write `X-Forwarded-For` and `X-Forwarded-Proto`.
     ///
     /// A network is parsed with its prefix, as in `127.0.0.1/32`; an [`IpAddr`] becomes one by
-    /// `into`.
+    /// `into`. Of texts that a configuration holds [`parse`](Self::parse) makes them.
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         Self {
             networks: Arc::new(Networks::new(networks)),
@@ -94,6 +96,30 @@ impl TrustedProxies {
             forwarded_host: false,
             unix_socket: false,
         }
+    }
+
+    /// Proxies at these addresses, such as `::1`, and in these networks, such as `10.0.0.0/8`;
+    /// otherwise as [`new`](Self::new). One text that holds several is read by `parse` of `str`,
+    /// set apart by commas or white space; an empty one trusts nobody.
+    ///
+    /// ```
+    /// use forge_headers::TrustedProxies;
+    ///
+    /// let proxies: TrustedProxies = "10.0.0.0/8, 2001:db8::/32, ::1".parse()?;
+    /// assert!(proxies.trusts("10.1.2.3".parse()?));
+    ///
+    /// let error = TrustedProxies::parse(["10.0.0.0/8", "10.0.0.1:80"]).unwrap_err();
+    /// assert!(error.to_string().starts_with("`10.0.0.1:80` is neither an address nor a network"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TrustedProxiesError`] names the first text that is neither.
+    pub fn parse(
+        networks: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Self, TrustedProxiesError> {
+        let networks = networks.into_iter().map(|text| network(text.as_ref()));
+        Ok(Self::new(networks.collect::<Result<Vec<_>, _>>()?))
     }
 
     /// The field that holds the client's address. Default: `X-Forwarded-For`.
@@ -238,6 +264,24 @@ impl TrustedProxies {
     }
 }
 
+impl FromStr for TrustedProxies {
+    type Err = TrustedProxiesError;
+
+    fn from_str(text: &str) -> Result<Self, TrustedProxiesError> {
+        let texts = text.split(|c: char| c == ',' || c.is_whitespace());
+        Self::parse(texts.filter(|text| !text.is_empty()))
+    }
+}
+
+fn network(text: &str) -> Result<IpNet, TrustedProxiesError> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| TrustedProxiesError::Malformed {
+            entry: text.to_owned(),
+        })
+}
+
 /// The element at `position` from the right, or the leftmost where the list is shorter, as when
 /// one proxy overwrites what the one before it wrote.
 fn written_at<'a>(headers: &'a HeaderMap, name: &HeaderName, position: usize) -> Option<&'a [u8]> {
@@ -323,6 +367,40 @@ mod tests {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
         headers
+    }
+
+    #[test]
+    fn reads_the_texts_of_a_configuration_and_names_the_wrong_one() {
+        let proxies: TrustedProxies = " 10.0.0.0/8,::1\n192.0.2.1 , ::ffff:198.51.100.0/120"
+            .parse()
+            .unwrap();
+        for trusted in ["10.255.0.1", "::1", "192.0.2.1", "198.51.100.9"] {
+            assert!(proxies.trusts(trusted.parse().unwrap()), "{trusted}");
+        }
+        for other in ["11.0.0.0", "::2", "192.0.2.2", "198.51.101.1"] {
+            assert!(!proxies.trusts(other.parse().unwrap()), "{other}");
+        }
+        assert!("".parse::<TrustedProxies>().unwrap().trusts_nobody());
+        for wrong in [
+            "localhost",
+            "10.0.0.0/33",
+            "10.0.0",
+            "[::1]",
+            "",
+            "*",
+            "1.1.1.1:80",
+        ] {
+            let error = TrustedProxies::parse(["::1", wrong]).unwrap_err();
+            let entry = wrong.to_owned();
+            assert_eq!(error, TrustedProxiesError::Malformed { entry });
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("`{wrong}` is neither"))
+            );
+        }
+        let error = "::1, a\u{1b}[0m".parse::<TrustedProxies>().unwrap_err();
+        assert!(!error.to_string().contains('\u{1b}'));
     }
 
     fn client(proxies: &TrustedProxies, peer: &str, lines: &[(&str, &str)]) -> String {

@@ -7,8 +7,8 @@ use http::request::Parts;
 /// Reads the client's address out of a request. Implemented for [`PeerAddress`] and for closures.
 ///
 /// Behind a proxy use the address that a layer further out has established from the connection and
-/// the trusted proxies, never a header alone: a forged header would evade a block, or get others
-/// blocked.
+/// the trusted proxies, such as the function `client_ip` of `forge-headers`, never a header alone: a
+/// forged header would evade a block, or get others blocked.
 pub trait ClientAddress {
     /// The address; `None` where it cannot be told.
     fn client_address(&self, parts: &Parts) -> Option<IpAddr>;
