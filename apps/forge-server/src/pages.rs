@@ -31,6 +31,8 @@ pub(crate) struct Home<'a> {
     pub nonce: &'a str,
     /// Who is signed in.
     pub principal: Option<&'a Principal>,
+    /// Whether they are a person at a browser, who may make a token.
+    pub is_person: bool,
     /// The user's sessions.
     pub sessions: Vec<SessionRow>,
 }
@@ -41,6 +43,8 @@ pub(crate) struct SessionRow {
     pub id: String,
     /// Its kind.
     pub kind: String,
+    /// The program it is for.
+    pub client: Option<String>,
     /// Where it was opened from.
     pub from: String,
     /// When it was last used, in RFC 3339.
@@ -49,6 +53,26 @@ pub(crate) struct SessionRow {
     pub last_used_readable: String,
     /// Whether it is the one this page was asked for with.
     pub current: bool,
+}
+
+/// What `POST /tokens` made, shown this once.
+#[derive(Template)]
+#[template(path = "token.html")]
+pub(crate) struct AgentToken<'a> {
+    /// For the page's own style.
+    pub nonce: &'a str,
+    /// What it is for.
+    pub client: &'a str,
+    /// What the agent calls with.
+    pub access_token: &'a str,
+    /// How long that is good.
+    pub minutes: u64,
+    /// What it gets the next one with.
+    pub refresh_token: &'a str,
+    /// Where it calls.
+    pub mcp: &'a str,
+    /// Where it gets the next one.
+    pub token: &'a str,
 }
 
 /// A page that says one thing.

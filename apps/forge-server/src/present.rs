@@ -17,6 +17,7 @@ use crate::sign_in::LocalPath;
 pub(crate) async fn present(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let person = navigates(&parts);
+    let is_form = parts.method == Method::POST;
     let id = request_id::of(&parts).map(str::to_owned);
     let nonce = crate::pages::nonce(&parts);
     let target = parts
@@ -31,7 +32,9 @@ pub(crate) async fn present(request: Request, next: Next) -> Response {
     }
     if person {
         if status == StatusCode::UNAUTHORIZED {
-            return redirect_to_sign_in(response.headers(), &target);
+            // What a form was sent to cannot be visited.
+            let target = if is_form { "/" } else { &target };
+            return redirect_to_sign_in(response.headers(), target);
         }
         if !is_html(response.headers()) {
             let detail = response.extensions().get::<Problem>().map(Problem::detail);
@@ -60,9 +63,13 @@ fn navigates(parts: &Parts) -> bool {
                 .split(',')
                 .any(|kind| kind.trim().starts_with("text/html"))
         });
-    matches!(parts.method, Method::GET | Method::HEAD)
-        && html
-        && header("sec-fetch-mode").is_none_or(|mode| mode == b"navigate")
+    let mode = header("sec-fetch-mode");
+    match parts.method {
+        Method::GET | Method::HEAD => html && mode.is_none_or(|mode| mode == b"navigate"),
+        // A form that a person sends; a program may accept pages too.
+        Method::POST => html && mode.is_some_and(|mode| mode == b"navigate"),
+        _ => false,
+    }
 }
 
 fn redirect_to_sign_in(headers: &HeaderMap, target: &str) -> Response {
@@ -116,6 +123,10 @@ mod tests {
         assert!(navigates("GET", &[browser, ("sec-fetch-mode", "navigate")]));
         assert!(!navigates("GET", &[browser, ("sec-fetch-mode", "cors")]));
         assert!(!navigates("POST", &[browser]));
+        let mode = ("sec-fetch-mode", "navigate");
+        assert!(navigates("POST", &[browser, mode]));
+        assert!(!navigates("POST", &[("accept", "*/*"), mode]));
+        assert!(!navigates("DELETE", &[browser, mode]));
         assert!(!navigates("GET", &[("accept", "*/*")]));
         assert!(!navigates("GET", &[]));
     }

@@ -168,9 +168,32 @@ fn a_page_of_another_origin_cannot_sign_a_person_out() {
          document.body.append(form);
          form.submit();"
     ));
-    browser.sees(r#""status":403"#);
+    browser.sees("You may not do this.");
     browser.open(&home);
     browser.sees("Signed in as octo-user");
+    trial.end();
+}
+
+#[test]
+fn a_person_makes_a_token_for_an_agent() {
+    let Some((trial, browser)) = start() else {
+        return;
+    };
+    browser.open(&format!("{}/", trial.url));
+    browser.click("Sign in with GitHub");
+    authorize(&browser, &trial, "octo-user");
+    browser.sees("Signed in as octo-user");
+    browser.run("document.querySelector('#client').value = 'my-agent'");
+    browser.click("Make a token");
+    let page = browser.sees("Token for my-agent");
+    assert!(page.contains("shown this once"), "{page}");
+    assert_looks_right(&browser);
+    assert_eq!(browser.complaints(), [""; 0]);
+
+    browser.click("Back to the start");
+    let page = browser.sees("mcp my-agent");
+    assert!(page.contains("Signed in as octo-user"), "{page}");
+    assert_looks_right(&browser);
     trial.end();
 }
 

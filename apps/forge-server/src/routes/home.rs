@@ -1,18 +1,25 @@
-//! `GET /`: the sign-in link, or who I am.
+//! `GET /`: the sign-in link, or who I am. `POST /tokens`: its form for a token for an agent.
 
-use axum::Router;
+use axum::extract::rejection::FormRejection;
 use axum::extract::{Request, State};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Form, Router};
+use forge_session::{ClientId, Kind};
+use http::StatusCode;
+use http::request::Parts;
+use serde::Deserialize;
 
-use super::rfc3339;
+use super::{rfc3339, sessions};
 use crate::app::App;
-use crate::pages::{Home, SessionRow, html, nonce};
-use crate::principal::{Principal, user_id};
+use crate::pages::{AgentToken, Home, SessionRow, html, nonce};
+use crate::principal::{Principal, TrustedPerson, user_id};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Router<App> {
-    Router::new().route("/", get(home))
+    Router::new()
+        .route("/", get(home))
+        .route("/tokens", post(token))
 }
 
 async fn home(State(app): State<App>, request: Request) -> Result<Response, Problem> {
@@ -30,6 +37,7 @@ async fn home(State(app): State<App>, request: Request) -> Result<Response, Prob
         SessionRow {
             id: session.id.to_string(),
             kind: session.kind.to_string(),
+            client: session.client.map(|client| client.to_string()),
             from: session.last_ip.map(|ip| ip.to_string()).unwrap_or_default(),
             last_used_readable: to_the_minute(&last_used),
             last_used,
@@ -39,9 +47,44 @@ async fn home(State(app): State<App>, request: Request) -> Result<Response, Prob
     let page = Home {
         nonce: &nonce(&parts),
         principal,
+        is_person: principal.is_some_and(|principal| principal.session().kind == Kind::WEB),
         sessions: rows.collect(),
     };
     Ok(Html(html(&page)).into_response())
+}
+
+/// What the form sends.
+#[derive(Deserialize)]
+struct Wanted {
+    /// What the token is for.
+    client: String,
+}
+
+/// Makes a token for an agent, and shows it this once. Like the form that signs out it is what the
+/// cross-origin guard lets through: sent by a page of this server, which the browser says.
+async fn token(
+    State(app): State<App>,
+    TrustedPerson(principal): TrustedPerson,
+    parts: Parts,
+    wanted: Result<Form<Wanted>, FormRejection>,
+) -> Result<(StatusCode, Html<String>), Problem> {
+    let shape = "send a form with `client`, the name of what the token is for";
+    let Form(wanted) = wanted.map_err(|error| Problem::of_body(error.status(), shape))?;
+    let client = ClientId::new(wanted.client.trim()).map_err(|_| {
+        Problem::bad_request("the name must be 1 to 256 bytes without control characters")
+    })?;
+    let name = client.to_string();
+    let made = sessions::for_agent(&app, &principal, client, &parts).await?;
+    let page = AgentToken {
+        nonce: &nonce(&parts),
+        client: &name,
+        access_token: &made.access_token,
+        minutes: made.expires_in / 60,
+        refresh_token: &made.refresh_token,
+        mcp: &app.resource(),
+        token: &app.config.public("/auth/token"),
+    };
+    Ok((StatusCode::CREATED, Html(html(&page))))
 }
 
 /// A time in RFC 3339 as people write it.

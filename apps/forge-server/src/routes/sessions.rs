@@ -96,10 +96,10 @@ struct Wanted {
 #[derive(Serialize)]
 pub(super) struct Tokens {
     session: SessionView,
-    access_token: String,
+    pub(super) access_token: String,
     token_type: &'static str,
-    expires_in: u64,
-    refresh_token: String,
+    pub(super) expires_in: u64,
+    pub(super) refresh_token: String,
 }
 
 impl Tokens {
@@ -132,19 +132,27 @@ async fn create(
     let client = ClientId::new(wanted.client).map_err(|_| {
         Problem::bad_request(r#""client" must be 1 to 256 bytes without control characters"#)
     })?;
+    let made = for_agent(&app, &principal, client, &parts).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// A session for an agent of that name, and its tokens.
+pub(super) async fn for_agent(
+    app: &App,
+    principal: &Principal,
+    client: ClientId,
+    parts: &Parts,
+) -> Result<Tokens, Problem> {
     let new = NewSession::new(user_id(principal.github_id), Kind::MCP)
         .client(client)
-        .caller(wiring::caller(&parts));
+        .caller(wiring::caller(parts));
     let created = app.sessions.create(new).await;
     let Created {
         session, secret, ..
     } = created.map_err(|error| Problem::unavailable(&error))?;
     let access = app.sessions.issue_access_token(&session);
     let access = access.map_err(|error| Problem::unavailable(&error))?;
-    Ok((
-        StatusCode::CREATED,
-        Json(Tokens::new(&session, &access, &secret)),
-    ))
+    Ok(Tokens::new(&session, &access, &secret))
 }
 
 async fn revoke(

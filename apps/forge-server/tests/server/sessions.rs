@@ -426,3 +426,82 @@ pub(crate) async fn sessions_and_tokens_outlive_a_restart() {
     over.plant(&format!("forge-dev={secret}"));
     over.get("/api/me").await.problem(401);
 }
+
+#[tokio::test]
+async fn the_page_makes_a_token_for_an_agent_and_shows_it_once() {
+    let trial = Trial::start().await;
+    let user = trial.sign_in(OCTO_USER).await;
+    let home = user.visit("/").await;
+    assert!(home.page(200).contains(r#"action="/tokens""#));
+
+    let form = [("client", " <b>agent</b> ")];
+    let made = user.submit("/tokens", &form, "same-origin").await;
+    let page = made.page(201);
+    assert!(!page.contains("<b>"), "{page}");
+    let shown = |after: &str| {
+        let (_, rest) = page.split_once(&format!("<h2>{after}</h2>")).unwrap();
+        let (_, rest) = rest.split_once("<p><code>").unwrap();
+        rest.split_once("</code>").unwrap().0.to_owned()
+    };
+    let (access, refresh) = (shown("Access token"), shown("Refresh token"));
+    let agent = trial.browser();
+    let me = agent.with_token(Method::GET, "/api/me", &access).await;
+    let me = me.expect(200).json();
+    assert_eq!(me["session"]["client"], "<b>agent</b>");
+    assert_eq!(me["session"]["kind"], "mcp");
+    // Nothing shows it again.
+    let home = user.visit("/").await;
+    let home = home.page(200);
+    assert!(
+        home.contains("<strong>mcp</strong> &#60;b&#62;agent"),
+        "{home}"
+    );
+    assert!(!home.contains(&access) && !home.contains(&refresh));
+    let next = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &*refresh),
+        ("client_id", "<b>agent</b>"),
+    ];
+    agent.post_form("/auth/token", &next).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_form_for_a_token_is_for_people_at_this_servers_own_page() {
+    let trial = Trial::roomy().await;
+    let form = [("client", "my-agent")];
+    // Who is not signed in comes back from there to the page, not to where the form was sent.
+    let nobody = trial.browser();
+    let sent = nobody.submit("/tokens", &form, "same-origin").await;
+    assert_eq!(sent.expect(303).location(), "/auth/github/login?next=%2F");
+
+    let user = trial.sign_in(OCTO_USER).await;
+    for site in ["cross-site", "same-site"] {
+        let refused = user.submit("/tokens", &form, site).await;
+        assert!(refused.page(403).contains("You may not do this."));
+    }
+    for client in ["", "  ", "a\nb", &"x".repeat(257)] {
+        let form = [("client", client)];
+        let refused = user.submit("/tokens", &form, "same-origin").await;
+        let told = refused
+            .page(400)
+            .contains("The name must be 1 to 256 bytes");
+        assert!(told, "{client:?}: {refused:?}");
+    }
+    let unnamed = [("name", "my-agent")];
+    let refused = user.submit("/tokens", &unnamed, "same-origin").await;
+    assert!(
+        refused.page(400).contains("Send a form with"),
+        "{refused:?}"
+    );
+    let json = json!({ "client": "my-agent" });
+    user.post_json("/tokens", &json).await.problem(400);
+    assert_eq!(list(&user).await.len(), 1);
+
+    // A token makes no further one, and is not offered to.
+    let tokens = agent(&user, "my-agent").await;
+    let token = text(&tokens, "access_token");
+    let request = nobody.request(Method::POST, "/tokens").form(&form);
+    nobody.send(request.bearer_auth(token)).await.problem(403);
+    let page = nobody.with_token(Method::GET, "/", token).await;
+    assert!(!page.page(200).contains("/tokens"));
+}

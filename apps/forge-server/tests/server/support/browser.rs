@@ -63,6 +63,14 @@ impl Browser {
             .await
     }
 
+    /// As a person who sends a form of the page they are at.
+    pub(crate) async fn submit(&self, path: &str, form: &[(&str, &str)], site: &str) -> Answer {
+        let request = self.request(Method::POST, path).form(form);
+        let request = request.header("accept", HTML);
+        let request = request.header("sec-fetch-mode", "navigate");
+        self.send(request.header("sec-fetch-site", site)).await
+    }
+
     pub(crate) async fn post(&self, path: &str) -> Answer {
         self.send(self.request(Method::POST, path)).await
     }
