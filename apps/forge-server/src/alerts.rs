@@ -37,7 +37,7 @@ pub enum AlertsCommand {
     /// configured any more, or they waited for too long.
     Dead(Settings),
     /// Tries an alert that was given up again, or all of them; a running server does so within
-    /// fifteen seconds.
+    /// fifteen seconds, and puts it on record.
     Retry {
         /// The id from the list, or `all`.
         what: String,
@@ -218,7 +218,7 @@ pub async fn retry(
     what: &str,
     out: &mut impl Write,
 ) -> Result<(), BoxError> {
-    let now = Clock::system().now();
+    let by = Lift::new(Clock::system().now(), BY);
     let ids: Vec<Uuid> = match what {
         "all" => {
             let dead = store.dead(MAX_DEAD).await?;
@@ -231,7 +231,7 @@ pub async fn retry(
     };
     let mut again = 0;
     for id in ids {
-        again += u32::from(store.requeue(id, now).await?);
+        again += u32::from(store.requeue(id, &by).await?);
     }
     match again {
         0 => Err("nothing was given up that this means: see `forge alerts dead`".into()),

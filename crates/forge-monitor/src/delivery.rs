@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::alert::Alert;
 use crate::clock::Timestamp;
+use crate::decision::Lift;
 
 /// How often a delivery is tried before it is given up: for some six hours.
 pub(crate) const MAX_ATTEMPTS: u32 = 32;
@@ -113,6 +114,24 @@ impl DeadLetter {
     pub fn reason(mut self, reason: DeadReason) -> Self {
         self.reason = reason;
         self
+    }
+}
+
+/// A delivery that was given up, and that somebody let wait again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Requeued {
+    /// What is to be delivered.
+    pub delivery: Delivery,
+    /// When that was, and by whom.
+    pub by: Lift,
+}
+
+impl Requeued {
+    /// A delivery, and who let it wait again.
+    #[must_use]
+    pub fn new(delivery: Delivery, by: Lift) -> Self {
+        Self { delivery, by }
     }
 }
 

@@ -123,7 +123,7 @@ pub use alert::{
 };
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use decision::{Action, Decision, Lift, Stored, Target};
-pub use delivery::{DeadLetter, DeadReason, Delivery, OutboxStats, Patience, Settled};
+pub use delivery::{DeadLetter, DeadReason, Delivery, OutboxStats, Patience, Requeued, Settled};
 #[cfg(any(feature = "email", feature = "webhook"))]
 pub use error::SinkError;
 pub use error::{BoxError, BuildError, LiftError, StartError, StoreError};

@@ -128,7 +128,8 @@ impl OnMonitorEvent for RecordMetrics {
             MonitorEvent::DecisionsRestored { .. }
             | MonitorEvent::DecisionAdopted(_)
             | MonitorEvent::SilenceMade(_)
-            | MonitorEvent::SilenceEnded(..) => {}
+            | MonitorEvent::SilenceEnded(..)
+            | MonitorEvent::AlertRequeued(_) => {}
             MonitorEvent::DecisionExpired(_) => ended("expired"),
             MonitorEvent::DecisionLifted(..) => ended("lifted"),
             MonitorEvent::AlertRaised(alert) => {

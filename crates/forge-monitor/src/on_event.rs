@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::alert::{Alert, Silence};
 use crate::decision::{Decision, Lift, Target};
-use crate::delivery::{DeadLetter, Delivery};
+use crate::delivery::{DeadLetter, Delivery, Requeued};
 use crate::monitor::MonitorStats;
 use crate::signal::SignalClass;
 
@@ -64,6 +64,9 @@ pub enum MonitorEvent {
     SilenceMade(Arc<Silence>),
     /// The same of the end of a silence.
     SilenceEnded(Arc<Silence>, Lift),
+    /// A delivery that was given up waits again, because another program had the store do so, and not
+    /// [through](crate::Monitor::requeue) a monitor. Of several monitors on the store one tells.
+    AlertRequeued(Arc<Requeued>),
     /// An alert is on its way to the sinks.
     AlertRaised(Arc<Alert>),
     /// An alert is not sent, because somebody wants silence or a graver one says it all.

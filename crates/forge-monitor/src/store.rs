@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::alert::{Silence, StoredSilence};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Lift, Stored, Target};
-use crate::delivery::{DeadLetter, Delivery, OutboxStats, Patience, Settled};
+use crate::delivery::{DeadLetter, Delivery, OutboxStats, Patience, Requeued, Settled};
 use crate::error::StoreError;
 
 pub use memory::MemoryMonitorStore;
@@ -115,15 +115,23 @@ pub trait AlertStore: Send + Sync + 'static {
     /// The deliveries that were given up, at most `limit`, the last first.
     fn dead(&self, limit: usize) -> StoreFuture<'_, Vec<DeadLetter>>;
 
-    /// Lets a delivery that was given up wait again, as if it were new at `at`; `false` where none
-    /// that was has this id.
-    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool>;
+    /// Lets a delivery that was given up wait again, as if it were new at the time of `by`; `false`
+    /// where none that was has this id.
+    fn requeue<'a>(&'a self, id: Uuid, by: &'a Lift) -> StoreFuture<'a, bool>;
+
+    /// The deliveries that somebody let wait again, which is not [told](Lift::told) yet: at most
+    /// `limit`, the oldest first.
+    fn untold_requeues(&self, limit: usize) -> StoreFuture<'_, Vec<Requeued>>;
+
+    /// Notes that this was told to the observers; `false` where it was so already. Of several callers
+    /// at once exactly one is told `true`.
+    fn requeue_told(&self, id: Uuid) -> StoreFuture<'_, bool>;
 
     /// What waits and what was given up.
     fn outbox(&self) -> StoreFuture<'_, OutboxStats>;
 
     /// Deletes the deliveries that were settled for good before `before`, and the silences that ended
-    /// by then and are [told](Silence::told); how many of the deliveries those were.
+    /// by then, where they are [told](Silence::told); how many of the deliveries those were.
     fn forget(&self, before: Timestamp) -> StoreFuture<'_, u64>;
 
     /// Stores a new silence; [`StoreError::Duplicate`] where its id is stored already.
@@ -249,8 +257,16 @@ impl<S: AlertStore + ?Sized> AlertStore for Arc<S> {
         (**self).dead(limit)
     }
 
-    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
-        (**self).requeue(id, at)
+    fn requeue<'a>(&'a self, id: Uuid, by: &'a Lift) -> StoreFuture<'a, bool> {
+        (**self).requeue(id, by)
+    }
+
+    fn untold_requeues(&self, limit: usize) -> StoreFuture<'_, Vec<Requeued>> {
+        (**self).untold_requeues(limit)
+    }
+
+    fn requeue_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
+        (**self).requeue_told(id)
     }
 
     fn outbox(&self) -> StoreFuture<'_, OutboxStats> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use forge_audit::{Event, Kind, Outcome, Severity};
-use forge_monitor::{Action, Delivery, MonitorEvent, Silence};
+use forge_monitor::{Action, Delivery, MonitorEvent, Requeued, Silence};
 use serde_json::{Value, json};
 
 use super::{Cause, Wiring};
@@ -82,6 +82,22 @@ impl Wiring {
                 MonitorEvent::SilenceEnded(silence, end) => {
                     let event = silence_event("admin.silences.end", silence, &end.by);
                     wiring.audit(event.severity(Severity::Medium));
+                    return;
+                }
+                // As `/api/admin/alerts/dead/{id}/retry` has it on record.
+                MonitorEvent::AlertRequeued(requeued) => {
+                    let Requeued { delivery, by, .. } = &**requeued;
+                    wiring.audit(
+                        Cause::default()
+                            .event(Kind::DataAccess, "admin.alerts.retry")
+                            .severity(Severity::Medium)
+                            .resource(delivery.id.to_string())
+                            .details(&json!({
+                                "alert": delivery.alert.id.to_string(),
+                                "sink": &*delivery.sink,
+                                "by": &*by.by,
+                            })),
+                    );
                     return;
                 }
                 _ => return,

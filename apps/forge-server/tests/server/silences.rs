@@ -211,6 +211,26 @@ pub(crate) async fn what_was_given_up_is_listed_and_tried_again() {
     assert_eq!(said, b"1 to be tried again\n");
     assert_eq!(store.dead(9).await.unwrap(), []);
     assert_eq!(store.outbox().await.unwrap().waiting, 1);
+    // Which is on record as an admin's wish is.
+    let recorded = tokio::time::timeout(seconds(60), async {
+        loop {
+            trial.app.monitor.refresh();
+            trial.app.monitor.flush().await;
+            let events = trial.audit(&admin).await;
+            let retried = with_action(&events, "admin.alerts.retry");
+            if let [first, _, _, last] = &retried[..] {
+                break ((*first).clone(), (*last).clone());
+            }
+        }
+    });
+    let (first, last) = recorded.await.unwrap();
+    assert_eq!(last["resource"], over["id"]);
+    assert_eq!(last["details"]["by"], "the command line");
+    assert_eq!(last["details"]["sink"], "email");
+    for alike in ["kind", "severity", "result"] {
+        assert_eq!(last[alike], first[alike], "{alike}");
+    }
+    assert_eq!(store.untold_requeues(9).await.unwrap(), []);
 }
 
 #[tokio::test]

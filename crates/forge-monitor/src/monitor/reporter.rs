@@ -208,6 +208,7 @@ impl Reporter {
             | MonitorEvent::DecisionExpired(_)
             | MonitorEvent::SilenceMade(_)
             | MonitorEvent::SilenceEnded(..)
+            | MonitorEvent::AlertRequeued(_)
             | MonitorEvent::Vitals(_) => return None,
         })
     }

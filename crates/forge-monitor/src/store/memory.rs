@@ -11,7 +11,9 @@ use super::{AlertStore, Batch, DecisionStore, MAX_SILENCES, MonitorStore, StoreF
 use crate::alert::{Silence, StoredSilence};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Lift, Stored, Target};
-use crate::delivery::{DeadLetter, DeadReason, Delivery, HORIZON, OutboxStats, Patience, Settled};
+use crate::delivery::{
+    DeadLetter, DeadReason, Delivery, HORIZON, OutboxStats, Patience, Requeued, Settled,
+};
 use crate::error::StoreError;
 
 /// How many deliveries are kept; one more displaces the oldest that is settled, or is refused.
@@ -54,6 +56,8 @@ struct Row {
     delivery: Delivery,
     leased_until: Timestamp,
     state: State,
+    /// Who let it wait again, where that is not told.
+    requeued: Option<Lift>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +115,7 @@ impl Rows {
                 delivery: delivery.clone(),
                 leased_until: Timestamp::from_micros(i64::MIN),
                 state: State::Waiting,
+                requeued: None,
             }));
         Ok(())
     }
@@ -373,7 +378,7 @@ impl AlertStore for MemoryMonitorStore {
         })
     }
 
-    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+    fn requeue<'a>(&'a self, id: Uuid, by: &'a Lift) -> StoreFuture<'a, bool> {
         Box::pin(async move {
             let mut rows = self.rows();
             let is_it = |row: &&mut Row| row.delivery.id == id;
@@ -385,11 +390,34 @@ impl AlertStore for MemoryMonitorStore {
                         row.delivery.attempts,
                         row.delivery.created,
                         row.delivery.due,
-                    ) = (0, at, at);
+                    ) = (0, by.at, by.at);
+                    row.requeued = Some(by.clone()).filter(|by| !by.told);
                     true
                 }
                 _ => false,
             })
+        })
+    }
+
+    fn untold_requeues(&self, limit: usize) -> StoreFuture<'_, Vec<Requeued>> {
+        Box::pin(async move {
+            let rows = self.rows();
+            let untold = rows.deliveries.iter().filter_map(|row| {
+                let by = row.requeued.clone()?;
+                Some(Requeued::new(row.delivery.clone(), by))
+            });
+            let mut untold: Vec<_> = untold.collect();
+            untold.sort_by_key(|of| (of.by.at, of.delivery.id));
+            untold.truncate(limit);
+            Ok(untold)
+        })
+    }
+
+    fn requeue_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            let mut rows = self.rows();
+            let row = rows.deliveries.iter_mut().find(|row| row.delivery.id == id);
+            Ok(row.is_some_and(|row| row.requeued.take().is_some()))
         })
     }
 
@@ -413,7 +441,7 @@ impl AlertStore for MemoryMonitorStore {
             let held = rows.deliveries.len();
             rows.deliveries.retain(|row| match row.state {
                 State::Waiting => true,
-                State::Delivered(at) | State::Dead(at, _) => at >= before,
+                State::Delivered(at) | State::Dead(at, _) => at >= before || row.requeued.is_some(),
             });
             let forgotten = (held - rows.deliveries.len()) as u64;
             rows.silences.retain(|of| {

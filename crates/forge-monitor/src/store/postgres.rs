@@ -19,11 +19,13 @@ use super::{
 use crate::alert::{Silence, StoredSilence};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Lift, Stored, Target};
-use crate::delivery::{DeadLetter, DeadReason, Delivery, HORIZON, OutboxStats, Patience, Settled};
+use crate::delivery::{
+    DeadLetter, DeadReason, Delivery, HORIZON, OutboxStats, Patience, Requeued, Settled,
+};
 use crate::error::StoreError;
 
 /// The schema, a step after the other.
-const SCHEMA: [(&str, &str); 2] = [
+const SCHEMA: [(&str, &str); 3] = [
     (
         "monitor",
         include_str!("../../migrations/postgres/0001_monitor.sql"),
@@ -31,6 +33,10 @@ const SCHEMA: [(&str, &str); 2] = [
     (
         "bounds",
         include_str!("../../migrations/postgres/0002_bounds.sql"),
+    ),
+    (
+        "requeued",
+        include_str!("../../migrations/postgres/0003_requeued.sql"),
     ),
 ];
 

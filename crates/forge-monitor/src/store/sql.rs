@@ -147,6 +147,24 @@ macro_rules! sql_monitor_store {
             readable.collect()
         }
 
+        fn requeues(rows: &[$row]) -> Vec<Requeued> {
+            let readable = rows.iter().filter_map(|row| match requeued(row) {
+                Ok(requeued) => Some(requeued),
+                Err(error) => {
+                    let id = id(row).unwrap_or_default();
+                    tracing::error!(%id, %error, "an alert that is to be tried again cannot be read");
+                    None
+                }
+            });
+            readable.collect()
+        }
+
+        fn requeued(row: &$row) -> Result<Requeued, StoreError> {
+            let at = Timestamp::from_micros(integer(row)("requeued_at")?);
+            let by = Lift::new(at, text(row)("requeued_by")?);
+            Ok(Requeued::new(delivery(row)?, by))
+        }
+
         fn letter(row: &$row) -> Result<DeadLetter, StoreError> {
             let at = Timestamp::from_micros(integer(row)("settled_at")?);
             let reason: Option<&str> = row.try_get("reason").map_err(unavailable)?;

@@ -17,7 +17,9 @@ use super::{
 use crate::alert::{Silence, StoredSilence};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Lift, Stored, Target};
-use crate::delivery::{DeadLetter, DeadReason, Delivery, HORIZON, OutboxStats, Patience, Settled};
+use crate::delivery::{
+    DeadLetter, DeadReason, Delivery, HORIZON, OutboxStats, Patience, Requeued, Settled,
+};
 use crate::error::StoreError;
 
 /// A store in the tables `monitor_…` of an SQLite database.
@@ -30,7 +32,7 @@ pub struct SqliteMonitorStore {
 }
 
 /// The schema, a step after the other.
-const SCHEMA: [(&str, &str); 4] = [
+const SCHEMA: [(&str, &str); 5] = [
     (
         "monitor",
         include_str!("../../migrations/sqlite/0001_monitor.sql"),
@@ -46,6 +48,10 @@ const SCHEMA: [(&str, &str); 4] = [
     (
         "bounds",
         include_str!("../../migrations/sqlite/0004_bounds.sql"),
+    ),
+    (
+        "requeued",
+        include_str!("../../migrations/sqlite/0005_requeued.sql"),
     ),
 ];
 

@@ -16,8 +16,8 @@ use std::time::Duration;
 use forge_monitor::{
     Action, Alert, AlertState, AlertStore, Batch, BoxError, DeadLetter, Decision, DecisionStore,
     Delivery, HealthStatus, Lift, LiftError, ManualClock, MemoryMonitorStore, Monitor,
-    MonitorBuilder, MonitorEvent, MonitorStore, OnMonitorEvent, OutboxStats, Patience, Scenario,
-    Settled, Severity, Signal, SignalClass, SignalKind, Silence, StartError, StoreError,
+    MonitorBuilder, MonitorEvent, MonitorStore, OnMonitorEvent, OutboxStats, Patience, Requeued,
+    Scenario, Settled, Severity, Signal, SignalClass, SignalKind, Silence, StartError, StoreError,
     StoreFuture, Stored, StoredSilence, Target, Timestamp,
 };
 use uuid::Uuid;

@@ -162,8 +162,16 @@ impl AlertStore for Node {
         self.read(self.store.dead(limit))
     }
 
-    fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
-        self.write(self.store.requeue(id, at))
+    fn requeue<'a>(&'a self, id: Uuid, by: &'a Lift) -> StoreFuture<'a, bool> {
+        self.write(self.store.requeue(id, by))
+    }
+
+    fn untold_requeues(&self, limit: usize) -> StoreFuture<'_, Vec<Requeued>> {
+        self.read(self.store.untold_requeues(limit))
+    }
+
+    fn requeue_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
+        self.write(self.store.requeue_told(id))
     }
 
     fn outbox(&self) -> StoreFuture<'_, OutboxStats> {

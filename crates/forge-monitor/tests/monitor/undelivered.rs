@@ -196,7 +196,12 @@ async fn what_was_spilled_and_is_not_taken_is_a_dead_letter() {
     assert_eq!(reasons(&node.store).await, [DeadReason::NotTaken; 2]);
     assert_eq!(monitor.stats().alerts_dead, 2);
     let id = node.store.dead(9).await.unwrap()[0].delivery.id;
-    assert!(node.store.requeue(id, clock.now()).await.unwrap());
+    assert!(
+        node.store
+            .requeue(id, &Lift::new(clock.now(), "x"))
+            .await
+            .unwrap()
+    );
 }
 
 #[tokio::test]
@@ -264,7 +269,7 @@ async fn after_the_store_was_away_or_the_clock_leapt_nothing_is_given_up_at_once
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silence_by_another_program_is_told_once_by_one_of_two_monitors() {
+async fn what_another_program_does_to_alerts_is_told_once_by_one_of_two_monitors() {
     let (clock, told, store) = (
         ManualClock::new(START),
         Told::default(),
@@ -290,10 +295,32 @@ async fn a_silence_by_another_program_is_told_once_by_one_of_two_monitors() {
     assert!(store.unsilence(silence.id, &end).await.unwrap());
     seconds_pass().await;
     assert_eq!(told.names(), ["SilenceMade", "SilenceEnded"]);
+    // So is what another program lets wait again.
+    let given_up = waiting("fax");
+    store
+        .enqueue(std::slice::from_ref(&given_up))
+        .await
+        .unwrap();
+    let patience = Patience::new(HOUR, HOUR);
+    let letters = store.give_up(START + 2 * HOUR, patience, 9).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert!(store.requeue(given_up.id, &end).await.unwrap());
+    seconds_pass().await;
+    assert_eq!(told.names()[2..], ["AlertRequeued"]);
+    assert_eq!(store.untold_requeues(9).await.unwrap(), []);
     // Whoever asks a monitor for it knows.
+    assert_eq!(
+        store
+            .give_up(START + 9 * HOUR, patience, 9)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    monitors[1].requeue(given_up.id).await.unwrap();
     let silence = Silence::new("x", START, START + HOUR);
     monitors[0].silence(silence.clone()).await.unwrap();
     monitors[1].unsilence(silence.id, "a test").await.unwrap();
     seconds_pass().await;
-    assert_eq!(told.names().len(), 2);
+    assert_eq!(told.names().len(), 3);
 }

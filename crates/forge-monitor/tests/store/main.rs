@@ -311,9 +311,10 @@ async fn lets_what_was_given_up_wait_again(store: &dyn AlertStore) {
     assert_eq!(dead, [expected(&b, 6), expected(&a, 5)]);
     assert_eq!(store.dead(1).await.unwrap(), [expected(&b, 6)]);
     for id in [Uuid::nil(), c.id] {
-        assert!(!store.requeue(id, at(9)).await.unwrap());
+        assert!(!store.requeue(id, &lift(9)).await.unwrap());
     }
-    let both = tokio::join!(store.requeue(a.id, at(9)), store.requeue(a.id, at(9)));
+    let by = lift(9);
+    let both = tokio::join!(store.requeue(a.id, &by), store.requeue(a.id, &by));
     assert!(both.0.unwrap() ^ both.1.unwrap());
     let outbox = store.outbox().await.unwrap();
     assert_eq!(outbox, OutboxStats::new(1, 1, Some(at(9))));

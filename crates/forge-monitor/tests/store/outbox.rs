@@ -1,6 +1,6 @@
 //! What waits in the outbox is given up at some time.
 
-use forge_monitor::{DeadReason, Patience};
+use forge_monitor::{DeadReason, Patience, Requeued};
 
 use crate::*;
 
@@ -13,6 +13,7 @@ pub(crate) async fn conforms<S: MonitorStore>(store: &S) {
     waits_anew_for_a_sink_that_came_back(store).await;
     lets_a_try_end_before_it_gives_up(store).await;
     gives_up_each_once(store).await;
+    says_who_let_it_wait_again(store).await;
     puts_right_what_a_clock_wrote_that_was_ahead(store).await;
 }
 
@@ -43,7 +44,7 @@ async fn gives_up_what_waited_for_too_long(store: &dyn AlertStore) {
     let outbox = store.outbox().await.unwrap();
     assert_eq!(outbox, OutboxStats::new(1, 1, Some(at(1))));
     // As if it were new.
-    assert!(store.requeue(old.id, at(1000)).await.unwrap());
+    assert!(store.requeue(old.id, &lift(1000)).await.unwrap());
     assert_eq!(give_up(store, 1000).await, []);
     let due = due(store, "mail", 1000).await;
     assert_eq!(due.len(), 2);
@@ -85,11 +86,36 @@ async fn waits_anew_for_a_sink_that_came_back(store: &dyn AlertStore) {
     assert_eq!(give_up(store, 201).await, [(sent.id, DeadReason::NoSink)]);
     // With nothing that waits for it, it is not missed.
     assert!(attend(store, &["mail"], 202).await.is_empty());
-    assert!(store.requeue(sent.id, at(300)).await.unwrap());
+    assert!(store.requeue(sent.id, &lift(300)).await.unwrap());
     assert_eq!(attend(store, &["mail"], 300).await, names(&["new"]));
     assert_eq!(give_up(store, 399).await, []);
     assert_eq!(due(store, "new", 400).await.len(), 1);
     assert!(attend(store, &["mail"], 400).await.is_empty());
+    assert_eq!(store.forget(at(2000)).await.unwrap(), 1);
+}
+
+async fn says_who_let_it_wait_again(store: &dyn AlertStore) {
+    let sent = [delivery("mail", 0), delivery("mail", 0)];
+    store.enqueue(&sent).await.unwrap();
+    assert_eq!(give_up(store, 1000).await.len(), 2);
+    let untold = async |limit| store.untold_requeues(limit).await.unwrap();
+    let [told, other] = sent;
+    assert!(store.requeue(told.id, &lift(1001)).await.unwrap());
+    assert_eq!(untold(9).await, []);
+    let by = Lift::new(at(1002), "somebody else");
+    assert!(store.requeue(other.id, &by).await.unwrap());
+    let mut waits = other.clone();
+    (waits.created, waits.due) = (by.at, by.at);
+    assert_eq!(untold(9).await, [Requeued::new(waits, by)]);
+    assert_eq!(untold(0).await, []);
+    // It is not forgotten before it is told.
+    assert_eq!(due(store, "mail", 1002).await.len(), 2);
+    assert_eq!(store.forget(at(2000)).await.unwrap(), 1);
+    assert_eq!(untold(9).await.len(), 1);
+    let twice = tokio::join!(store.requeue_told(other.id), store.requeue_told(other.id));
+    assert!(twice.0.unwrap() ^ twice.1.unwrap());
+    assert!(!store.requeue_told(Uuid::nil()).await.unwrap());
+    assert_eq!(untold(9).await, []);
     assert_eq!(store.forget(at(2000)).await.unwrap(), 1);
 }
 

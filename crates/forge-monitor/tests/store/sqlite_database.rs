@@ -50,7 +50,7 @@ async fn migrates_beside_the_migrations_of_others() {
         .fetch_one(&pool)
         .await
         .unwrap();
-    assert_eq!(applied, 4);
+    assert_eq!(applied, 5);
     let others: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations")
         .fetch_one(&pool)
         .await

@@ -11,7 +11,7 @@ use super::{Answer, Engine, Job, attempt};
 use crate::alert::{Silence, StoredSilence};
 use crate::clock::Timestamp;
 use crate::decision::{Action, Decision, Lift, Stored, Target};
-use crate::delivery::OutboxStats;
+use crate::delivery::{OutboxStats, Requeued};
 use crate::error::{LiftError, StoreError};
 use crate::monitor::recorder::{Lifting, Sweep};
 use crate::on_event::MonitorEvent;
@@ -27,7 +27,7 @@ const RELOAD_EVERY: Duration = Duration::from_secs(60);
 const REMEMBERED: Duration = Duration::from_secs(2 * 3600);
 /// How many changes are read at once: as many decisions as at the start.
 const MAX_NEWS: usize = 100_000;
-/// How many silences of others are told at once.
+/// How many silences of others are told at once, and how many deliveries that they let wait again.
 const MAX_UNTOLD: usize = 100;
 
 /// What the store told.
@@ -43,6 +43,7 @@ struct Changed {
     decisions: Vec<Stored>,
     silences: Vec<Silence>,
     untold_silences: Vec<StoredSilence>,
+    untold_requeues: Vec<Requeued>,
     /// As many silences were made and ended here by then.
     silenced_here: u64,
 }
@@ -165,6 +166,7 @@ impl Engine {
                     decisions: store.changed(since, MAX_NEWS).await?,
                     silences: store.silences(now).await?,
                     untold_silences: store.untold_silences(MAX_UNTOLD).await?,
+                    untold_requeues: store.untold_requeues(MAX_UNTOLD).await?,
                     silenced_here,
                 };
                 Ok::<_, StoreError>((changed, outbox))
@@ -215,6 +217,9 @@ impl Engine {
             }
             for stored in changed.untold_silences {
                 self.tell_silence(stored);
+            }
+            for requeued in changed.untold_requeues {
+                self.tell_requeue(requeued);
             }
             self.take_up(changed.decisions, now);
         }
@@ -307,6 +312,16 @@ impl Engine {
         self.recorder.offer(async move {
             if let Ok(Ok(true)) = attempt(|| store.lift_told(decision.id)).await {
                 reporter.tell(&MonitorEvent::DecisionLifted(decision, lift));
+            }
+        });
+    }
+
+    /// The same of who let it wait again.
+    fn tell_requeue(&self, requeued: Requeued) {
+        let (store, reporter) = (Arc::clone(&self.store), Arc::clone(&self.reporter));
+        self.recorder.offer(async move {
+            if let Ok(Ok(true)) = attempt(|| store.requeue_told(requeued.delivery.id)).await {
+                reporter.tell(&MonitorEvent::AlertRequeued(Arc::new(requeued)));
             }
         });
     }

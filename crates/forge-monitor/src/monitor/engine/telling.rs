@@ -82,9 +82,11 @@ impl Engine {
     /// Lets a delivery that was given up be tried again.
     pub(super) fn requeue(&self, id: Uuid, answer: Answer<()>) {
         let (store, reporter) = (Arc::clone(&self.store), Arc::clone(&self.reporter));
-        let (now, bells) = (self.clock.now(), self.bells());
+        // Whoever asks for it here tells whom it concerns.
+        let by = Lift::new(self.clock.now(), "").told(true);
+        let bells = self.bells();
         self.recorder.offer(async move {
-            let result = match attempt(|| store.requeue(id, now)).await {
+            let result = match attempt(|| store.requeue(id, &by)).await {
                 Ok(Ok(true)) => Ok(()),
                 Ok(Ok(false)) => Err(LiftError::NotFound),
                 Ok(Err(error)) => Err(LiftError::Store(error)),

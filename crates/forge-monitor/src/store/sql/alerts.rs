@@ -213,16 +213,49 @@ macro_rules! sql_alert_store {
                 })
             }
 
-            fn requeue(&self, id: Uuid, at: Timestamp) -> StoreFuture<'_, bool> {
+            fn untold_requeues(&self, limit: usize) -> StoreFuture<'_, Vec<Requeued>> {
                 Box::pin(async move {
+                    let rows = sqlx::query(
+                        "SELECT id, sink, alert, created, due, attempts, requeued_at, requeued_by
+                         FROM monitor_deliveries WHERE requeued_by IS NOT NULL
+                         ORDER BY requeued_at, id LIMIT $1",
+                    )
+                    .bind(number(limit))
+                    .fetch_all(&self.pool)
+                    .await
+                    .map_err(unavailable)?;
+                    Ok(requeues(&rows))
+                })
+            }
+
+            fn requeue_told(&self, id: Uuid) -> StoreFuture<'_, bool> {
+                Box::pin(async move {
+                    let done = sqlx::query(
+                        "UPDATE monitor_deliveries SET requeued_at = NULL, requeued_by = NULL
+                         WHERE id = $1 AND requeued_by IS NOT NULL",
+                    )
+                    .bind(id.to_string())
+                    .execute(&self.pool)
+                    .await
+                    .map_err(unavailable)?;
+                    Ok(done.rows_affected() == 1)
+                })
+            }
+
+            fn requeue<'a>(&'a self, id: Uuid, by: &'a Lift) -> StoreFuture<'a, bool> {
+                Box::pin(async move {
+                    let untold = Some(by).filter(|by| !by.told);
                     let done = sqlx::query(
                         "UPDATE monitor_deliveries
                          SET state = 'waiting', settled_at = NULL, leased_until = NULL,
-                             attempts = 0, created = $2, due = $2, reason = NULL
+                             attempts = 0, created = $2, due = $2, reason = NULL,
+                             requeued_at = $3, requeued_by = $4
                          WHERE id = $1 AND state = 'dead'",
                     )
                     .bind(id.to_string())
-                    .bind(at.as_micros())
+                    .bind(by.at.as_micros())
+                    .bind(untold.map(|by| by.at.as_micros()))
+                    .bind(untold.map(|by| &*by.by))
                     .execute(&self.pool)
                     .await
                     .map_err(unavailable)?;
@@ -234,7 +267,7 @@ macro_rules! sql_alert_store {
                 Box::pin(async move {
                     let done = sqlx::query(
                         "DELETE FROM monitor_deliveries
-                         WHERE state <> 'waiting' AND settled_at < $1",
+                         WHERE state <> 'waiting' AND settled_at < $1 AND requeued_by IS NULL",
                     )
                     .bind(before.as_micros())
                     .execute(&self.pool)
