@@ -39,8 +39,9 @@ pub struct SigningKey {
 /// which none, or more than one, of its backends was compiled.
 #[derive(Clone)]
 enum Material {
-    Ed25519(ed25519_dalek::SigningKey),
-    Shared(Hmac<Sha256>),
+    Ed25519(Box<ed25519_dalek::SigningKey>),
+    /// The bytes themselves: a state of HMAC made of them would be as secret, and not be wiped.
+    Shared,
 }
 
 impl SigningKey {
@@ -77,13 +78,12 @@ impl SigningKey {
         if secret.len() < MIN_SHARED {
             return Err(KeyError::TooShort);
         }
-        let mac = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| KeyError::Malformed)?;
-        let id = mac.clone().chain_update(b"forge-session kid 1").finalize();
+        let id = mac(secret, b"forge-session kid 1").finalize().into_bytes();
         Ok(Self {
-            id: URL_SAFE_NO_PAD.encode(&id.into_bytes()[..16]),
+            id: URL_SAFE_NO_PAD.encode(&id[..16]),
             x: None,
             bytes: secret.to_vec().into(),
-            material: Material::Shared(mac),
+            material: Material::Shared,
         })
     }
 
@@ -110,14 +110,14 @@ impl SigningKey {
             id: URL_SAFE_NO_PAD.encode(Sha256::digest(thumbprint)),
             x: Some(x),
             bytes: der.as_bytes().to_vec().into(),
-            material: Material::Ed25519(key),
+            material: Material::Ed25519(Box::new(key)),
         })
     }
 
     pub(crate) fn algorithm(&self) -> Algorithm {
         match self.material {
             Material::Ed25519(_) => Algorithm::EdDSA,
-            Material::Shared(_) => Algorithm::HS256,
+            Material::Shared => Algorithm::HS256,
         }
     }
 
@@ -126,8 +126,8 @@ impl SigningKey {
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.material {
             Material::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
-            Material::Shared(mac) => {
-                let mac = mac.clone().chain_update(message).finalize();
+            Material::Shared => {
+                let mac = mac(&self.bytes, message).finalize();
                 mac.into_bytes().to_vec()
             }
         }
@@ -138,12 +138,14 @@ impl SigningKey {
         match &self.material {
             Material::Ed25519(key) => Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verifying_key().verify(message, &signature).is_ok()),
-            Material::Shared(mac) => {
-                let mac = mac.clone().chain_update(message);
-                mac.verify_slice(signature).is_ok()
-            }
+            Material::Shared => mac(&self.bytes, message).verify_slice(signature).is_ok(),
         }
     }
+}
+
+fn mac(secret: &[u8], message: &[u8]) -> Hmac<Sha256> {
+    let mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
+    mac.chain_update(message)
 }
 
 impl fmt::Debug for SigningKey {
