@@ -370,7 +370,7 @@ fn database(file: &Path) -> Result<(), BoxError> {
     }
 }
 
-async fn read(file: &Path) -> Result<SqliteAuditStore, BoxError> {
+pub(crate) async fn read(file: &Path) -> Result<SqliteAuditStore, BoxError> {
     database(file)?;
     let store = SqliteAuditStore::builder(file).read_only().open().await;
     store.map_err(unread(file))

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use forge_audit::{AuditStore, Event, Outcome, Severity, SqliteAuditStore, Stored};
+use forge_audit::{AuditStore, Event, Outcome, Severity, Stored};
 use forge_monitor::{
     BoxError, HealthStatus, NeverBlock, Replay, ReplayOutcome, Scenario, Signal, SignalKind,
     Timestamp,
 };
 
+use crate::audit_command;
 use crate::routes::rfc3339;
 use crate::wiring::is_forged_reason;
 
@@ -37,10 +38,7 @@ pub async fn replay(
     never_block: NeverBlock,
     out: &mut impl Write,
 ) -> Result<(), BoxError> {
-    if !file.exists() {
-        return Err("there is no such file".into());
-    }
-    let store = SqliteAuditStore::builder(file).read_only().open().await?;
+    let store = audit_command::read(file).await?;
     let mut replay = Replay::new(scenarios, never_block);
     let mut by_scenario: BTreeMap<String, u64> = BTreeMap::new();
     let (mut after, mut records) = (0, 0u64);

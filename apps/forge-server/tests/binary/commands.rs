@@ -114,5 +114,10 @@ fn what_needs_no_keys_asks_for_none() {
     assert_refuses(&replayed, &["--audit"]);
     assert!(!replayed.stderr.contains("keyring"), "{}", replayed.stderr);
     let replayed = run_with(&["monitor", "replay", "--audit", "/missing/audit.db"]);
-    assert_refuses(&replayed, &["no such file"]);
+    assert_refuses(&replayed, &["/missing/audit.db: there is no such file"]);
+    let replayed = run_with(&["monitor", "replay", "--audit", "/"]);
+    assert_refuses(
+        &replayed,
+        &["cannot read /: it is a folder; name the database file"],
+    );
 }
