@@ -32,6 +32,12 @@ pub enum StoreError {
         /// The newest version known.
         known: i64,
     },
+    /// The database is of an older version. [`migrate`](crate::SqliteAuditStore::migrate) brings it up
+    /// to date, which whoever only reads does not.
+    #[error(
+        "audit store is of an older version: let a server of this version open it once, or a copy of it"
+    )]
+    Outdated,
     /// The database has no audit log, or one in the tables of a version before the first release. A
     /// copy of a log that is being written has none either while all of it is in the `-wal` file
     /// beside it.

@@ -11,6 +11,29 @@ use tempfile::TempDir;
 use crate::support::{assert_refuses, browser, run_with, sign_in};
 use crate::trial::Trial;
 
+/// Changes the records of the first segment, of which each is preceded by its length in its block.
+fn change_records(db: &Connection, change: impl FnOnce(&mut Vec<Vec<u8>>)) {
+    let mut select = db
+        .prepare("SELECT records FROM audit_segment_1 ORDER BY first")
+        .unwrap();
+    let blocks = select.query_map([], |row| row.get(0)).unwrap();
+    let blocks: Vec<Vec<u8>> = blocks.collect::<Result<_, _>>().unwrap();
+    let (blocks, mut records) = (blocks.concat(), Vec::new());
+    let mut rest = &blocks[..];
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let (record, behind) = behind.split_at(u32::from_le_bytes(*length) as usize);
+        records.push(record.to_vec());
+        rest = behind;
+    }
+    change(&mut records);
+    let length = |record: &Vec<u8>| (record.len() as u32).to_le_bytes();
+    let records = records.iter().flat_map(|r| [&length(r), &r[..]].concat());
+    let records: Vec<u8> = records.collect();
+    db.execute("DELETE FROM audit_segment_1", []).unwrap();
+    let insert = "INSERT INTO audit_segment_1 (first, records) VALUES (1, ?1)";
+    db.execute(insert, [records]).unwrap();
+}
+
 #[tokio::test]
 async fn an_audit_log_is_verified_and_a_change_is_found() {
     let data = TempDir::new().unwrap();
@@ -30,18 +53,20 @@ async fn an_audit_log_is_verified_and_a_change_is_found() {
     );
     assert_eq!(whole.stderr, "");
 
-    for (change, position) in [
-        ("UPDATE audit_segment_1 SET actor = '1001' WHERE seq = 5", 5),
+    type Change = fn(&Connection);
+    let changes: [(Change, u64); 4] = [
+        (|db| change_records(db, |records| records[4][20] ^= 1), 5),
         (
-            "UPDATE audit_words_1 SET word = 'octo-root' WHERE word = 'octo-user'",
+            |db| {
+                let change = "UPDATE audit_words_1 SET word = 'octo-root' WHERE word = 'octo-user'";
+                assert_eq!(db.execute(change, []).unwrap(), 1);
+            },
             3,
         ),
-        (
-            "UPDATE audit_segment_1 SET hash = zeroblob(32) WHERE seq = 2",
-            2,
-        ),
-        ("DELETE FROM audit_segment_1 WHERE seq = 4", 4),
-    ] {
+        (|db| change_records(db, |records| records[1].truncate(40)), 2),
+        (|db| change_records(db, |records| drop(records.remove(3))), 4),
+    ];
+    for (change, position) in changes {
         let folder = TempDir::new().unwrap();
         let copy = folder.path().join("audit.db");
         fs::copy(&log, &copy).unwrap();
@@ -49,9 +74,9 @@ async fn an_audit_log_is_verified_and_a_change_is_found() {
         let triggers = "SELECT group_concat('DROP TRIGGER ' || name, ';')
                         FROM sqlite_schema WHERE type = 'trigger'";
         let drop: String = db.query_row(triggers, [], |row| row.get(0)).unwrap();
-        db.execute(change, []).unwrap_err();
+        db.execute("DELETE FROM audit_segment_1", []).unwrap_err();
         db.execute_batch(&drop).unwrap();
-        assert_eq!(db.execute(change, []).unwrap(), 1);
+        change(&db);
         db.close().unwrap();
         assert_refuses(
             &verify(&copy),
@@ -142,11 +167,9 @@ async fn an_audit_log_is_proved_archived_searched_and_forgotten() {
     let cut = path("cut.db");
     fs::copy(&log, &cut).unwrap();
     let db = Connection::open(&cut).unwrap();
-    db.execute_batch(
-        "DROP TRIGGER audit_segment_1_no_DELETE; DELETE FROM audit_segment_1 WHERE seq = 5;
-         DELETE FROM audit_checkpoints",
-    )
-    .unwrap();
+    db.execute_batch("DROP TRIGGER audit_segment_1_no_DELETE; DELETE FROM audit_checkpoints")
+        .unwrap();
+    change_records(&db, |records| records.truncate(4));
     db.close().unwrap();
     says(&["audit", "verify", &cut], "4 events");
     let found = run_with(&[

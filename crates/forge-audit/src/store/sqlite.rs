@@ -1,15 +1,18 @@
 //! A store in a SQLite database file of its own.
 
+mod block;
 mod fill;
 mod find;
 mod hot;
 mod index;
 mod keep;
 mod open;
+mod pack;
 mod read;
 mod row;
 mod segment;
 mod space;
+mod upgrade;
 mod walk;
 mod worker;
 mod write;
@@ -45,12 +48,12 @@ const TIDY: usize = 8192;
 /// Keeps records in a SQLite database file, which should hold nothing else.
 ///
 /// Write-ahead log, `synchronous=FULL`: what [`append`](AuditStore::append) has answered survives
-/// a loss of power. What waits to be appended shares a transaction. Records lie in segments, whose
-/// indexes are built once they are full, so that appending does not slow down as the log grows, and
-/// retention drops a segment as a whole. Writing,
-/// reading, walking and tidying up each have a thread and a connection of their own; those that read
-/// cannot write. Triggers refuse to change or delete a record; they stop mistakes, not somebody who
-/// owns the file, whom the chain and the checkpoints show.
+/// a loss of power. What waits to be appended shares a transaction. Records lie in segments, in
+/// blocks of those that were appended together; the index of a segment is built once it is full, so
+/// that appending does not slow down as the log grows, and retention drops a segment as a whole.
+/// Writing, reading, walking and tidying up each have a thread and a connection of their own; those
+/// that read cannot write. Triggers refuse to change or delete a record; they stop mistakes, not
+/// somebody who owns the file, whom the chain and the checkpoints show.
 pub struct SqliteAuditStore {
     // Dropped in this order: the connection that closes last moves the write-ahead log into the
     // file, and only one that may write can.
@@ -80,7 +83,7 @@ impl SqliteAuditStoreBuilder {
     ///
     /// Retention drops segments; a smaller one goes sooner, and more of them are more tables.
     pub fn segment(mut self, records: u64) -> Self {
-        self.sizes.rows = records.clamp(256, 1 << 24).next_multiple_of(256);
+        self.sizes.rows = records.clamp(256, segment::MAX_ROWS).next_multiple_of(256);
         self
     }
 
@@ -488,7 +491,7 @@ mod tests {
             migrate(&db),
             Err(StoreError::Schema {
                 found: 99,
-                known: 1
+                known: 2
             })
         ));
     }

@@ -1,6 +1,7 @@
 //! Segments that end, and words that go.
 
-use std::path::Path;
+#[cfg(feature = "archive")]
+use std::path::PathBuf;
 
 use crate::support::*;
 
@@ -101,84 +102,110 @@ async fn an_index_forgets_who_was_erased_and_finds_the_others() {
     log.verify().await.unwrap();
 }
 
-/// Turns the segments that have an index of their own into such as they were before: full ones had
-/// indexes of SQLite's own.
-fn make_old(path: &Path) {
-    let db = Connection::open(path).unwrap();
-    let mut select = db
-        .prepare("SELECT id FROM audit_segments WHERE state = 5")
-        .unwrap();
-    let ids = select.query_map([], |row| row.get(0)).unwrap();
-    let ids: Vec<i64> = ids.map(Result::unwrap).collect();
-    assert_eq!(ids, [1, 2]);
-    for id in ids {
-        db.execute_batch(&format!("DROP TABLE audit_index_{id}"))
-            .unwrap();
-        for column in [
-            "request_id",
-            "resource",
-            "actor",
-            "address",
-            "action",
-            "kind",
-        ] {
-            db.execute_batch(&format!(
-                "CREATE INDEX audit_{id}_by_{column} ON audit_segment_{id} ({column})"
-            ))
-            .unwrap();
-        }
-    }
-    db.execute_batch("UPDATE audit_segments SET state = 2 WHERE state = 5")
-        .unwrap();
+/// A database as version 1 of the schema had it: with segments of which one was pruned, one pruned in
+/// part, two have an index, one has indexes of SQLite's own and one is open; person 3 was erased.
+#[cfg(feature = "archive")]
+fn layout_1(folder: &tempfile::TempDir) -> PathBuf {
+    let path = folder.path().join("audit.db");
+    let packed = include_bytes!("layout-1.db.zst");
+    std::fs::write(&path, zstd::decode_all(&packed[..]).unwrap()).unwrap();
+    path
 }
 
+#[cfg(feature = "archive")]
 #[tokio::test]
-async fn segments_of_the_older_layout_are_read_and_indexed_anew() {
+async fn a_log_of_the_first_layout_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("audit.db");
+    let path = layout_1(&folder);
+    // Who only reads changes nothing.
+    let before = std::fs::read(&path).unwrap();
+    let reading = SqliteAuditStore::builder(&path).read_only().open().await;
+    assert!(matches!(reading, Err(StoreError::Outdated)), "{reading:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
     let store = sqlite(&folder).await;
     let log = AuditLog::open(store.clone()).await.unwrap();
-    log.record_all((0..600).map(event).collect()).await.unwrap();
-    store.seal().await.unwrap();
-    let head = log.head();
-    log.shutdown().await.unwrap();
-    drop((log, store));
-    make_old(&path);
-
-    let found = async |store: &dyn AuditStore| {
-        let by_id = Query::new().request_id("0198c2f0-7a1b-7c3d-8e4f-000000000007");
-        let by_actor = Query::new().actor("3").limit(1000);
-        let mut found = Vec::new();
-        for query in [by_id, by_actor] {
-            let records = query.run(store).await.unwrap().records;
-            found.push(records.iter().map(|r| r.seq).collect::<Vec<_>>());
+    let head = log.verify().await.unwrap();
+    let hash = "8d8eb9cd0d845036f8a5ef99ebf1c8fe39d8685184d2c79c8957522a16625f8d";
+    assert_eq!((head.seq, head.hash.to_string()), (1302, hash.to_owned()));
+    let check = async || {
+        let found = async |query: Query| {
+            let records = log.query(&query.limit(1000)).await.unwrap().records;
+            records.iter().map(|r| r.seq).collect::<Vec<_>>()
+        };
+        let held = [292, 486, 583, 680, 777, 874, 971, 1165, 1262];
+        assert_eq!(
+            found(Query::new().order(Order::OldestFirst).resource("held")).await,
+            held
+        );
+        // In the segments that have an index, that had indexes of SQLite's own, and that is open.
+        for (n, id) in [
+            (515, "r-515".to_owned()),
+            (777, format!("0198c2f0-7a1b-7c3d-8e4f-{:012x}", 777)),
+            (1285, "r-1285".to_owned()),
+        ] {
+            assert_eq!(found(Query::new().request_id(id)).await, [n + 1]);
         }
-        assert_eq!(found[0], [8]);
-        assert_eq!(found[1].len(), 86);
-        assert_eq!(verify_store(store, head).await.unwrap().seq, head.seq);
+        assert!(found(Query::new().actor("3")).await.is_empty());
+        assert_eq!(
+            found(
+                Query::new()
+                    .actor("4")
+                    .from(Timestamp::from_micros(11_000_000))
+            )
+            .await
+            .len(),
+            113
+        );
     };
-    // Who only reads reads it as it is.
-    let reading = SqliteAuditStore::builder(&path).read_only();
-    let reading = reading.open().await.unwrap();
-    found(&reading).await;
-    drop(reading);
-
-    let store = sqlite(&folder).await;
-    found(&*store).await;
-    // In a pause, or now.
+    check().await;
     store.seal().await.unwrap();
-    assert_eq!((indexed(&folder, 0), indexed(&folder, 2)), (512, 512));
-    let sealed = "SELECT count(*) FROM audit_segments WHERE state = 5";
+    check().await;
     let db = Connection::open(&path).unwrap();
-    let sealed: i64 = db.query_row(sealed, [], |row| row.get(0)).unwrap();
-    assert_eq!(sealed, 2);
-    found(&*store).await;
+    let old = "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%request_id%'";
+    let old: i64 = db.query_row(old, [], |row| row.get(0)).unwrap();
+    assert_eq!(old, 0);
 
-    // And it goes on: recorded, pruned and verified.
-    let log = AuditLog::open(store).await.unwrap();
-    log.record(event(600)).await.unwrap();
-    assert_eq!(log.verify().await.unwrap().seq, 601);
+    // And it goes on: recorded, erased, pruned and verified.
+    log.record(event(3)).await.unwrap();
+    let mut person = Filter::default();
+    person.actor = Some("4".to_owned());
+    assert_eq!(
+        log.erase(&person, &Retention::new(), "request")
+            .await
+            .unwrap(),
+        114
+    );
+    assert_eq!(log.verify().await.unwrap().seq, 1304);
     let retention = Retention::new().keep_all(Duration::ZERO);
-    assert_eq!(log.prune(&retention).await.unwrap(), 512);
+    assert_eq!(log.prune(&retention).await.unwrap(), 3 + 768);
     log.verify().await.unwrap();
+    assert_eq!(
+        log.query(&Query::new().actor("3")).await.unwrap().records[0].seq,
+        1303
+    );
+}
+
+#[cfg(feature = "archive")]
+#[tokio::test]
+async fn what_cannot_be_read_in_the_first_layout_is_found_after_it_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = layout_1(&folder);
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "DROP TRIGGER audit_segment_5_no_UPDATE; UPDATE audit_segment_5 SET actor = 1.5 WHERE seq = 1100",
+    )
+    .unwrap();
+    let store = sqlite(&folder).await;
+    let broken = verify_store(&*store, Default::default()).await.unwrap_err();
+    assert!(
+        matches!(broken, VerifyError::Broken(broken) if broken.seq == 1100),
+        "{broken}"
+    );
+    // With what was there, for who looks into it.
+    let kept = "SELECT actor FROM audit_unreadable_5 WHERE seq = 1100";
+    assert_eq!(
+        db.query_row(kept, [], |row| row.get::<_, f64>(0)).unwrap(),
+        1.5
+    );
 }

@@ -6,7 +6,7 @@ pub(crate) use std::time::Duration;
 
 pub(crate) use forge_audit::{
     Actor, Archive, ArchiveError, AuditLog, AuditStore, CheckpointFile, CheckpointKey, Event,
-    Export, Fault, Filter, Format, Kind, ManualClock, MemoryAuditStore, Next, OUTBOX_SQLITE,
+    Export, Fault, Filter, Format, Kind, ManualClock, MemoryAuditStore, Next, OUTBOX_SQLITE, Order,
     Outbox, OutboxEntry, Query, Retention, Severity, SignedNote, SqliteAuditStore, StoreError,
     StoreFuture, Timestamp, Verifier, VerifyError, import_archive, split_notes, verify_archive,
     verify_signed, verify_store, write_archive,

@@ -32,11 +32,13 @@ async fn all_that_was_queued_is_on_disk_and_the_chain_goes_on_after_reopening() 
 /// A log whose last two of five records somebody takes away while it is open.
 async fn cut_under_way(path: &std::path::Path) -> AuditLog {
     let log = open(path).await;
-    log.record_all((0..5).map(event).collect()).await.unwrap();
+    for events in [0..3, 3..5] {
+        log.record_all(events.map(event).collect()).await.unwrap();
+    }
     let attacker = rusqlite::Connection::open(path).unwrap();
     attacker
         .execute_batch(
-            "DROP TRIGGER audit_segment_1_no_DELETE; DELETE FROM audit_segment_1 WHERE seq > 3",
+            "DROP TRIGGER audit_segment_1_no_DELETE; DELETE FROM audit_segment_1 WHERE first > 3",
         )
         .unwrap();
     log

@@ -1,47 +1,47 @@
-//! Filling a segment with rows, and its dictionary with words.
+//! Filling a segment with records, and its dictionary with words.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use rusqlite::{CachedStatement, Connection, Statement};
+use rusqlite::{CachedStatement, Connection};
 
-use super::hot::{Columns, key};
-use super::row::{self, COLUMNS, Cell, address_cell, id_cell};
+use super::block::Block;
+use super::hot::Columns;
+use super::pack::{CELLS, Cell, Packed, Seal, address_cell, id_cell};
 use crate::chain::Content;
 use crate::error::StoreError;
 use crate::record::Record;
 
 /// More different texts than this a segment does not keep as words.
-pub(super) const MAX_WORDS: i64 = 16_384;
-/// So many rows one statement inserts, where there are as many: the cost of a statement is more than
-/// that of a row.
-const ROWS: usize = 16;
+pub(super) const MAX_WORDS: u32 = 16_384;
 
 /// The words of the open segment.
 #[derive(Default)]
 pub(super) struct Dictionary {
     /// With a seed of each process, so that who chooses the texts does not know where they fall. It is
     /// no keyed hash: what one who finds out gains is bounded by [`MAX_WORDS`].
-    ids: HashMap<Box<str>, i64, RandomState>,
+    ids: HashMap<Box<str>, u32, RandomState>,
     /// The highest id ever given that is still there.
-    last: i64,
+    last: u32,
 }
 
 impl Dictionary {
     pub(super) fn read(db: &Connection, segment: i64) -> rusqlite::Result<Self> {
         let mut select = db.prepare(&format!("SELECT word, id FROM audit_words_{segment}"))?;
-        let word =
-            |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?.into_boxed_str(), row.get(1)?));
-        let ids = select
-            .query_map([], word)?
-            .collect::<rusqlite::Result<HashMap<_, i64, _>>>()?;
-        // Erasing takes words away, so that their number says nothing about their ids.
-        let last = ids.values().copied().max().unwrap_or_default();
+        let mut rows = select.query([])?;
+        let (mut ids, mut last) = (HashMap::default(), 0);
+        while let Some(row) = rows.next()? {
+            // Other ids only somebody else writes.
+            let id = u32::try_from(row.get::<_, i64>(1)?).unwrap_or(u32::MAX);
+            ids.insert(row.get::<_, String>(0)?.into_boxed_str(), id);
+            // Erasing takes words away, so that their number says nothing about their ids.
+            last = last.max(id);
+        }
         Ok(Self { ids, last })
     }
 }
 
-/// Inserts `records` into the table of `segment`, and tells `columns` of them.
+/// Appends `records` to `segment`, and tells `columns` of them.
 pub(super) fn fill(
     db: &Connection,
     segment: i64,
@@ -50,49 +50,32 @@ pub(super) fn fill(
     columns: &mut Columns,
 ) -> Result<(), StoreError> {
     let new_word = format!("INSERT INTO audit_words_{segment} (id, word) VALUES (?1, ?2)");
-    let mut rows = Rows {
+    let mut filling = Filling {
         words,
         new_word: db.prepare_cached(&new_word)?,
-        columns,
     };
-    let (many, rest) = records.as_chunks::<ROWS>();
-    if !many.is_empty() {
-        let mut insert = db.prepare_cached(&insert(segment, ROWS))?;
-        for some in many {
-            for (place, record) in some.iter().enumerate() {
-                rows.bind(&mut insert, place, record)?;
-            }
-            insert.raw_execute()?;
+    let mut block = Block::default();
+    for record in records {
+        let packed = filling.pack(record)?;
+        if block.is_full_for(record.seq) {
+            block.append(db, segment)?;
         }
+        block.push(record.seq, |out| packed.write(out));
+        columns.push(&packed);
     }
-    if !rest.is_empty() {
-        let mut insert = db.prepare_cached(&insert(segment, 1))?;
-        for record in rest {
-            rows.bind(&mut insert, 0, record)?;
-            insert.raw_execute()?;
-        }
-    }
-    Ok(())
+    Ok(block.append(db, segment)?)
 }
 
-/// The statement that inserts so many rows.
-fn insert(segment: i64, rows: usize) -> String {
-    let row = format!("({})", ["?"; row::WIDTH].join(","));
-    let rows = vec![row; rows].join(",");
-    format!("INSERT INTO audit_segment_{segment} ({COLUMNS}) VALUES {rows}")
-}
-
-struct Rows<'a> {
+struct Filling<'a> {
     words: &'a mut Dictionary,
     new_word: CachedStatement<'a>,
-    columns: &'a mut Columns,
 }
 
-impl Rows<'_> {
+impl Filling<'_> {
     /// The text as a word of the segment, or as itself where there are too many.
     fn cell<'t>(&mut self, text: Option<&'t str>) -> rusqlite::Result<Cell<'t>> {
         let Some(text) = text else {
-            return Ok(Cell::Null);
+            return Ok(Cell::Nothing);
         };
         if let Some(id) = self.words.ids.get(text) {
             return Ok(Cell::Word(*id));
@@ -100,7 +83,7 @@ impl Rows<'_> {
         // The last may be any number, where somebody else wrote the file.
         let id = self.words.last.saturating_add(1);
         if id > MAX_WORDS {
-            return Ok(Cell::Text(text));
+            return Ok(Cell::Text(text.as_bytes()));
         }
         self.new_word.execute((id, text))?;
         self.words.last = id;
@@ -108,68 +91,42 @@ impl Rows<'_> {
         Ok(Cell::Word(id))
     }
 
-    /// Binds `record` as the row with this place in the statement.
-    fn bind(
-        &mut self,
-        insert: &mut Statement<'_>,
-        place: usize,
-        record: &Record,
-    ) -> Result<(), StoreError> {
+    fn pack<'r>(&mut self, record: &'r Record) -> Result<Packed<'r>, StoreError> {
         let event = &record.event;
-        let action = self.cell(Some(&event.action))?;
-        let codes = [
-            event.kind.code(),
-            event.outcome.code(),
-            event.severity.code(),
-        ];
-        let skew = record
-            .occurred
-            .as_micros()
-            .wrapping_sub(record.time.as_micros());
-        let mut at = place * row::WIDTH;
-        let mut next = || {
-            at += 1;
-            at
-        };
-        insert.raw_bind_parameter(next(), record.seq.cast_signed())?;
-        insert.raw_bind_parameter(next(), record.time.as_micros())?;
-        insert.raw_bind_parameter(next(), skew)?;
-        insert.raw_bind_parameter(next(), &record.hash.0[..])?;
-        let (salt, is_whole) = match &record.content {
-            Content::Whole { salt, .. } => (&salt[..], true),
-            Content::Erased { commitment, .. } => (&commitment.0[..], false),
+        let seal = match &record.content {
+            Content::Whole { salt, .. } => Seal::Salt(*salt),
+            Content::Erased { commitment, .. } => Seal::Commitment(*commitment),
             Content::Pruned { .. } => {
                 let what = "a pruned record cannot be appended";
                 return Err(StoreError::unavailable(what));
             }
         };
-        insert.raw_bind_parameter(next(), salt)?;
-        for code in codes {
-            insert.raw_bind_parameter(next(), code)?;
+        let (time, occurred) = (record.time.as_micros(), record.occurred.as_micros());
+        let mut cells = [Cell::Nothing; CELLS];
+        cells[0] = self.cell(Some(&event.action))?;
+        if let Seal::Salt(_) = seal {
+            // The event is what the personal part says.
+            cells[1] = self.cell(event.actor.id.as_deref())?;
+            cells[2] = self.cell(event.actor.login.as_deref())?;
+            cells[3] = self.cell(event.actor.session.as_deref())?;
+            cells[4] = address_cell(event.source.address);
+            cells[5] = self.cell(event.source.user_agent.as_deref())?;
+            cells[6] = self.cell(event.resource.as_deref())?;
+            cells[7] = id_cell(event.request_id.as_deref());
+            let details = event.details_json().map(str::as_bytes);
+            cells[8] = details.map_or(Cell::Nothing, Cell::Text);
         }
-        insert.raw_bind_parameter(next(), &action)?;
-        if !is_whole {
-            for _ in 0..row::PERSONAL {
-                insert.raw_bind_parameter(next(), rusqlite::types::Null)?;
-            }
-            self.columns.push(codes, [key(&action), 0, 0, 0, 0]);
-            return Ok(());
-        }
-        // The event is what the personal part says.
-        let actor = self.cell(event.actor.id.as_deref())?;
-        let address = address_cell(event.source.address);
-        let resource = self.cell(event.resource.as_deref())?;
-        let request_id = id_cell(event.request_id.as_deref());
-        insert.raw_bind_parameter(next(), &actor)?;
-        insert.raw_bind_parameter(next(), self.cell(event.actor.login.as_deref())?)?;
-        insert.raw_bind_parameter(next(), self.cell(event.actor.session.as_deref())?)?;
-        insert.raw_bind_parameter(next(), &address)?;
-        insert.raw_bind_parameter(next(), self.cell(event.source.user_agent.as_deref())?)?;
-        insert.raw_bind_parameter(next(), &resource)?;
-        insert.raw_bind_parameter(next(), &request_id)?;
-        insert.raw_bind_parameter(next(), event.details_json())?;
-        let keys = [&action, &actor, &address, &resource, &request_id].map(key);
-        self.columns.push(codes, keys);
-        Ok(())
+        Ok(Packed {
+            codes: [
+                event.kind.code(),
+                event.outcome.code(),
+                event.severity.code(),
+            ],
+            time,
+            hash: record.hash,
+            skew: occurred.wrapping_sub(time),
+            seal,
+            cells,
+        })
     }
 }

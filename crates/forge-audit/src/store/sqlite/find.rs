@@ -1,14 +1,15 @@
 //! Finding records by what they say.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::PoisonError;
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::hot::{Columns, Key, Wanted, key};
+use super::block;
+use super::hot::{Columns, Wanted, key};
 use super::index;
-use super::row::{COLUMNS, Cell, Reading, Words, address_cell, id_cell};
+use super::pack::{self, Cell, Packed, address_cell, id_cell};
+use super::row::{Reading, Words};
 use super::segment::{Phase, Segment};
 use super::walk::prev;
 use super::write::Hot;
@@ -46,11 +47,8 @@ impl Query<'_> {
             })
         };
         let Some((end, sequences)) = hot else {
-            let Some(rarest) = terms
-                .wanted
-                .rarest()
-                .filter(|_| segment.phase == Phase::Sealed)
-            else {
+            let is_indexed = matches!(segment.phase, Phase::Sealed | Phase::Partial);
+            let Some(rarest) = terms.wanted.rarest().filter(|_| is_indexed) else {
                 return self.select(segment, &range, &terms);
             };
             let place = (segment.id, segment.first);
@@ -111,18 +109,21 @@ impl Query<'_> {
 
     /// The sequence of the first record of `segment` that is not before `time`.
     fn first_from(&self, segment: &Segment, time: Timestamp) -> Result<u64, StoreError> {
-        let sql = format!(
-            "SELECT seq, time FROM audit_segment_{} WHERE seq >= ?1 ORDER BY seq LIMIT 1",
-            segment.id
-        );
-        let mut next = self.db.prepare_cached(&sql)?;
         let (mut from, mut until) = (segment.first, segment.last + 1);
         while from < until {
             let middle = from + (until - from) / 2;
-            let found = next.query_row([middle.cast_signed()], |row| {
-                Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?))
-            });
-            match found.optional()? {
+            let mut next = None;
+            let _: ControlFlow<()> = block::each(
+                self.db,
+                segment.id,
+                &(middle..until),
+                Order::OldestFirst,
+                |entry| {
+                    next = Some((entry.seq, pack::time(entry.bytes).unwrap_or_default()));
+                    Ok(ControlFlow::Break(()))
+                },
+            )?;
+            match next {
                 Some((seq, at)) if at < time.as_micros() => from = seq + 1,
                 _ => until = middle,
             }
@@ -130,7 +131,7 @@ impl Query<'_> {
         Ok(from)
     }
 
-    fn in_memory(&self, columns: &Columns, terms: &Terms, range: &Range<u64>) -> Vec<u64> {
+    fn in_memory(&self, columns: &Columns, terms: &Terms<'_>, range: &Range<u64>) -> Vec<u64> {
         let left = self.selection.limit - self.found.len();
         let (mut from, mut until) = (
             range.start,
@@ -160,67 +161,64 @@ impl Query<'_> {
         found
     }
 
+    /// Looks at the records with these sequences.
     fn each(
         &mut self,
         segment: &Segment,
         sequences: &[u64],
-        terms: &Terms,
+        terms: &Terms<'_>,
     ) -> Result<(), StoreError> {
-        let mut select = self.db.prepare_cached(&terms.one(segment.id))?;
         for seq in sequences {
             if self.found.len() >= self.selection.limit {
                 break;
             }
-            let values =
-                std::iter::once(Value::Integer(seq.cast_signed())).chain(terms.values.clone());
-            let mut rows = select.query(params_from_iter(values))?;
-            if let Some(row) = rows.next()? {
-                let prev = prev(self.db, segment, *seq)?;
-                self.reading.read(row, segment.id, &mut self.words, prev)?;
-                self.found.push(self.reading.stored());
-            }
+            self.select(segment, &(*seq..seq + 1), terms)?;
         }
         Ok(())
     }
 
+    /// Looks at all records in `range`.
     fn select(
         &mut self,
         segment: &Segment,
         range: &Range<u64>,
-        terms: &Terms,
+        terms: &Terms<'_>,
     ) -> Result<(), StoreError> {
-        let limit = self.selection.limit - self.found.len();
-        if limit == 0 || range.start >= range.end {
+        if self.found.len() >= self.selection.limit || range.start >= range.end {
             return Ok(());
         }
-        let sql = terms.select(segment.id, self.selection.order);
-        let mut values = vec![
-            Value::Integer(range.start.cast_signed()),
-            Value::Integer(range.end.cast_signed()),
-        ];
-        values.extend(terms.values.iter().cloned());
-        values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
-        let mut select = self.db.prepare_cached(&sql)?;
-        let mut rows = select.query(params_from_iter(values))?;
-        while let Some(row) = rows.next()? {
-            let seq = row.get::<_, i64>(0)?.cast_unsigned();
-            let prev = prev(self.db, segment, seq)?;
-            self.reading.read(row, segment.id, &mut self.words, prev)?;
-            self.found.push(self.reading.stored());
-        }
+        let Self {
+            db,
+            selection,
+            words,
+            reading,
+            found,
+            ..
+        } = self;
+        let _: ControlFlow<()> = block::each(db, segment.id, range, selection.order, |entry| {
+            if terms.fit(entry.bytes) {
+                let prev = prev(db, segment, &entry)?;
+                reading.read(&entry, segment.id, words, prev)?;
+                found.push(reading.stored());
+            }
+            Ok(match found.len() < selection.limit {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            })
+        })?;
         Ok(())
     }
 }
 
-/// What a filter comes to in one segment. Texts of the statement are constants: values are bound.
-struct Terms {
-    sql: String,
-    values: Vec<Value>,
+/// What a filter comes to in one segment.
+struct Terms<'a> {
+    /// Action, actor, address, resource, request id.
+    cells: [Option<Cell<'a>>; 5],
     wanted: Wanted,
 }
 
-impl Terms {
-    fn of(db: &Connection, segment: i64, filter: &Filter) -> Result<Self, StoreError> {
+impl<'a> Terms<'a> {
+    fn of(db: &Connection, segment: i64, filter: &'a Filter) -> Result<Self, StoreError> {
         let Filter {
             from: _,
             until: _,
@@ -233,141 +231,66 @@ impl Terms {
             resource,
             request_id,
         } = filter;
-        let word = |text: &Option<String>| -> Result<Option<(Value, Key)>, StoreError> {
+        let sql = format!("SELECT id FROM audit_words_{segment} WHERE word = ?1");
+        let word = |text: &'a Option<String>| -> Result<_, StoreError> {
             let Some(text) = text else { return Ok(None) };
-            let sql = format!("SELECT id FROM audit_words_{segment} WHERE word = ?1");
-            let id: Option<i64> = db
-                .prepare_cached(&sql)?
-                .query_row([text], |row| row.get(0))
-                .optional()?;
-            Ok(Some(match id {
-                Some(id) => (Value::Integer(id), key(&Cell::Word(id))),
-                None => (Value::Text(text.clone()), key(&Cell::Text(text))),
-            }))
+            let mut select = db.prepare_cached(&sql)?;
+            let id: Option<i64> = select.query_row([text], |row| row.get(0)).optional()?;
+            let word = id.and_then(|id| u32::try_from(id).ok()).map(Cell::Word);
+            Ok(Some(word.unwrap_or(Cell::Text(text.as_bytes()))))
         };
-        let cell = |cell: Cell<'_>| {
-            let number = key(&cell);
-            match cell {
-                Cell::Null => None,
-                Cell::Word(id) => Some((Value::Integer(id), number)),
-                Cell::Text(text) => Some((Value::Text(text.to_owned()), number)),
-                Cell::Blob(few) => Some((Value::Blob(few.as_slice().to_vec()), number)),
-            }
-        };
-        let code = |code: u8| Some((Value::Integer(code.into()), 0));
-        // The most selective first: by it the records are found, and the rest is looked at.
-        let parts = [
-            ("request_id = ?", cell(id_cell(request_id.as_deref()))),
-            ("resource = ?", word(resource)?),
-            ("actor = ?", word(actor)?),
-            ("address = ?", cell(address_cell(*address))),
-            ("action = ?", word(action)?),
-            ("kind = ?", kind.and_then(|kind| code(kind.code()))),
-            (
-                "severity >= ?",
-                at_least.and_then(|least| code(least.code())),
-            ),
-            (
-                "outcome = ?",
-                outcome.and_then(|outcome| code(outcome.code())),
-            ),
+        let cells = [
+            word(action)?,
+            word(actor)?,
+            address.map(|address| address_cell(Some(address))),
+            word(resource)?,
+            request_id.as_deref().map(|id| id_cell(Some(id))),
         ];
-        let number = |i: usize| parts[i].1.as_ref().map(|(_, number)| *number);
         let wanted = Wanted {
             kind: kind.map(Kind::code),
             outcome: outcome.map(Outcome::code),
             at_least: at_least.map(Severity::code),
-            keys: [number(4), number(2), number(3), number(1), number(0)],
+            keys: cells.map(|cell| cell.as_ref().map(key)),
         };
-        let (mut sql, mut values) = (String::new(), Vec::new());
-        for (term, value) in parts {
-            let Some((value, _)) = value else { continue };
-            // The plus sign keeps a term from choosing the index.
-            sql.push_str(if values.is_empty() { " AND " } else { " AND +" });
-            sql.push_str(term);
-            values.push(value);
-        }
-        Ok(Self {
-            sql,
-            values,
-            wanted,
-        })
+        Ok(Self { cells, wanted })
     }
 
-    /// The statement for the record with one sequence.
-    fn one(&self, segment: i64) -> String {
-        let terms = &self.sql;
-        format!("SELECT {COLUMNS} FROM audit_segment_{segment} WHERE seq = ?{terms}")
-    }
-
-    fn select(&self, segment: i64, order: Order) -> String {
-        let order = match order {
-            Order::NewestFirst => "DESC",
-            Order::OldestFirst => "ASC",
+    /// Whether a record is wanted. What cannot be taken apart is: it is shown as damaged.
+    fn fit(&self, bytes: &[u8]) -> bool {
+        let Some(packed) = Packed::read(bytes) else {
+            return true;
         };
-        format!(
-            "SELECT {COLUMNS} FROM audit_segment_{segment} WHERE seq >= ? AND seq < ?{} \
-             ORDER BY seq {order} LIMIT ?",
-            self.sql
-        )
+        let cells = self.cells.iter().zip(packed.searched());
+        self.wanted.fits(packed.codes)
+            && cells
+                .into_iter()
+                .all(|(wanted, is)| wanted.is_none_or(|wanted| wanted == is))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::Hash;
+    use crate::store::sqlite::index::INDEXES;
     use crate::store::sqlite::migrate;
-    use crate::store::sqlite::segment::{INDEXES, Phase};
 
-    /// A segment with indexes of SQLite's own, as one has that was pruned in part.
-    fn segment(db: &Connection) -> Segment {
-        migrate(db).unwrap();
-        let segment = Segment {
+    #[test]
+    fn what_finds_the_fewest_is_looked_up() {
+        let db = Connection::open_in_memory().unwrap();
+        migrate(&db).unwrap();
+        Segment {
             id: 1,
             first: 1,
             last: 256,
-            prev: Hash::default(),
+            prev: crate::chain::Hash::default(),
             since: 0,
             until: None,
-            phase: Phase::Partial,
-        };
-        segment.create(db).unwrap();
-        for column in INDEXES {
-            segment.create_index(db, column).unwrap();
+            phase: Phase::Open,
         }
-        segment
-    }
-
-    fn explain(db: &Connection, sql: &str, values: Vec<Value>) -> String {
-        let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let lines = explain.query_map(params_from_iter(values), |row| row.get::<_, String>(3));
-        let lines = lines.unwrap().map(Result::unwrap);
-        lines.collect::<Vec<_>>().join("\n")
-    }
-
-    fn plan(filter: &Filter) -> String {
-        let db = Connection::open_in_memory().unwrap();
-        let segment = segment(&db);
-        let terms = Terms::of(&db, segment.id, filter).unwrap();
-        let mut values = vec![Value::Integer(9)];
-        values.extend(terms.values.clone());
-        let one = explain(&db, &terms.one(1), values.clone());
-        assert_eq!(
-            one,
-            "SEARCH audit_segment_1 USING INTEGER PRIMARY KEY (rowid=?)"
-        );
-        values.insert(0, Value::Integer(1));
-        values.push(Value::Integer(10));
-        explain(&db, &terms.select(1, Order::NewestFirst), values)
-    }
-
-    #[test]
-    fn queries_are_planned_by_the_best_index_and_never_sort() {
-        let database = Connection::open_in_memory().unwrap();
-        segment(&database);
+        .create(&db)
+        .unwrap();
         let text = || Some("x".to_owned());
-        let all = Filter {
+        let mut filter = Filter {
             actor: text(),
             kind: Some(Kind::Session),
             action: text(),
@@ -378,54 +301,21 @@ mod tests {
             request_id: text(),
             ..Filter::default()
         };
-        let without = |change: fn(&mut Filter)| {
-            let mut filter = all.clone();
-            change(&mut filter);
-            filter
-        };
-        for (index, filter) in [
-            ("PRIMARY KEY", Filter::default()),
-            (
-                "PRIMARY KEY",
-                Filter {
-                    at_least: Some(Severity::High),
-                    ..Filter::default()
-                },
-            ),
-            ("by_request_id", all.clone()),
-            ("by_resource", without(|f| f.request_id = None)),
-            (
-                "by_actor",
-                without(|f| (f.request_id, f.resource) = (None, None)),
-            ),
-            (
-                "by_address",
-                without(|f| (f.request_id, f.resource, f.actor) = (None, None, None)),
-            ),
-            (
-                "by_action",
-                Filter {
-                    action: text(),
-                    kind: Some(Kind::System),
-                    ..Filter::default()
-                },
-            ),
-            (
-                "by_kind",
-                Filter {
-                    kind: Some(Kind::System),
-                    outcome: Some(Outcome::Error),
-                    ..Filter::default()
-                },
-            ),
-        ] {
-            let plan = plan(&filter);
-            let column = index.strip_prefix("by_");
-            let rarest = Terms::of(&database, 1, &filter).unwrap().wanted.rarest();
-            let rarest = rarest.map(|(column, _)| INDEXES[usize::from(column)]);
-            assert_eq!(rarest, column);
-            assert!(plan.contains(index), "{index}: {plan}");
-            assert!(!plan.contains("TEMP B-TREE"), "{index}: {plan}");
+        let without: [fn(&mut Filter); 6] = [
+            |f| f.request_id = None,
+            |f| f.resource = None,
+            |f| f.actor = None,
+            |f| f.address = None,
+            |f| f.action = None,
+            |f| f.kind = None,
+        ];
+        for (column, without) in INDEXES.into_iter().zip(without) {
+            let terms = Terms::of(&db, 1, &filter).unwrap();
+            let (rarest, _) = terms.wanted.rarest().unwrap();
+            assert_eq!(INDEXES[usize::from(rarest)], column);
+            without(&mut filter);
         }
+        let terms = Terms::of(&db, 1, &filter).unwrap();
+        assert_eq!(terms.wanted.rarest(), None);
     }
 }

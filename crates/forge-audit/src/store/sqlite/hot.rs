@@ -1,8 +1,16 @@
 //! What is in segments that have no indexes yet, by columns in memory: a few machine words a record.
 
-use super::row::Cell;
+use std::ops::ControlFlow;
+
+use rusqlite::Connection;
+
+use super::block;
 #[cfg(doc)]
-use super::segment::INDEXES;
+use super::index::INDEXES;
+use super::pack::{Cell, Packed};
+use super::segment::Segment;
+use crate::error::StoreError;
+use crate::query::Order;
 
 /// One column's value as a number: 0 for none, the id of a word, or a hash with the highest bit set.
 /// Different values can have the same number.
@@ -10,15 +18,16 @@ pub(super) type Key = u64;
 
 pub(super) fn key(cell: &Cell<'_>) -> Key {
     match cell {
-        Cell::Null => 0,
-        Cell::Word(id) => id.cast_unsigned(),
-        Cell::Text(text) => hashed(text.as_bytes()),
-        Cell::Blob(few) => hashed(few.as_slice()),
+        Cell::Nothing => 0,
+        Cell::Word(id) => Key::from(*id),
+        Cell::Text(text) => hashed(text),
+        Cell::Four(bytes) => hashed(bytes),
+        Cell::Sixteen(bytes) => hashed(bytes),
     }
 }
 
 /// The key of a text or of bytes. It is stored: what it is may not change.
-pub(super) fn hashed(bytes: &[u8]) -> Key {
+fn hashed(bytes: &[u8]) -> Key {
     // FNV-1a. Who makes values meet gains that a query looks at some records in vain.
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step) | 1 << 63
@@ -38,6 +47,13 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// Whether a record with this kind, outcome and severity is looked for.
+    pub(super) fn fits(&self, [kind, outcome, severity]: [u8; 3]) -> bool {
+        self.kind.is_none_or(|wanted| wanted == kind)
+            && self.outcome.is_none_or(|wanted| wanted == outcome)
+            && self.at_least.is_none_or(|least| severity >= least)
+    }
+
     /// What finds the fewest: the place of its column among [`INDEXES`], and its key.
     pub(super) fn rarest(&self) -> Option<(u8, Key)> {
         let keys = PLACES.map(|place| self.keys[place]);
@@ -67,7 +83,31 @@ impl Columns {
         }
     }
 
-    pub(super) fn push(&mut self, codes: [u8; 3], keys: [Key; 5]) {
+    /// What is in `segment`. Of a record that was pruned there is nothing that is found.
+    pub(super) fn read(db: &Connection, segment: &Segment) -> Result<Self, StoreError> {
+        let mut columns = Self::new(segment.id, segment.first);
+        let range = segment.first..segment.last + 1;
+        let _: ControlFlow<()> =
+            block::each(db, segment.id, &range, Order::OldestFirst, |entry| {
+                while segment.first + (columns.len() as u64) < entry.seq {
+                    columns.push_all([0; 3], [0; 5]);
+                }
+                // What cannot be taken apart is found only where all are looked at.
+                match Packed::read(entry.bytes) {
+                    Some(packed) => columns.push(&packed),
+                    None => columns.push_all([0; 3], [0; 5]),
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        Ok(columns)
+    }
+
+    pub(super) fn push(&mut self, packed: &Packed<'_>) {
+        let cells = packed.searched();
+        self.push_all(packed.codes, cells.map(|cell| key(&cell)));
+    }
+
+    pub(super) fn push_all(&mut self, codes: [u8; 3], keys: [Key; 5]) {
         self.codes.push(codes);
         for (column, key) in self.keys.iter_mut().zip(keys) {
             column.push(key);
@@ -109,12 +149,7 @@ impl Columns {
             .zip(wanted.keys)
             .filter_map(|(column, key)| Some((&column[from..until], key?)))
             .collect();
-        let fits = |i: &usize| {
-            let [kind, outcome, severity] = self.codes[from + i];
-            wanted.kind.is_none_or(|wanted| wanted == kind)
-                && wanted.outcome.is_none_or(|wanted| wanted == outcome)
-                && wanted.at_least.is_none_or(|least| severity >= least)
-        };
+        let fits = |i: &usize| wanted.fits(self.codes[from + i]);
         let seq = |i: usize| self.first + (from + i) as u64;
         match terms.split_first() {
             None => (0..until - from).filter(fits).map(seq).collect(),

@@ -10,7 +10,16 @@ use std::ops::Range;
 use rusqlite::Connection;
 
 use super::hot::{Columns, Key};
-use super::segment::INDEXES;
+
+/// What records of a segment are found by; the most selective first.
+pub(super) const INDEXES: [&str; 6] = [
+    "request_id",
+    "resource",
+    "actor",
+    "address",
+    "action",
+    "kind",
+];
 
 /// Pairs of a key and a place in one block.
 const BLOCK: usize = 512;
@@ -101,7 +110,7 @@ mod tests {
             let db = Connection::open_in_memory().unwrap();
             let mut columns = Columns::new(7, 100);
             for key in &keys {
-                columns.push([1, 1, 1], [0, 0, 0, 0, *key]);
+                columns.push_all([1, 1, 1], [0, 0, 0, 0, *key]);
             }
             build(&db, &columns).unwrap();
             let key = keys[wanted.index(keys.len())];

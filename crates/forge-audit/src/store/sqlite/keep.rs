@@ -1,15 +1,22 @@
 //! Forgetting, with proof: pruning takes records away and keeps their hashes, erasing takes away
 //! what tells of a person and keeps the commitment to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
 
 use rusqlite::Connection;
 
-use super::segment::{self, INDEXES, Phase, Segment};
+use super::block::{self, Block};
+use super::fill::MAX_WORDS;
+use super::hot::Columns;
+use super::index;
+use super::pack::{Cell, Packed};
+use super::segment::{self, Phase, Segment};
 use super::walk;
 use super::write::transaction;
-use crate::chain::Hash;
+use crate::chain::{Content, Hash};
 use crate::error::StoreError;
+use crate::query::Order;
 use crate::record::Stored;
 use crate::store::{Rules, Span};
 use crate::tree::TILE;
@@ -157,35 +164,56 @@ fn prune_segment(
         segment.set_phase(db, Phase::Gone)?;
         return Ok(gone);
     }
-    // Copying what stays and dropping the table is faster than deleting what goes.
     segment.unguard(db)?;
-    let sql: String = db.query_row(
-        "SELECT sql FROM sqlite_schema WHERE name = ?1",
-        [format!("audit_segment_{id}")],
-        |row| row.get(0),
-    )?;
-    db.execute_batch(&format!(
-        "ALTER TABLE audit_segment_{id} RENAME TO audit_segment_{id}_old"
-    ))?;
-    db.execute_batch(&sql)?;
-    {
-        let mut copy = db.prepare(&format!(
-            "INSERT INTO audit_segment_{id} SELECT * FROM audit_segment_{id}_old WHERE seq = ?1"
-        ))?;
-        for seq in kept {
-            copy.execute([seq.cast_signed()])?;
-        }
+    for tile in (segment.first - 1) / TILE..segment.last / TILE {
+        rewrite(db, segment, tile, |seq, bytes, out| {
+            out.extend(bytes);
+            kept.binary_search(&seq).is_ok()
+        })?;
     }
-    db.execute_batch(&format!(
-        "DROP TABLE audit_segment_{id}_old; DROP TABLE IF EXISTS audit_index_{id};"
-    ))?;
-    forget_words(db, id)?;
-    for column in INDEXES {
-        segment.create_index(db, column)?;
-    }
+    forget_words(db, segment)?;
     segment.guard(db)?;
+    index_anew(db, segment)?;
     segment.set_phase(db, Phase::Partial)?;
     Ok(gone)
+}
+
+/// Writes the blocks of a tile anew: of each record what `write` adds to the bytes it is given, if it
+/// says that the record stays.
+fn rewrite(
+    db: &Connection,
+    segment: &Segment,
+    tile: u64,
+    mut write: impl FnMut(u64, &[u8], &mut Vec<u8>) -> bool,
+) -> Result<(), StoreError> {
+    let id = segment.id;
+    let range = tile * TILE + 1..(tile + 1) * TILE + 1;
+    let (mut block, mut blocks) = (Block::default(), Vec::new());
+    let _: ControlFlow<()> = block::each(db, id, &range, Order::OldestFirst, |entry| {
+        let mut record = Vec::new();
+        if write(entry.seq, entry.bytes, &mut record) {
+            if block.is_full_for(entry.seq) {
+                blocks.push(std::mem::take(&mut block));
+            }
+            block.push(entry.seq, |out| out.append(&mut record));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    blocks.push(block);
+    let delete = format!("DELETE FROM audit_segment_{id} WHERE first >= ?1 AND first < ?2");
+    let range = (range.start.cast_signed(), range.end.cast_signed());
+    db.prepare_cached(&delete)?.execute(range)?;
+    for mut block in blocks {
+        block.append(db, id)?;
+    }
+    Ok(())
+}
+
+/// Builds the index of a segment that has changed.
+pub(super) fn index_anew(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
+    let id = segment.id;
+    db.execute_batch(&format!("DROP TABLE IF EXISTS audit_index_{id}"))?;
+    Ok(index::build(db, &Columns::read(db, segment)?)?)
 }
 
 /// Whether a segment may hold records that tell why others are gone.
@@ -200,7 +228,7 @@ fn explains(db: &Connection, segment: &Segment) -> Result<bool, StoreError> {
     let told = (crate::retention::PRUNE, crate::retention::ERASE);
     let (found, words): (i64, i64) =
         db.query_row(&sql, told, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(found > 0 || words >= super::fill::MAX_WORDS)
+    Ok(found > 0 || words >= i64::from(MAX_WORDS))
 }
 
 /// Takes away a segment as a whole, without looking at its records.
@@ -215,23 +243,32 @@ fn drop_segment(db: &Connection, segment: &Segment) -> Result<u64, StoreError> {
 }
 
 /// Deletes the words of a segment that no record uses any more.
-fn forget_words(db: &Connection, id: i64) -> Result<(), StoreError> {
-    let used = [
-        "action",
-        "actor",
-        "login",
-        "session",
-        "agent",
-        "resource",
-        "request_id",
-    ]
-    .map(|column| {
-        format!("SELECT {column} FROM audit_segment_{id} WHERE typeof({column}) = 'integer'")
-    })
-    .join(" UNION ");
-    db.execute_batch(&format!(
-        "DELETE FROM audit_words_{id} WHERE id NOT IN ({used})"
+fn forget_words(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
+    let id = segment.id;
+    let mut used = HashSet::new();
+    let range = segment.first..segment.last + 1;
+    let _: ControlFlow<()> = block::each(db, id, &range, Order::OldestFirst, |entry| {
+        let cells = Packed::read(entry.bytes).map(|packed| packed.cells);
+        used.extend(cells.into_iter().flatten().filter_map(|cell| match cell {
+            Cell::Word(id) => Some(i64::from(id)),
+            _ => None,
+        }));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let mut select = db.prepare(&format!("SELECT id FROM audit_words_{id}"))?;
+    let ids = select.query_map([], |row| row.get(0))?;
+    let ids: Vec<i64> = ids.collect::<rusqlite::Result<_>>()?;
+    let mut delete = db.prepare(&format!("DELETE FROM audit_words_{id} WHERE id = ?1"))?;
+    // With its last id a dictionary is full, and stays so: what came after is not among its words.
+    let mut empty = db.prepare(&format!(
+        "UPDATE audit_words_{id} SET word = char(0) WHERE id = ?1"
     ))?;
+    for id in ids.into_iter().filter(|id| !used.contains(id)) {
+        match id == i64::from(MAX_WORDS) {
+            true => empty.execute([id])?,
+            false => delete.execute([id])?,
+        };
+    }
     Ok(())
 }
 
@@ -260,14 +297,7 @@ pub(super) fn erase(db: &Connection, sequences: &[u64]) -> Result<u64, StoreErro
 }
 
 fn erase_in(db: &Connection, segment: &Segment, sequences: &[u64]) -> Result<u64, StoreError> {
-    let id = segment.id;
-    segment.unguard(db)?;
-    let mut update = db.prepare(&format!(
-        "UPDATE audit_segment_{id} SET salt = ?2, actor = NULL, login = NULL, session = NULL,
-         address = NULL, agent = NULL, resource = NULL, request_id = NULL, details = NULL
-         WHERE seq = ?1 AND length(salt) = 16"
-    ))?;
-    let mut erased = 0;
+    let mut commitments = HashMap::new();
     for seq in sequences {
         let found = walk::scan(db, seq - 1, 1)?;
         let Some(stored) = found.first().filter(|s| s.seq == *seq) else {
@@ -275,16 +305,32 @@ fn erase_in(db: &Connection, segment: &Segment, sequences: &[u64]) -> Result<u64
         };
         // What cannot be read has a commitment to something else: it stays as it is, to be found.
         let is_sound = stored.is_readable && stored.hash == stored.link().expected_hash();
-        if let Some(commitment) = stored.content.commitment().filter(|_| is_sound) {
-            erased += update.execute((seq.cast_signed(), commitment.0))? as u64;
+        let is_whole = matches!(stored.content, Content::Whole { .. });
+        if let Some(commitment) = stored.content.commitment().filter(|_| is_sound && is_whole) {
+            commitments.insert(*seq, commitment);
         }
     }
-    forget_words(db, id)?;
-    segment.guard(db)?;
-    if segment.phase == Phase::Sealed {
-        // It knows what was erased too, and is built anew.
-        db.execute_batch(&format!("DROP TABLE audit_index_{id}"))?;
-        segment.set_phase(db, Phase::Full)?;
+    segment.unguard(db)?;
+    let tiles: BTreeSet<u64> = commitments.keys().map(|seq| (seq - 1) / TILE).collect();
+    for tile in tiles {
+        rewrite(db, segment, tile, |seq, bytes, out| {
+            match commitments.get(&seq).zip(Packed::read(bytes)) {
+                Some((commitment, packed)) => packed.erased(*commitment).write(out),
+                None => out.extend(bytes),
+            }
+            true
+        })?;
     }
-    Ok(erased)
+    forget_words(db, segment)?;
+    segment.guard(db)?;
+    // It knows what was erased too.
+    match segment.phase {
+        Phase::Sealed => {
+            db.execute_batch(&format!("DROP TABLE audit_index_{}", segment.id))?;
+            segment.set_phase(db, Phase::Full)?;
+        }
+        Phase::Partial => index_anew(db, segment)?,
+        Phase::Open | Phase::Full | Phase::Gone => {}
+    }
+    Ok(commitments.len() as u64)
 }

@@ -1,5 +1,6 @@
 //! The database file: how it is opened, and the schema in it.
 
+use std::cmp::Ordering;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +8,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::upgrade;
 use super::write::transaction;
 use crate::error::StoreError;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_audit.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_audit.sql"),
+    include_str!("../../../migrations/sqlite/0002_blocks.sql"),
+];
 
 /// Statements kept prepared; a segment takes a few.
 const STATEMENTS: usize = 512;
@@ -90,7 +95,8 @@ pub(super) fn migrate(db: &Connection) -> Result<(), StoreError> {
         }
         db.execute("UPDATE audit_schema SET version = ?1", [known])?;
         Ok(())
-    })
+    })?;
+    upgrade::pack_rows(db)
 }
 
 /// Whether there is a log that this version can read.
@@ -100,10 +106,11 @@ pub(super) fn check(db: &Connection) -> Result<(), StoreError> {
     }
     let found: i64 = db.query_row("SELECT version FROM audit_schema", [], |row| row.get(0))?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(StoreError::Schema { found, known });
+    match found.cmp(&known) {
+        Ordering::Greater => Err(StoreError::Schema { found, known }),
+        Ordering::Equal if upgrade::rows(db)?.is_empty() => Ok(()),
+        _ => Err(StoreError::Outdated),
     }
-    Ok(())
 }
 
 fn has_table(db: &Connection, name: &str) -> rusqlite::Result<bool> {

@@ -1,22 +1,21 @@
 //! Segments: where they begin and end, and their tables.
 //!
-//! A segment is a table of records without indexes, to which appending is cheap, and a table of the
-//! words its records use. When it is full its [index](super::index) is built; until then the process
+//! A segment is a table of [blocks](super::block) of records, to which appending is cheap, and a table
+//! of the words its records use. When it is full its [index](super::index) is built; until then the process
 //! that writes finds its records by [columns in memory](super::hot).
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use std::ops::ControlFlow;
 
+use rusqlite::{Connection, Row};
+
+use super::block;
+use super::pack;
 use crate::chain::{Hash, Head};
+use crate::error::StoreError;
+use crate::query::Order;
 
-/// What a column of a segment is found by; the most selective first.
-pub(super) const INDEXES: [&str; 6] = [
-    "request_id",
-    "resource",
-    "actor",
-    "address",
-    "action",
-    "kind",
-];
+/// More records than this a segment never has.
+pub(super) const MAX_ROWS: u64 = 1 << 24;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -24,7 +23,7 @@ pub(super) enum Phase {
     Full = 1,
     /// It has an [index](super::index).
     Sealed = 5,
-    /// Some of its records were pruned; it has indexes of SQLite's own.
+    /// Some of its records were pruned; it has an index.
     Partial = 3,
     /// All of its records were pruned; it has no tables any more.
     Gone = 4,
@@ -39,8 +38,6 @@ impl Phase {
         match code {
             0 => Self::Open,
             1 => Self::Full,
-            // With indexes of SQLite's own: it is indexed anew.
-            2 => Self::Full,
             5 => Self::Sealed,
             3 => Self::Partial,
             _ => Self::Gone,
@@ -70,15 +67,19 @@ impl Segment {
         // mistakes, the chain shows the rest.
         db.execute_batch(&format!(
             "CREATE TABLE audit_words_{id} (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE) STRICT;
-             CREATE TABLE audit_segment_{id} (
-                 seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, skew INTEGER NOT NULL,
-                 hash BLOB NOT NULL, salt BLOB NOT NULL, kind INTEGER NOT NULL,
-                 outcome INTEGER NOT NULL, severity INTEGER NOT NULL, action ANY NOT NULL,
-                 actor ANY, login ANY, session ANY, address BLOB, agent ANY, resource ANY,
-                 request_id ANY, details TEXT) STRICT;"
+             {};",
+            self.table()
         ))?;
         self.guard(db)?;
         self.insert(db)
+    }
+
+    /// The statement that creates the table of its blocks.
+    pub(super) fn table(&self) -> String {
+        format!(
+            "CREATE TABLE audit_segment_{} (first INTEGER PRIMARY KEY, records BLOB NOT NULL) STRICT",
+            self.id
+        )
     }
 
     /// Its row among the segments.
@@ -126,13 +127,6 @@ impl Segment {
         Ok(())
     }
 
-    pub(super) fn create_index(&self, db: &Connection, column: &str) -> rusqlite::Result<()> {
-        let id = self.id;
-        db.execute_batch(&format!(
-            "CREATE INDEX IF NOT EXISTS audit_{id}_by_{column} ON audit_segment_{id} ({column})"
-        ))
-    }
-
     pub(super) fn set_phase(&self, db: &Connection, phase: Phase) -> rusqlite::Result<()> {
         let mut update = db.prepare_cached("UPDATE audit_segments SET state = ?2 WHERE id = ?1")?;
         update.execute((self.id, phase.code()))?;
@@ -140,19 +134,22 @@ impl Segment {
     }
 
     /// The last of its records.
-    pub(super) fn end(&self, db: &Connection) -> rusqlite::Result<Option<Head>> {
-        let sql = format!(
-            "SELECT seq, hash, time FROM audit_segment_{} ORDER BY seq DESC LIMIT 1",
-            self.id
-        );
-        let head = |row: &Row<'_>| {
-            Ok(Head {
-                seq: row.get::<_, i64>(0)?.cast_unsigned(),
-                hash: Hash(row.get(1)?),
-                time: crate::Timestamp::from_micros(row.get(2)?),
-            })
-        };
-        db.prepare_cached(&sql)?.query_row([], head).optional()
+    fn end(&self, db: &Connection) -> Result<Option<Head>, StoreError> {
+        let mut last = None;
+        let range = self.first..self.last + 1;
+        let _: ControlFlow<()> = block::each(db, self.id, &range, Order::NewestFirst, |entry| {
+            let (hash, time) = (pack::hash(entry.bytes), pack::time(entry.bytes));
+            last = Some(hash.zip(time).map(|(hash, time)| Head {
+                seq: entry.seq,
+                hash,
+                time: crate::Timestamp::from_micros(time),
+            }));
+            Ok(ControlFlow::Break(()))
+        })?;
+        match last {
+            Some(None) => Err(StoreError::Altered),
+            found => Ok(found.flatten()),
+        }
     }
 }
 
@@ -165,7 +162,12 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Segment>> {
         let (first, last): (i64, i64) = (row.get(1)?, row.get(2)?);
         // What nothing here writes, somebody else did: of two segments that say the same sequences
         // are theirs, a query would show records of one and a walk meet those of the other.
-        if first <= before || last < first || last == i64::MAX {
+        let phase = Phase::of(row.get(6)?);
+        let is_odd = last == i64::MAX || last < first;
+        if is_odd
+            || first <= before
+            || phase != Phase::Gone && (last - first).cast_unsigned() >= MAX_ROWS
+        {
             return Err(rusqlite::Error::IntegralValueOutOfRange(1, first));
         }
         before = last;
@@ -176,14 +178,14 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Segment>> {
             prev: Hash(row.get(3)?),
             since: row.get(4)?,
             until: row.get(5)?,
-            phase: Phase::of(row.get(6)?),
+            phase,
         })
     };
     select.query_map([], segment)?.collect()
 }
 
 /// The end of the log.
-pub(super) fn tail(db: &Connection, segments: &[Segment]) -> rusqlite::Result<Head> {
+pub(super) fn tail(db: &Connection, segments: &[Segment]) -> Result<Head, StoreError> {
     let Some(open) = segments.last() else {
         return Ok(Head::default());
     };

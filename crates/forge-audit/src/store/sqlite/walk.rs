@@ -3,22 +3,26 @@
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::row::{COLUMNS, Reading, Words};
+use super::block::{self, Entry};
+use super::pack;
+use super::row::{Reading, Words};
 use super::segment::{self, Phase, Segment};
 use crate::chain::{Content, Hash};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
+use crate::query::Order;
 use crate::record::Stored;
 use crate::tree::TILE;
 use crate::verify::Verifier;
 
 /// Of so many records most words of a segment are wanted.
 const MANY: usize = 1000;
-/// So many parts a verifier is shown at once: some milliseconds, in which the words of a segment
-/// are read once for half of it.
-const FED: usize = 16_384;
+/// So many records a verifier is shown at once: some milliseconds, in which the words of a segment
+/// are read once for half of it. All blocks of a tile are looked at together: so one that somebody
+/// else put among them is met.
+const FED: u64 = 16_384;
 
 /// What is met on the way.
 enum Met<'a> {
@@ -38,7 +42,7 @@ impl Met<'_> {
 /// What is stored after the sequence `after`.
 pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
     let mut found: Vec<Stored> = Vec::with_capacity(limit.min(4096));
-    walk(db, after, limit, |met| {
+    walk(db, after, (u64::MAX, limit), |met| {
         found.push(met.stored());
         ControlFlow::Continue(())
     })?;
@@ -48,7 +52,7 @@ pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stor
 /// Shows `verifier` what comes next.
 pub(super) fn feed(db: &Connection, verifier: &mut Verifier) -> Result<(), StoreError> {
     let after = verifier.head().seq;
-    let mut look = |met: Met<'_>| {
+    let look = |met: Met<'_>| {
         let looked = match &met {
             Met::Row(reading) => verifier.look(&reading.view(), reading.is_readable()),
             Met::Gone(stored) => verifier.push(stored),
@@ -59,43 +63,16 @@ pub(super) fn feed(db: &Connection, verifier: &mut Verifier) -> Result<(), Store
             Err(_) => ControlFlow::Break(()),
         }
     };
-    again(db, after, &mut look)?;
-    walk(db, after, FED, look)
+    let until = after.saturating_add(FED).next_multiple_of(TILE);
+    walk(db, after, (until, usize::MAX), look)
 }
 
-/// Meets what is stored a second time with the sequence `seq`, the last that was met before: only
-/// who made the table anew can have put it there.
-fn again(
-    db: &Connection,
-    seq: u64,
-    mut meet: impl FnMut(Met<'_>) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
-    let mut segments = segment::all(db)?.into_iter();
-    let has_it = |segment: &Segment| segment.contains(seq) && segment.phase != Phase::Gone;
-    let Some(segment) = segments.find(has_it) else {
-        return Ok(());
-    };
-    let mut rows = Rows {
-        db,
-        words: &mut Words::new(db),
-        reading: &mut Reading::default(),
-    };
-    let mut is_first = true;
-    let _: ControlFlow<()> =
-        rows.each(&segment, &(seq..seq + 1), 2, Hash::default(), |reading| {
-            if std::mem::take(&mut is_first) {
-                return ControlFlow::Continue(());
-            }
-            meet(Met::Row(reading))
-        })?;
-    Ok(())
-}
-
-/// Meets what is stored after the sequence `after`: at most `limit` parts.
+/// Meets what is stored after the sequence `after`, up to the sequence `until`: at most `limit`
+/// parts.
 fn walk(
     db: &Connection,
     after: u64,
-    limit: usize,
+    (until, limit): (u64, usize),
     mut meet: impl FnMut(Met<'_>) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     let mut left = limit;
@@ -103,7 +80,7 @@ fn walk(
     let mut reading = Reading::default();
     for segment in segment::all(db)? {
         let from = segment.first.max(after.saturating_add(1));
-        if left == 0 {
+        if left == 0 || from > until {
             break;
         }
         if segment.last < from {
@@ -111,7 +88,8 @@ fn walk(
         }
         match segment.phase {
             Phase::Partial | Phase::Gone => {
-                let found = pruned(db, &segment, from, left, &mut words)?;
+                let range = from..segment.last.min(until) + 1;
+                let found = pruned(db, &segment, &range, left, &mut words)?;
                 left -= found.len();
                 let met = found.into_iter().map(Met::Gone);
                 if met.into_iter().try_for_each(&mut meet).is_break() {
@@ -122,8 +100,8 @@ fn walk(
                 if left >= MANY {
                     words.read(segment.id)?;
                 }
-                let before = prev(db, &segment, from)?;
-                let range = from..segment.last + 1;
+                let before = hash_before(db, &segment, from)?;
+                let range = from..segment.last.min(until) + 1;
                 let mut rows = Rows {
                     db,
                     words: &mut words,
@@ -159,21 +137,17 @@ impl Rows<'_, '_> {
         mut before: Hash,
         mut meet: impl FnMut(&Reading) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM audit_segment_{} WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3",
-            segment.id
-        );
-        let mut select = self.db.prepare_cached(&sql)?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut rows = select.query((range.start.cast_signed(), range.end.cast_signed(), limit))?;
-        while let Some(row) = rows.next()? {
-            self.reading.read(row, segment.id, self.words, before)?;
-            before = self.reading.hash();
-            if meet(self.reading).is_break() {
+        let mut left = limit;
+        let Self { db, words, reading } = self;
+        block::each(db, segment.id, range, Order::OldestFirst, |entry| {
+            if left == 0 {
                 return Ok(ControlFlow::Break(()));
             }
-        }
-        Ok(ControlFlow::Continue(()))
+            left -= 1;
+            reading.read(&entry, segment.id, words, before)?;
+            before = reading.hash();
+            Ok(meet(reading))
+        })
     }
 }
 
@@ -181,7 +155,7 @@ impl Rows<'_, '_> {
 fn pruned(
     db: &Connection,
     segment: &Segment,
-    from: u64,
+    range: &Range<u64>,
     limit: usize,
     words: &mut Words<'_>,
 ) -> Result<Vec<Stored>, StoreError> {
@@ -196,17 +170,17 @@ fn pruned(
     };
     let mut found = Vec::new();
     let mut reading = Reading::default();
-    for tile in (from - 1) / TILE..segment.last / TILE {
+    for tile in (range.start - 1) / TILE..(range.end - 1) / TILE {
         if found.len() >= limit {
             break;
         }
         let first = tile * TILE + 1;
-        let range = first..first + TILE;
+        let own = first..first + TILE;
         let Some(hashes) = tile_hashes(db, tile)? else {
             let node = nodes(db, 8, tile, 1)?.pop();
             found.push(Stored {
                 // Of a tile that was pruned there is a node and no record.
-                is_readable: node.is_some() && !has_records(db, segment, &range)?,
+                is_readable: node.is_some() && !has_records(db, segment, &own)?,
                 ..gone(first, node.unwrap_or_default(), TILE)
             });
             continue;
@@ -219,7 +193,7 @@ fn pruned(
                 reading: &mut reading,
             };
             let _: ControlFlow<()> =
-                rows.each(segment, &range, usize::MAX, Hash::default(), |reading| {
+                rows.each(segment, &own, usize::MAX, Hash::default(), |reading| {
                     let mut stored = reading.stored();
                     stored.is_readable &= !kept.contains_key(&stored.seq);
                     kept.insert(stored.seq, stored);
@@ -227,7 +201,7 @@ fn pruned(
                 })?;
         }
         for (seq, pair) in (first..).zip(hashes.windows(2)) {
-            if seq < from || found.len() >= limit {
+            if !range.contains(&seq) || found.len() >= limit {
                 continue;
             }
             found.push(match kept.remove(&seq) {
@@ -253,7 +227,7 @@ fn has_records(db: &Connection, segment: &Segment, range: &Range<u64>) -> Result
         return Ok(false);
     }
     let sql = format!(
-        "SELECT 1 FROM audit_segment_{} WHERE seq >= ?1 AND seq < ?2",
+        "SELECT 1 FROM audit_segment_{} WHERE first >= ?1 AND first < ?2",
         segment.id
     );
     let range = (range.start.cast_signed(), range.end.cast_signed());
@@ -301,40 +275,46 @@ pub(super) fn nodes(
                 }
             }
             _ => {
-                let sql = format!(
-                    "SELECT hash FROM audit_segment_{} WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq",
-                    segment.id
-                );
-                let mut select = db.prepare_cached(&sql)?;
-                let mut rows = select.query((from.cast_signed(), until.cast_signed()))?;
-                while let Some(row) = rows.next()? {
-                    let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
-                    nodes.push(Hash(bytes.try_into().unwrap_or_default()));
-                }
+                let range = from..until + 1;
+                let _: ControlFlow<()> =
+                    block::each(db, segment.id, &range, Order::OldestFirst, |entry| {
+                        nodes.push(pack::hash(entry.bytes).unwrap_or_default());
+                        Ok(ControlFlow::Continue(()))
+                    })?;
             }
         }
     }
     Ok(nodes)
 }
 
+/// The hash of the record before one that lies in `segment`.
+pub(super) fn prev(
+    db: &Connection,
+    segment: &Segment,
+    entry: &Entry<'_>,
+) -> Result<Hash, StoreError> {
+    match entry.before.and_then(pack::hash) {
+        Some(hash) => Ok(hash),
+        None => hash_before(db, segment, entry.seq),
+    }
+}
+
 /// The hash of the record before `seq`, which lies in `segment`.
-pub(super) fn prev(db: &Connection, segment: &Segment, seq: u64) -> Result<Hash, StoreError> {
+fn hash_before(db: &Connection, segment: &Segment, seq: u64) -> Result<Hash, StoreError> {
     if seq == segment.first {
         return Ok(segment.prev);
     }
-    let sql = format!(
-        "SELECT hash FROM audit_segment_{} WHERE seq = ?1",
-        segment.id
-    );
-    let hash = |row: &Row<'_>| {
-        let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
-        Ok(Hash(bytes.try_into().unwrap_or_default()))
-    };
-    let before = (seq - 1).cast_signed();
-    let found = db
-        .prepare_cached(&sql)?
-        .query_row([before], hash)
-        .optional()?;
+    let mut found = None;
+    let _: ControlFlow<()> = block::each(
+        db,
+        segment.id,
+        &(seq - 1..seq),
+        Order::OldestFirst,
+        |entry| {
+            found = Some(pack::hash(entry.bytes).unwrap_or_default());
+            Ok(ControlFlow::Break(()))
+        },
+    )?;
     match found {
         Some(found) => Ok(found),
         None => {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::fill::{Dictionary, fill};
-use super::hot::{Columns, Key, hashed};
+use super::hot::Columns;
 use super::index;
 use super::segment::{self, Phase, Segment};
 use super::worker::State;
@@ -342,7 +342,10 @@ fn load(db: &Connection, hot: &Hot, version: i64) -> Result<End, StoreError> {
     let open = segments.last().copied().filter(|s| s.phase == Phase::Open);
     let words = open.map(|open| Dictionary::read(db, open.id));
     let unindexed = |s: &&Segment| matches!(s.phase, Phase::Open | Phase::Full);
-    let columns = segments.iter().filter(unindexed).map(|s| columns(db, s));
+    let columns = segments
+        .iter()
+        .filter(unindexed)
+        .map(|s| Columns::read(db, s));
     let columns = columns.collect::<Result<Vec<_>, StoreError>>()?;
     *hot.write().unwrap_or_else(PoisonError::into_inner) = columns;
     let full = segments.iter().filter(|s| s.phase == Phase::Full).copied();
@@ -354,31 +357,6 @@ fn load(db: &Connection, hot: &Hot, version: i64) -> Result<End, StoreError> {
         words: words.transpose()?.unwrap_or_default(),
         full: full.collect(),
     })
-}
-
-fn columns(db: &Connection, segment: &Segment) -> Result<Columns, StoreError> {
-    let sql = format!(
-        "SELECT kind, outcome, severity, action, actor, address, resource, request_id
-         FROM audit_segment_{} ORDER BY seq",
-        segment.id
-    );
-    let mut columns = Columns::new(segment.id, segment.first);
-    let mut select = db.prepare(&sql)?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        let code = |i| Ok::<_, rusqlite::Error>(row.get_ref(i)?.as_i64().unwrap_or(0) as u8);
-        let keys: [rusqlite::Result<Key>; 5] = std::array::from_fn(|i| {
-            use rusqlite::types::ValueRef;
-            Ok(match row.get_ref(i + 3)? {
-                ValueRef::Integer(id) => id.cast_unsigned(),
-                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => hashed(bytes),
-                _ => 0,
-            })
-        });
-        let [a, b, c, d, e] = keys;
-        columns.push([code(0)?, code(1)?, code(2)?], [a?, b?, c?, d?, e?]);
-    }
-    Ok(columns)
 }
 
 /// The tree of all that is stored.

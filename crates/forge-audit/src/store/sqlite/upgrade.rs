@@ -1,0 +1,138 @@
+//! Bringing the segments of older layouts up to date.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
+
+use super::block::Block;
+use super::keep::index_anew;
+use super::pack::{CELLS, Cell, Packed, Seal};
+use super::segment::{self, Phase, Segment};
+use super::write::transaction;
+use crate::chain::Hash;
+use crate::error::StoreError;
+
+/// The ids of the segments that have a row a record, as all had in version 1.
+pub(super) fn rows(db: &Connection) -> rusqlite::Result<Vec<i64>> {
+    let mut select = db.prepare(
+        "SELECT CAST(substr(t.name, 15) AS INTEGER) FROM sqlite_schema AS t
+         JOIN pragma_table_info(t.name) AS c ON c.name = 'skew'
+         WHERE t.type = 'table' AND t.name GLOB 'audit_segment_[0-9]*'",
+    )?;
+    let ids = select.query_map([], |row| row.get(0))?;
+    ids.collect()
+}
+
+/// Packs the rows of such segments into blocks, a segment a transaction. What cannot be read is there
+/// afterwards as a record that cannot, and the table it was in is kept as `audit_unreadable_<id>`.
+pub(super) fn pack_rows(db: &Connection) -> Result<(), StoreError> {
+    let due = rows(db)?;
+    if due.is_empty() {
+        return Ok(());
+    }
+    for segment in segment::all(db)? {
+        if due.contains(&segment.id) {
+            transaction(db, |db| pack(db, &segment))?;
+        }
+    }
+    Ok(())
+}
+
+fn pack(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
+    let id = segment.id;
+    segment.unguard(db)?;
+    db.execute_batch(&format!(
+        "ALTER TABLE audit_segment_{id} RENAME TO audit_unreadable_{id}; {}",
+        segment.table()
+    ))?;
+    let (mut block, mut last, mut is_sound) = (Block::default(), 0, true);
+    {
+        let mut select = db.prepare(&format!(
+            "SELECT seq, time, skew, hash, salt, kind, outcome, severity, action, actor, login,
+             session, address, agent, resource, request_id, details
+             FROM audit_unreadable_{id} ORDER BY seq"
+        ))?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let seq = row.get::<_, i64>(0)?.cast_unsigned();
+            if seq <= last || !segment.contains(seq) {
+                return Err(StoreError::Altered);
+            }
+            last = seq;
+            if block.is_full_for(seq) {
+                block.append(db, id)?;
+            }
+            let packed = packed(row)?;
+            is_sound &= packed.is_some();
+            block.push(seq, |out| {
+                if let Some(packed) = packed {
+                    packed.write(out);
+                }
+            });
+        }
+    }
+    block.append(db, id)?;
+    if is_sound {
+        db.execute_batch(&format!("DROP TABLE audit_unreadable_{id}"))?;
+    }
+    segment.guard(db)?;
+    if segment.phase == Phase::Partial {
+        index_anew(db, segment)?;
+    }
+    Ok(())
+}
+
+/// `None` where a value is none that was written.
+fn packed<'a>(row: &'a Row<'_>) -> rusqlite::Result<Option<Packed<'a>>> {
+    let mut values = [ValueRef::Null; 17];
+    for (column, value) in values.iter_mut().enumerate() {
+        *value = row.get_ref(column)?;
+    }
+    Ok(parts(values))
+}
+
+fn parts(
+    [
+        _,
+        time,
+        skew,
+        hash,
+        salt,
+        kind,
+        outcome,
+        severity,
+        texts @ ..,
+    ]: [ValueRef<'_>; 17],
+) -> Option<Packed<'_>> {
+    let code = |value: ValueRef<'_>| u8::try_from(value.as_i64().ok()?).ok();
+    let salt = salt.as_blob().ok()?;
+    let seal = match salt.try_into() {
+        Ok(salt) => Seal::Salt(salt),
+        Err(_) => Seal::Commitment(Hash(salt.try_into().ok()?)),
+    };
+    let mut cells = [Cell::Nothing; CELLS];
+    for (cell, value) in cells.iter_mut().zip(texts) {
+        *cell = match value {
+            ValueRef::Null => Cell::Nothing,
+            ValueRef::Integer(id) => Cell::Word(id.try_into().ok()?),
+            ValueRef::Real(_) => return None,
+            ValueRef::Text(text) => Cell::Text(text),
+            ValueRef::Blob(bytes) => match bytes.try_into() {
+                Ok(four) => Cell::Four(four),
+                Err(_) => Cell::Sixteen(bytes.try_into().ok()?),
+            },
+        };
+    }
+    // Of an erased record nothing else is left.
+    let is_erased = matches!(seal, Seal::Commitment(_));
+    if is_erased && cells[1..].iter().any(|cell| *cell != Cell::Nothing) {
+        return None;
+    }
+    Some(Packed {
+        codes: [code(kind)?, code(outcome)?, code(severity)?],
+        time: time.as_i64().ok()?,
+        hash: Hash(hash.as_blob().ok()?.try_into().ok()?),
+        skew: skew.as_i64().ok()?,
+        seal,
+        cells,
+    })
+}
