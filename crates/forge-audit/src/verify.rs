@@ -327,10 +327,11 @@ pub(crate) const PAGE: usize = 4096;
 /// one (the default [`Head`]) a log whose end was cut off, or that was computed anew as a whole,
 /// verifies; [`verify_with`] compares it with signed checkpoints.
 ///
-/// What verifies are the records. What the store finds them by (indexes, the times at which its
-/// segments begin and end, counts) does not: who owns the database can make a query pass over a
-/// record. An [`Export`](crate::Export), also with a filter, goes by the sequence and what the
-/// records say, and by nothing else.
+/// What verifies are the records; in SQLite what queries find them by too (indexes, words, the times
+/// at which segments begin and end), so that a query of a log that verifies passes over none. Not
+/// the pages of the file, of which SQLite's own `PRAGMA integrity_check` knows, nor counts; nor the
+/// indexes of PostgreSQL. An [`Export`](crate::Export), also with a filter, goes by the sequence and
+/// what the records say, and by nothing else.
 ///
 /// # Errors
 ///

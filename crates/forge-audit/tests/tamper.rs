@@ -58,10 +58,14 @@ impl Log {
     /// One of which much was pruned, and a little was held; with the root of before as what is
     /// expected of it.
     async fn pruned() -> Self {
+        Self::pruned_in_segments_of(256).await
+    }
+
+    async fn pruned_in_segments_of(records: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.db");
         let store = SqliteAuditStore::builder(&path)
-            .segment(256)
+            .segment(records)
             .open()
             .await
             .unwrap();
@@ -266,6 +270,28 @@ async fn every_part_of_a_record_is_proved() {
 }
 
 #[tokio::test]
+async fn a_text_in_place_of_its_word_is_found_since_a_query_would_not_find_it() {
+    for (cell, bytes) in [
+        (ACTION, &b"\x01\x0buser.delete"[..]),
+        (ACTOR, b"\x01\x017"),
+        (RESOURCE, b"\x01\x06user/8"),
+    ] {
+        let log = Log::new().await;
+        log.attack(TRIGGERS).unwrap();
+        log.change(4, |records| {
+            records[3].splice(cell..=cell, bytes.iter().copied());
+        });
+        // Though it says what was recorded.
+        let shown = Query::new().run(&log.store).await.unwrap().records;
+        assert_eq!(shown[5].event.action(), "user.delete");
+        assert_eq!(
+            log.broken(Head::default()).await.map(|(seq, _)| seq),
+            Some(4)
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_value_of_another_type_is_found_and_breaks_no_query() {
     for (change, place) in [
         ("records = NULL", 1),
@@ -283,7 +309,6 @@ async fn a_value_of_another_type_is_found_and_breaks_no_query() {
              DROP TABLE audit_segment_1; ALTER TABLE loose RENAME TO audit_segment_1;",
         )
         .unwrap();
-        assert_eq!(log.broken(log.head).await, None);
         log.attack(&format!("UPDATE audit_segment_1 SET {change}"))
             .unwrap();
         let broken = log.broken(log.head).await;
@@ -335,42 +360,24 @@ async fn a_segment_beside_another_is_refused_wherever_a_page_ends() {
 
 #[tokio::test]
 async fn a_record_added_where_all_were_pruned_is_found() {
-    let log = Log::pruned().await;
-    let db = Connection::open(&log.path).unwrap();
-    let partial = "SELECT id, first FROM audit_segments WHERE state = 3";
-    let (id, first): (i64, i64) = db
-        .query_row(partial, [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap();
-    assert_eq!((id, first), (2, 257));
-    // Two tiles in one segment, as a larger one has them: of the first nothing is left.
-    db.execute_batch(
-        "DELETE FROM audit_segments WHERE id = 1;
-         UPDATE audit_segments SET first = 1, prev = zeroblob(32) WHERE id = 2;",
-    )
-    .unwrap();
+    // Two tiles in one segment: of the first nothing is left.
+    let log = Log::pruned_in_segments_of(512).await;
     assert_eq!(log.broken(log.head).await, None);
     let forged = Log::new().await;
-    let attach = format!("ATTACH '{}' AS other", forged.path.display());
-    db.execute_batch(&attach).unwrap();
-    db.execute_batch("INSERT INTO audit_segment_2 SELECT * FROM other.audit_segment_1")
-        .unwrap();
+    log.attack(&format!(
+        "ATTACH '{}' AS other; INSERT INTO audit_segment_1 SELECT * FROM other.audit_segment_1",
+        forged.path.display()
+    ))
+    .unwrap();
     assert_eq!(log.broken(log.head).await, Some((1, Fault::Tile)));
 }
 
 #[tokio::test]
 async fn a_record_that_is_there_twice_is_found_where_others_were_pruned() {
     let log = Log::pruned().await;
-    log.attack(
-        "CREATE TABLE twice AS SELECT * FROM audit_segment_2;
-         DROP TABLE audit_segment_2; ALTER TABLE twice RENAME TO audit_segment_2;",
-    )
-    .unwrap();
-    assert_eq!(log.broken(log.head).await, None);
-    // In whatever order they are read.
-    log.attack("INSERT INTO audit_segment_2 SELECT * FROM audit_segment_2 ORDER BY first LIMIT 1")
-        .unwrap();
-    let broken = log.broken(log.head).await;
-    assert_eq!(broken.map(|(_, fault)| fault), Some(Fault::Index));
+    let twice = "INSERT INTO audit_segment_2 SELECT first + 1, records FROM audit_segment_2";
+    log.attack(twice).unwrap();
+    assert!(log.broken(log.head).await.is_some());
 }
 
 #[tokio::test]
@@ -381,14 +388,10 @@ async fn a_record_that_is_there_twice_is_found_where_a_page_ends() {
         .map(|_| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(10)))
         .collect();
     log.store.append(more.into()).await.unwrap();
-    log.attack(
-        "CREATE TABLE twice AS SELECT * FROM audit_segment_1;
-         DROP TABLE audit_segment_1; ALTER TABLE twice RENAME TO audit_segment_1;",
-    )
-    .unwrap();
+    log.attack(TRIGGERS).unwrap();
     assert_eq!(log.broken(chain.head()).await, None);
     // In whichever block, also where what a verifier is shown at once ends.
-    for seq in [1, 9, 100, 16_384, 16_385, 16_400] {
+    for seq in [2, 9, 100, 16_384, 16_386, 16_400] {
         let (first, record) = log.block_of(seq);
         let one = put_together(&record[(seq - first) as usize..][..1]);
         let db = Connection::open(&log.path).unwrap();
@@ -429,7 +432,75 @@ async fn a_word_with_the_last_of_all_ids_leaves_the_log_going_on() {
     );
     store.append([record.clone()].into()).await.unwrap();
     assert_eq!(store.tail().await.unwrap().hash, record.hash);
-    assert_eq!(log.broken(log.head).await, None);
+    assert_eq!(log.broken(log.head).await, Some((1, Fault::Index)));
+}
+
+#[tokio::test]
+async fn what_records_are_found_by_is_proved_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    let store = SqliteAuditStore::builder(&path).segment(256);
+    let store = store.open().await.unwrap();
+    store.migrate().await.unwrap();
+    let mut chain = Chain::new();
+    let records: Vec<_> = (1..=600)
+        .map(|n| {
+            let event =
+                Event::new(Kind::Session, "session.new").actor(Actor::new((n % 7).to_string()));
+            chain.append(event, Timestamp::from_micros(n))
+        })
+        .collect();
+    store.append(records.into()).await.unwrap();
+    store.seal().await.unwrap();
+    drop(store);
+    let whole = std::fs::read(&path).unwrap();
+    let rebuild = |table: &str, columns: &str| {
+        format!(
+            "CREATE TABLE new ({columns}); INSERT INTO new SELECT * FROM {table};
+             DROP TABLE {table}; ALTER TABLE new RENAME TO {table};"
+        )
+    };
+    let index = "UPDATE audit_index_1 SET";
+    for (place, attack) in [
+        (1, "UPDATE audit_segments SET since = 2 WHERE id = 1".to_owned()),
+        (1, "UPDATE audit_segments SET until = 255 WHERE id = 1".to_owned()),
+        (257, "UPDATE audit_segments SET since = 300 WHERE id = 2".to_owned()),
+        (513, "UPDATE audit_segments SET until = 513 WHERE id = 3".to_owned()),
+        (1, "DELETE FROM audit_index_1 WHERE col = 2".to_owned()),
+        (1, "DELETE FROM audit_index_1".to_owned()),
+        (257, "DROP TABLE audit_index_2".to_owned()),
+        (1, format!("{index} pairs = substr(pairs, 9) WHERE col = 2")),
+        (1, format!("{index} pairs = substr(pairs, 1, length(pairs) - 8) WHERE col = 2")),
+        (1, format!("{index} pairs = substr(pairs, 1, 12) WHERE col = 2")),
+        (1, format!("{index} pairs = x'' WHERE col = 2")),
+        (1, format!("{index} last = last - 1 WHERE col = 2")),
+        (1, format!("{index} block = 1 WHERE col = 2")),
+        (1, format!("{index} (last, pairs) = (SELECT last, pairs FROM audit_index_1 WHERE col = 4) WHERE col = 2")),
+        (257, "INSERT INTO audit_index_2 SELECT col, last, 1, pairs FROM audit_index_2 WHERE col = 2".to_owned()),
+        (1, rebuild("audit_index_1", "col, last, block, pairs")),
+        (1, rebuild("audit_words_1", "id INTEGER PRIMARY KEY, word TEXT")),
+        (1, rebuild("audit_words_1", "id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE COLLATE NOCASE")),
+        (257, rebuild("audit_segment_2", "first INTEGER PRIMARY KEY, records BLOB")),
+        (1, "INSERT INTO audit_words_1 VALUES (-1, 'other')".to_owned()),
+        (1, "ALTER TABLE audit_words_1 RENAME TO w; CREATE VIEW audit_words_1 AS SELECT * FROM w WHERE word <> '3'".to_owned()),
+    ] {
+        std::fs::write(&path, &whole).unwrap();
+        let db = Connection::open(&path).unwrap();
+        let store = SqliteAuditStore::builder(&path).read_only();
+        let store = store.open().await.unwrap();
+        assert_eq!(verify_with(&store, chain.head(), []).await.unwrap().head, chain.head());
+        drop(store);
+        db.execute_batch(&attack).unwrap();
+        drop(db);
+        let store = SqliteAuditStore::builder(&path).read_only();
+        let store = store.open().await.unwrap();
+        match verify_with(&store, chain.head(), []).await {
+            Err(VerifyError::Broken(broken)) => {
+                assert_eq!((broken.seq, broken.fault), (place, Fault::Index), "{attack}");
+            }
+            other => panic!("{attack}: {other:?}"),
+        }
+    }
 }
 
 /// Of hashes that a tile keeps a byte of each is flipped, of the rest all; with

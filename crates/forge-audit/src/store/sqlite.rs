@@ -11,6 +11,7 @@ mod pack;
 mod read;
 mod row;
 mod segment;
+mod sound;
 mod space;
 mod upgrade;
 mod walk;

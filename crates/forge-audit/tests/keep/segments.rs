@@ -59,6 +59,45 @@ async fn after_an_erasure_new_texts_are_recorded() {
     log.verify().await.unwrap();
 }
 
+#[tokio::test]
+async fn more_texts_than_a_segment_has_words_for_are_found_and_erased() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteAuditStore::open(folder.path().join("audit.db"));
+    let store = Arc::new(store.await.unwrap());
+    store.migrate().await.unwrap();
+    let log = AuditLog::open(store.clone()).await.unwrap();
+    let person = |n: u64| Event::new(Kind::Session, "new").actor(Actor::new(format!("person {n}")));
+    // With the action, the last one is the first that is no word.
+    for some in 0..16 {
+        let events = (some * 1024..(some + 1) * 1024).map(person);
+        log.record_all(events.collect()).await.unwrap();
+    }
+    let found = async |n: u64| {
+        let query = Query::new().actor(format!("person {n}"));
+        let records = log.query(&query).await.unwrap().records;
+        records.iter().map(|r| r.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (found(16_382).await, found(16_383).await),
+        (vec![16_383], vec![16_384])
+    );
+    log.verify().await.unwrap();
+    // The last word goes; what comes after it is no word all the same, and neither what was none.
+    let mut filter = Filter::default();
+    filter.actor = Some("person 16382".to_owned());
+    log.erase(&filter, &Retention::new(), "request")
+        .await
+        .unwrap();
+    for n in [16_382, 16_383] {
+        log.record(person(n)).await.unwrap();
+    }
+    assert_eq!(
+        (found(16_382).await, found(16_383).await),
+        (vec![16_386], vec![16_387, 16_384])
+    );
+    log.verify().await.unwrap();
+}
+
 /// How many records the indexes know of in a column; the first is the request id.
 fn indexed(folder: &tempfile::TempDir, column: i64) -> i64 {
     let db = Connection::open(folder.path().join("audit.db")).unwrap();

@@ -39,6 +39,10 @@ impl Dictionary {
         }
         Ok(Self { ids, last })
     }
+
+    pub(super) fn id(&self, text: &str) -> Option<u32> {
+        self.ids.get(text).copied()
+    }
 }
 
 /// Appends `records` to `segment`, and tells `columns` of them.

@@ -31,14 +31,19 @@ fn short(key: Key) -> u32 {
     ((key >> 32) ^ (key & u64::from(u32::MAX))) as u32
 }
 
+/// The statement that creates the table of an index, as SQLite keeps it.
+pub(super) fn table(segment: i64) -> String {
+    format!(
+        "CREATE TABLE audit_index_{segment} (col INTEGER NOT NULL, last INTEGER NOT NULL, \
+         block INTEGER NOT NULL, pairs BLOB NOT NULL, PRIMARY KEY (col, last, block)) \
+         STRICT, WITHOUT ROWID"
+    )
+}
+
 /// Makes the index of the segment whose records `columns` holds.
 pub(super) fn build(db: &Connection, columns: &Columns) -> rusqlite::Result<()> {
     let id = columns.id;
-    db.execute_batch(&format!(
-        "CREATE TABLE audit_index_{id} (col INTEGER NOT NULL, last INTEGER NOT NULL,
-             block INTEGER NOT NULL, pairs BLOB NOT NULL, PRIMARY KEY (col, last, block)
-         ) STRICT, WITHOUT ROWID"
-    ))?;
+    db.execute_batch(&table(id))?;
     let mut insert = db.prepare(&format!(
         "INSERT INTO audit_index_{id} (col, last, block, pairs) VALUES (?1, ?2, ?3, ?4)"
     ))?;
@@ -56,10 +61,46 @@ pub(super) fn build(db: &Connection, columns: &Columns) -> rusqlite::Result<()> 
     Ok(())
 }
 
+/// Whether the index is that of the segment whose records `columns` holds: each of its pairs is one
+/// of theirs, they are in order, and none is missing.
+pub(super) fn agrees(db: &Connection, columns: &Columns) -> rusqlite::Result<bool> {
+    let mut select = db.prepare_cached(&blocks(columns.id, "last, block, pairs"))?;
+    for col in (0_u8..).take(INDEXES.len()) {
+        // 0 stands for none: what is short may be 0 too.
+        let shorts: Vec<_> = columns
+            .keys(col)
+            .map(|key| (key != 0).then(|| short(key)))
+            .collect();
+        let mut left = shorts.iter().flatten().count();
+        let (mut before, mut blocks) = (None, 0);
+        let mut rows = select.query((col, 0))?;
+        while let Some(row) = rows.next()? {
+            let (pairs, rest) = row.get_ref(2)?.as_blob()?.as_chunks::<PAIR>();
+            let place: (i64, i64) = (row.get(0)?, row.get(1)?);
+            let last = pairs.last().map(|bytes| u64::from_be_bytes(*bytes) >> 32);
+            if place != (last.unwrap_or_default().cast_signed(), blocks) || !rest.is_empty() {
+                return Ok(false);
+            }
+            for pair in pairs.iter().map(|bytes| u64::from_be_bytes(*bytes)) {
+                let key = shorts.get((pair & u64::from(u32::MAX)) as usize);
+                if before >= Some(pair) || key != Some(&Some((pair >> 32) as u32)) || left == 0 {
+                    return Ok(false);
+                }
+                (before, left) = (Some(pair), left - 1);
+            }
+            blocks += 1;
+        }
+        if left > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The statement that finds the blocks of a key.
-fn blocks(segment: i64) -> String {
+fn blocks(segment: i64, what: &str) -> String {
     format!(
-        "SELECT pairs FROM audit_index_{segment} WHERE col = ?1 AND last >= ?2 \
+        "SELECT {what} FROM audit_index_{segment} WHERE col = ?1 AND last >= ?2 \
          ORDER BY col, last, block"
     )
 }
@@ -74,7 +115,7 @@ pub(super) fn find(
 ) -> rusqlite::Result<Vec<u64>> {
     let key = short(key);
     let mut found = Vec::new();
-    let mut select = db.prepare_cached(&blocks(segment))?;
+    let mut select = db.prepare_cached(&blocks(segment, "pairs"))?;
     let mut rows = select.query((col, i64::from(key)))?;
     while let Some(row) = rows.next()? {
         let (pairs, _) = row.get_ref(0)?.as_blob()?.as_chunks::<PAIR>();
@@ -134,7 +175,7 @@ mod tests {
     fn a_block_is_found_by_its_key() {
         let db = Connection::open_in_memory().unwrap();
         build(&db, &Columns::new(7, 1)).unwrap();
-        let sql = format!("EXPLAIN QUERY PLAN {}", blocks(7));
+        let sql = format!("EXPLAIN QUERY PLAN {}", blocks(7, "pairs"));
         let plan: String = db.query_row(&sql, (0, 0), |row| row.get(3)).unwrap();
         assert_eq!(
             plan,

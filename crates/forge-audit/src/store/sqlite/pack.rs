@@ -101,6 +101,12 @@ impl<'a> Packed<'a> {
         }
     }
 
+    /// The cells that are words where there is room: all but address, request id and details.
+    pub(super) fn words(&mut self) -> impl Iterator<Item = &mut Cell<'a>> {
+        let [texts @ .., _, agent, resource, _, _] = &mut self.cells;
+        texts.iter_mut().chain([agent, resource])
+    }
+
     /// What records are found by: action, actor, address, resource, request id.
     pub(super) fn searched(&self) -> [Cell<'a>; 5] {
         [0, 1, 4, 6, 7].map(|place: usize| self.cells[place])

@@ -1,5 +1,6 @@
 //! Records as they are read.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -24,6 +25,14 @@ pub(super) struct Words<'a> {
     texts: String,
     /// The last one met whose id is none that is given.
     other: String,
+    /// Who verifies does not let a text stand in place of a word: it would not be found. Of a
+    /// segment that is full of words, all of them; otherwise there are no such texts.
+    strict: Option<Strict>,
+}
+
+enum Strict {
+    Room,
+    Full(HashSet<Box<str>>),
 }
 
 impl<'a> Words<'a> {
@@ -34,22 +43,48 @@ impl<'a> Words<'a> {
             met: Vec::new(),
             texts: String::new(),
             other: String::new(),
+            strict: None,
         }
     }
 
     /// Reads all words of `segment`, of which many are wanted.
     pub(super) fn read(&mut self, segment: i64) -> rusqlite::Result<()> {
+        self.read_all(segment).map(drop)
+    }
+
+    /// Reads all words of `segment`, and tells whether each is there once, with an id that is given.
+    /// From now on a text in place of a word is taken for damage.
+    pub(super) fn read_strictly(&mut self, segment: i64) -> rusqlite::Result<bool> {
+        let mut is_sound = self.read_all(segment)?;
+        let known: HashSet<&str> = self
+            .met
+            .iter()
+            .flatten()
+            .filter_map(|at| self.texts.get(at.clone()))
+            .collect();
+        is_sound &= known.len() == self.met.iter().flatten().count();
+        let is_full = self.met.len() > MAX_WORDS as usize;
+        self.strict = Some(match is_full {
+            true => Strict::Full(known.into_iter().map(Box::from).collect()),
+            false => Strict::Room,
+        });
+        Ok(is_sound)
+    }
+
+    /// Whether each was one that a writer writes.
+    fn read_all(&mut self, segment: i64) -> rusqlite::Result<bool> {
         self.turn_to(segment);
         let sql = format!("SELECT id, word FROM audit_words_{segment}");
         let mut select = self.db.prepare_cached(&sql)?;
         let mut rows = select.query([])?;
+        let mut is_sound = true;
         while let Some(row) = rows.next()? {
             let (id, word) = (row.get_ref(0)?.as_i64(), row.get_ref(1)?.as_str());
-            if let (Some(id), Ok(word)) = (id.ok().and_then(|id| u32::try_from(id).ok()), word) {
-                self.keep(id, word);
-            }
+            let id = id.ok().and_then(|id| u32::try_from(id).ok());
+            let kept = id.zip(word.ok()).and_then(|(id, word)| self.keep(id, word));
+            is_sound &= kept.is_some() && id > Some(0);
         }
-        Ok(())
+        Ok(is_sound)
     }
 
     fn turn_to(&mut self, segment: i64) {
@@ -96,6 +131,16 @@ impl<'a> Words<'a> {
         })
     }
 
+    /// A text that is no word; `None` if a writer would have made it one.
+    fn spelled<'t>(&self, bytes: &'t [u8]) -> Option<&'t str> {
+        let text = std::str::from_utf8(bytes).ok();
+        text.filter(|text| match &self.strict {
+            None => true,
+            Some(Strict::Room) => false,
+            Some(Strict::Full(words)) => !words.contains(*text),
+        })
+    }
+
     /// Hands the text of a cell to `then`, and tells whether it is one that a writer writes.
     #[inline]
     fn text<T>(
@@ -107,7 +152,7 @@ impl<'a> Words<'a> {
         let text = match cell {
             Cell::Nothing => return Ok((then(None), true)),
             Cell::Word(id) => self.word(segment, id)?,
-            Cell::Text(bytes) => std::str::from_utf8(bytes).ok(),
+            Cell::Text(bytes) => self.spelled(bytes),
             Cell::Four(_) | Cell::Sixteen(_) => None,
         };
         Ok((then(text), text.is_some()))

@@ -62,24 +62,24 @@ impl Segment {
     }
 
     pub(super) fn create(&self, db: &Connection) -> rusqlite::Result<()> {
-        let id = self.id;
-        // The words may only be added to, and a record neither changed nor deleted: triggers stop
-        // mistakes, the chain shows the rest.
-        db.execute_batch(&format!(
-            "CREATE TABLE audit_words_{id} (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE) STRICT;
-             {};",
-            self.table()
-        ))?;
+        for sql in self.tables() {
+            db.execute_batch(&sql)?;
+        }
         self.guard(db)?;
         self.insert(db)
     }
 
-    /// The statement that creates the table of its blocks.
-    pub(super) fn table(&self) -> String {
-        format!(
-            "CREATE TABLE audit_segment_{} (first INTEGER PRIMARY KEY, records BLOB NOT NULL) STRICT",
-            self.id
-        )
+    /// The statements that create the tables of its blocks and its words, as SQLite keeps them.
+    pub(super) fn tables(&self) -> [String; 2] {
+        let id = self.id;
+        [
+            format!(
+                "CREATE TABLE audit_segment_{id} (first INTEGER PRIMARY KEY, records BLOB NOT NULL) STRICT"
+            ),
+            format!(
+                "CREATE TABLE audit_words_{id} (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE) STRICT"
+            ),
+        ]
     }
 
     /// Its row among the segments.
@@ -100,6 +100,8 @@ impl Segment {
         Ok(())
     }
 
+    /// The words may only be added to, and a record neither changed nor deleted: triggers stop
+    /// mistakes, the chain shows the rest.
     pub(super) fn guard(&self, db: &Connection) -> rusqlite::Result<()> {
         let id = self.id;
         for (table, verb) in [

@@ -4,6 +4,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
 use super::block::Block;
+use super::fill::{Dictionary, MAX_WORDS};
 use super::keep::index_anew;
 use super::pack::{CELLS, Cell, Packed, Seal};
 use super::segment::{self, Phase, Segment};
@@ -40,11 +41,13 @@ pub(super) fn pack_rows(db: &Connection) -> Result<(), StoreError> {
 fn pack(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
     let id = segment.id;
     segment.unguard(db)?;
+    let [blocks, _] = segment.tables();
     db.execute_batch(&format!(
-        "ALTER TABLE audit_segment_{id} RENAME TO audit_unreadable_{id}; {}",
-        segment.table()
+        "ALTER TABLE audit_segment_{id} RENAME TO audit_unreadable_{id}; {blocks}"
     ))?;
-    let (mut block, mut last, mut is_sound) = (Block::default(), 0, true);
+    let words = Dictionary::read(db, id)?;
+    let (mut block, mut last) = (Block::default(), 0);
+    let (mut is_sound, mut is_full) = (true, false);
     {
         let mut select = db.prepare(&format!(
             "SELECT seq, time, skew, hash, salt, kind, outcome, severity, action, actor, login,
@@ -61,8 +64,10 @@ fn pack(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
             if block.is_full_for(seq) {
                 block.append(db, id)?;
             }
-            let packed = packed(row)?;
+            let mut packed = packed(row)?;
             is_sound &= packed.is_some();
+            let texts = packed.iter_mut().flat_map(Packed::words);
+            is_full |= texts.fold(false, |is_full, cell| is_full | spell(cell, &words));
             block.push(seq, |out| {
                 if let Some(packed) = packed {
                     packed.write(out);
@@ -74,11 +79,29 @@ fn pack(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
     if is_sound {
         db.execute_batch(&format!("DROP TABLE audit_unreadable_{id}"))?;
     }
+    if is_full {
+        // Erasing once took the last word too.
+        let last =
+            format!("INSERT OR IGNORE INTO audit_words_{id} (id, word) VALUES (?1, char(0))");
+        db.execute(&last, [MAX_WORDS])?;
+    }
     segment.guard(db)?;
-    if segment.phase == Phase::Partial {
+    if matches!(segment.phase, Phase::Sealed | Phase::Partial) {
         index_anew(db, segment)?;
     }
     Ok(())
+}
+
+/// Makes a text a word if it is one, since a query looks for that. Whether it stays a text.
+fn spell(cell: &mut Cell<'_>, words: &Dictionary) -> bool {
+    let Cell::Text(text) = cell else { return false };
+    let word = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| words.id(text));
+    if let Some(id) = word {
+        *cell = Cell::Word(id);
+    }
+    word.is_none()
 }
 
 /// `None` where a value is none that was written.

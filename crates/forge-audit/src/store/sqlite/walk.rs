@@ -9,6 +9,7 @@ use super::block::{self, Entry};
 use super::pack;
 use super::row::{Reading, Words};
 use super::segment::{self, Phase, Segment};
+use super::sound;
 use crate::chain::{Content, Hash};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
@@ -42,7 +43,12 @@ impl Met<'_> {
 /// What is stored after the sequence `after`.
 pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
     let mut found: Vec<Stored> = Vec::with_capacity(limit.min(4096));
-    walk(db, after, (u64::MAX, limit), |met| {
+    let all = Part {
+        until: u64::MAX,
+        limit,
+        is_strict: false,
+    };
+    walk(db, after, &all, |met, _| {
         found.push(met.stored());
         ControlFlow::Continue(())
     })?;
@@ -52,10 +58,13 @@ pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stor
 /// Shows `verifier` what comes next.
 pub(super) fn feed(db: &Connection, verifier: &mut Verifier) -> Result<(), StoreError> {
     let after = verifier.head().seq;
-    let look = |met: Met<'_>| {
+    let look = |met: Met<'_>, is_sound| {
         let looked = match &met {
-            Met::Row(reading) => verifier.look(&reading.view(), reading.is_readable()),
-            Met::Gone(stored) => verifier.push(stored),
+            Met::Row(reading) => verifier.look(&reading.view(), is_sound && reading.is_readable()),
+            Met::Gone(stored) => {
+                let view = stored.link().view();
+                verifier.look(&view, is_sound && stored.is_readable)
+            }
         };
         // The verifier keeps in mind what it found.
         match looked {
@@ -63,18 +72,37 @@ pub(super) fn feed(db: &Connection, verifier: &mut Verifier) -> Result<(), Store
             Err(_) => ControlFlow::Break(()),
         }
     };
-    let until = after.saturating_add(FED).next_multiple_of(TILE);
-    walk(db, after, (until, usize::MAX), look)
+    let fed = Part {
+        until: after.saturating_add(FED).next_multiple_of(TILE),
+        limit: usize::MAX,
+        is_strict: true,
+    };
+    walk(db, after, &fed, look)
 }
 
-/// Meets what is stored after the sequence `after`, up to the sequence `until`: at most `limit`
-/// parts.
+/// How far a walk goes, and how.
+struct Part {
+    /// Up to this sequence.
+    until: u64,
+    /// At most so many parts.
+    limit: usize,
+    /// Whether it looks at what records are found by, too.
+    is_strict: bool,
+}
+
+/// Meets what is stored after the sequence `after`. Of what is first met of a segment it is told
+/// whether what its records are found by is sound.
 fn walk(
     db: &Connection,
     after: u64,
-    (until, limit): (u64, usize),
-    mut meet: impl FnMut(Met<'_>) -> ControlFlow<()>,
+    part: &Part,
+    mut meet: impl FnMut(Met<'_>, bool) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
+    let Part {
+        until,
+        limit,
+        is_strict,
+    } = *part;
     let mut left = limit;
     let mut words = Words::new(db);
     let mut reading = Reading::default();
@@ -86,9 +114,19 @@ fn walk(
         if segment.last < from {
             continue;
         }
+        let range = from..segment.last.min(until) + 1;
+        let mut is_sound = true;
+        if is_strict && segment.phase != Phase::Gone {
+            is_sound = sound::is_sound(db, &segment)? & words.read_strictly(segment.id)?;
+            // Once, where the segment ends.
+            let is_end = range.end > segment.last;
+            is_sound = is_sound && (!is_end || sound::is_indexed(db, &segment)?);
+        } else if left >= MANY && segment.phase != Phase::Gone {
+            words.read(segment.id)?;
+        }
+        let mut meet = |met: Met<'_>| meet(met, std::mem::replace(&mut is_sound, true));
         match segment.phase {
             Phase::Partial | Phase::Gone => {
-                let range = from..segment.last.min(until) + 1;
                 let found = pruned(db, &segment, &range, left, &mut words)?;
                 left -= found.len();
                 let met = found.into_iter().map(Met::Gone);
@@ -97,11 +135,7 @@ fn walk(
                 }
             }
             _ => {
-                if left >= MANY {
-                    words.read(segment.id)?;
-                }
                 let before = hash_before(db, &segment, from)?;
-                let range = from..segment.last.min(until) + 1;
                 let mut rows = Rows {
                     db,
                     words: &mut words,
