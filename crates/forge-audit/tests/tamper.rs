@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forge_audit::{
-    Actor, AuditStore, Chain, Event, Fault, Filter, Hash, Head, Kind, Query, Retention, Source,
-    SqliteAuditStore, Timestamp, VerifyError, tree_of, verify_with,
+    Actor, AuditStore, Chain, Event, Fault, Filter, Hash, Head, Kind, Order, Query, Retention,
+    Source, SqliteAuditStore, Timestamp, VerifyError, tree_of, verify_with,
 };
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -403,6 +403,36 @@ async fn a_record_that_is_there_twice_is_found_where_a_page_ends() {
             .unwrap();
     }
     assert_eq!(log.broken(chain.head()).await, None);
+}
+
+#[tokio::test]
+async fn what_lies_in_a_block_beyond_its_tile_is_shown_to_nobody() {
+    let log = Log::new().await;
+    let mut chain = Chain::resume(log.head);
+    let more: Vec<_> = (0..16_500)
+        .map(|_| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(10)))
+        .collect();
+    log.store.append(more.into()).await.unwrap();
+    log.attack(TRIGGERS).unwrap();
+    // The last block of what a verifier is shown at once.
+    log.change(16_384, |records| {
+        let forged = records[0].clone();
+        records.extend(std::iter::repeat_n(forged, 64));
+    });
+    assert_eq!(log.broken(chain.head()).await, None);
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let (mut query, mut found) = (Query::new().order(order).limit(1000), Vec::new());
+        loop {
+            let page = query.run(&log.store).await.unwrap();
+            found.extend(page.records.iter().map(|record| record.seq));
+            let Some(next) = page.next else { break };
+            query = query.cursor(next.as_str());
+        }
+        if order == Order::NewestFirst {
+            found.reverse();
+        }
+        assert!(found.into_iter().eq(1..=16_509), "{order:?}");
+    }
 }
 
 #[tokio::test]
