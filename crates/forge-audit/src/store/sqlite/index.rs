@@ -4,12 +4,16 @@
 //! It is made of the [columns in memory](super::hot) in a few milliseconds; as many indexes of
 //! SQLite's own would take six times as long, and three times the room. Keys are short: different
 //! values can have the same, and who looks finds a few records too many, never one too few.
+//!
+//! In a block each key (4 bytes, big-endian) is followed by how many places it has, the first of them,
+//! and how far each next one is from the one before, in LEB128.
 
 use std::ops::Range;
 
 use rusqlite::Connection;
 
 use super::hot::{Columns, Key};
+use super::pack::{self, Input};
 
 /// What records of a segment are found by; the most selective first.
 pub(super) const INDEXES: [&str; 6] = [
@@ -22,8 +26,51 @@ pub(super) const INDEXES: [&str; 6] = [
 ];
 
 /// Pairs of a key and a place in one block.
-const BLOCK: usize = 512;
-const PAIR: usize = 8;
+const BLOCK: usize = 1024;
+
+/// A key in the upper half, a place in the lower: in this order.
+type Pair = u64;
+
+fn key_of(pair: Pair) -> u32 {
+    (pair >> 32) as u32
+}
+
+fn place_of(pair: Pair) -> u64 {
+    pair & u64::from(u32::MAX)
+}
+
+/// Adds pairs, which are in order, to the bytes of a block.
+fn write(pairs: &[Pair], out: &mut Vec<u8>) {
+    for of_key in pairs.chunk_by(|a, b| key_of(*a) == key_of(*b)) {
+        let mut before = 0;
+        out.extend(key_of(of_key[0]).to_be_bytes());
+        pack::number(out, of_key.len() as u64);
+        for place in of_key.iter().copied().map(place_of) {
+            pack::number(out, place - before);
+            before = place;
+        }
+    }
+}
+
+/// Hands the pairs of a block to `then` until it says no, and tells whether it met the end: a block
+/// that only somebody else writes has none.
+fn read(block: &[u8], mut then: impl FnMut(Pair) -> bool) -> bool {
+    let mut input = Input(block);
+    while let Some(key) = input.array() {
+        let mut place = 0_u64;
+        for _ in 0..input.number().unwrap_or_default() {
+            let next = input.number().and_then(|step| place.checked_add(step));
+            let Some(next) = next.filter(|next| *next <= u64::from(u32::MAX)) else {
+                return false;
+            };
+            place = next;
+            if !then(u64::from(u32::from_be_bytes(key)) << 32 | place) {
+                return false;
+            }
+        }
+    }
+    input.0.is_empty()
+}
 
 /// What a block is found by: the key of its last pair.
 fn short(key: Key) -> u32 {
@@ -47,15 +94,17 @@ pub(super) fn build(db: &Connection, columns: &Columns) -> rusqlite::Result<()> 
     let mut insert = db.prepare(&format!(
         "INSERT INTO audit_index_{id} (col, last, block, pairs) VALUES (?1, ?2, ?3, ?4)"
     ))?;
+    let mut bytes = Vec::new();
     for col in (0_u8..).take(INDEXES.len()) {
         let pair = |(place, key)| u64::from(short(key)) << 32 | place as u64;
         let keys = columns.keys(col).enumerate().filter(|(_, key)| *key != 0);
-        let mut pairs: Vec<u64> = keys.map(pair).collect();
+        let mut pairs: Vec<Pair> = keys.map(pair).collect();
         pairs.sort_unstable();
         for (block, some) in (0_u32..).zip(pairs.chunks(BLOCK)) {
-            let last = some.last().map_or(0, |pair| pair >> 32).cast_signed();
-            let bytes: Vec<u8> = some.iter().flat_map(|pair| pair.to_be_bytes()).collect();
-            insert.execute((col, last, block, bytes))?;
+            let last = some.last().copied().map_or(0, key_of);
+            bytes.clear();
+            write(some, &mut bytes);
+            insert.execute((col, last, block, &bytes))?;
         }
     }
     Ok(())
@@ -72,21 +121,20 @@ pub(super) fn agrees(db: &Connection, columns: &Columns) -> rusqlite::Result<boo
             .map(|key| (key != 0).then(|| short(key)))
             .collect();
         let mut left = shorts.iter().flatten().count();
-        let (mut before, mut blocks) = (None, 0);
+        let (mut before, mut blocks) = (None::<Pair>, 0_i64);
         let mut rows = select.query((col, 0))?;
         while let Some(row) = rows.next()? {
-            let (pairs, rest) = row.get_ref(2)?.as_blob()?.as_chunks::<PAIR>();
-            let place: (i64, i64) = (row.get(0)?, row.get(1)?);
-            let last = pairs.last().map(|bytes| u64::from_be_bytes(*bytes) >> 32);
-            if place != (last.unwrap_or_default().cast_signed(), blocks) || !rest.is_empty() {
+            let is_next = |pair: Pair| {
+                let place = usize::try_from(place_of(pair)).unwrap_or(usize::MAX);
+                let key = shorts.get(place).copied().flatten();
+                let is_next = before < Some(pair) && key == Some(key_of(pair)) && left > 0;
+                (before, left) = (Some(pair), left.saturating_sub(1));
+                is_next
+            };
+            let is_whole = read(row.get_ref(2)?.as_blob()?, is_next);
+            let last = before.map_or(0, |pair| i64::from(key_of(pair)));
+            if !is_whole || (row.get(0)?, row.get(1)?) != (last, blocks) {
                 return Ok(false);
-            }
-            for pair in pairs.iter().map(|bytes| u64::from_be_bytes(*bytes)) {
-                let key = shorts.get((pair & u64::from(u32::MAX)) as usize);
-                if before >= Some(pair) || key != Some(&Some((pair >> 32) as u32)) || left == 0 {
-                    return Ok(false);
-                }
-                (before, left) = (Some(pair), left - 1);
             }
             blocks += 1;
         }
@@ -118,17 +166,15 @@ pub(super) fn find(
     let mut select = db.prepare_cached(&blocks(segment, "pairs"))?;
     let mut rows = select.query((col, i64::from(key)))?;
     while let Some(row) = rows.next()? {
-        let (pairs, _) = row.get_ref(0)?.as_blob()?.as_chunks::<PAIR>();
-        let pairs = pairs.iter().map(|bytes| u64::from_be_bytes(*bytes));
         let mut is_beyond = false;
-        for pair in pairs {
-            let is = (pair >> 32) as u32;
-            let seq = first.saturating_add(pair & u64::from(u32::MAX));
-            if is == key && range.contains(&seq) {
+        read(row.get_ref(0)?.as_blob()?, |pair| {
+            let seq = first.saturating_add(place_of(pair));
+            if key_of(pair) == key && range.contains(&seq) {
                 found.push(seq);
             }
-            is_beyond |= is > key;
-        }
+            is_beyond = key_of(pair) > key;
+            !is_beyond
+        });
         if is_beyond {
             break;
         }
