@@ -1,6 +1,5 @@
 //! From the queue into the store: batches are given, land, or are taken back.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -10,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::chain::Chain;
 use crate::error::{RecordError, StoreError};
-use crate::flight::{Batch, Entry, Flight, Stamped, acknowledge};
+use crate::flight::{Batch, Flight, Stamped, Ticket, acknowledge};
 use crate::gap::Gap;
 use crate::on_record::{Commit, OnRecord};
 use crate::record::Record;
@@ -29,31 +28,23 @@ impl Writer {
     pub(crate) async fn launch(&mut self) {
         while self.is_due() {
             let gap = self.shared.losses.take();
-            let mut events = Vec::new();
-            if let Some(gap) = &gap {
-                events.push(Stamped::new(gap.event(), self.shared.clock.now()));
-            }
-            let mut tickets = Vec::new();
-            while events.len() < MAX_BATCH {
-                let Some(mut entry) = self.pending.pop_front() else {
-                    break;
-                };
-                let count = entry.events.len();
-                events.append(&mut entry.events);
-                tickets.push((entry, count));
-            }
-            self.asked &= !self.pending.is_empty();
-            if events.is_empty() {
-                return self.flush(tickets);
-            }
+            let told = gap
+                .as_ref()
+                .map(|gap| Stamped::new(gap.event(), self.shared.clock.now()));
+            let (events, tickets) = self.pending.take(MAX_BATCH);
             let started = self.shared.clock.monotonic();
             let chain = &mut self.chain;
-            let chained = events.into_iter().map(|stamped| {
+            let chained = told.into_iter().chain(events).map(|stamped| {
                 let (event, sealed, occurred) = stamped.into_parts();
                 chain.append_sealed(event, sealed, occurred)
             });
+            let records: Arc<[Record]> = chained.collect();
+            self.asked &= !self.pending.is_empty();
+            if records.is_empty() {
+                return self.flush(tickets);
+            }
             let batch = Batch {
-                records: chained.collect(),
+                records,
                 head: self.chain.head(),
                 gap,
                 tickets,
@@ -65,13 +56,13 @@ impl Writer {
     }
 
     /// Flushes with nothing after what the store was given.
-    fn flush(&mut self, tickets: Vec<(Entry, usize)>) {
+    fn flush(&mut self, tickets: Vec<Ticket>) {
         match self.flights.back_mut() {
             Some(last) => last.batch.tickets.extend(tickets),
             None => {
                 // There is nothing to try again either.
                 self.retry = None;
-                acknowledge(tickets, &mut std::iter::empty());
+                acknowledge(tickets, &[]);
             }
         }
     }
@@ -107,11 +98,11 @@ impl Writer {
             ..
         } = batch;
         // A flush is answered after the observers have heard.
-        let (flushes, tickets) = tickets.into_iter().partition(|(_, count)| *count == 0);
-        acknowledge(tickets, &mut records.iter().skip(gap.iter().count()));
+        let (flushes, tickets) = tickets.into_iter().partition(|ticket| ticket.count == 0);
+        acknowledge(tickets, &records[gap.iter().count()..]);
         self.shared.written.send_replace(self.head.seq);
         self.tell(&records, took);
-        acknowledge(flushes, &mut std::iter::empty());
+        acknowledge(flushes, &[]);
     }
 
     /// The tree goes on with what was written.
@@ -165,17 +156,13 @@ impl Writer {
 
     /// Puts batches back where they came from, in order.
     fn take_back(&mut self, batches: Vec<Batch>) {
-        let mut restored = VecDeque::new();
-        for batch in batches {
-            let (entries, gap) = batch.take_back();
-            restored.extend(entries);
-            if let Some(gap) = gap {
+        for batch in batches.into_iter().rev() {
+            if let Some(gap) = batch.gap {
                 self.shared.losses.add(gap);
             }
+            self.pending.put_back(batch);
         }
-        self.asked |= restored.iter().any(|entry| entry.ack.is_some());
-        restored.append(&mut self.pending);
-        self.pending = restored;
+        self.asked = self.pending.is_awaited();
     }
 
     /// Another writer has appended: goes on from where it ended, if what this one wrote is there.
@@ -202,20 +189,13 @@ impl Writer {
     /// After a failure: who waits is told, the rest stays queued, in order, for the next try.
     fn refuse(&mut self, error: StoreError) {
         let error = Arc::new(error);
-        for mut entry in std::mem::take(&mut self.pending) {
-            // Whose caller has stopped waiting is written as if it had been enqueued.
-            match entry.ack.take().filter(|ack| !ack.is_closed()) {
-                Some(ack) => {
-                    if let Some(first) = entry.events.first() {
-                        let gap = Gap::refused(entry.events.len(), first.occurred);
-                        self.shared.losses.add(gap);
-                    }
-                    let _ = ack.send(Err(RecordError::Store(Arc::clone(&error))));
-                }
-                None if entry.events.is_empty() => {}
-                None => self.pending.push_back(entry),
+        self.pending.refuse(|events, ack| {
+            if let Some(first) = events.first() {
+                let gap = Gap::refused(events.len(), first.occurred);
+                self.shared.losses.add(gap);
             }
-        }
+            let _ = ack.send(Err(RecordError::Store(Arc::clone(&error))));
+        });
         self.asked = false;
         self.shared.failing.store(true, Ordering::Relaxed);
         tracing::error!(target: trace::TARGET, error = &*error as &dyn std::error::Error, "audit store refused a batch");

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use std::{mem, slice, vec};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -19,9 +20,71 @@ use crate::store::AuditStore;
 
 /// Events that are written together, or a flush when there are none.
 pub(crate) struct Entry {
-    pub(crate) events: Vec<Stamped>,
-    pub(crate) ack: Option<oneshot::Sender<Result<Vec<Receipt>, RecordError>>>,
+    pub(crate) events: Events,
+    pub(crate) ack: Option<Ack>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+pub(crate) type Ack = oneshot::Sender<Result<Receipts, RecordError>>;
+
+/// The events of one call. One alone, as most are, needs no memory of its own.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "to move one is cheaper than to allocate where another thread frees"
+)]
+pub(crate) enum Events {
+    One(Stamped),
+    Many(Vec<Stamped>),
+}
+
+impl Events {
+    pub(crate) fn as_slice(&self) -> &[Stamped] {
+        match self {
+            Self::One(one) => slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    /// Works out what their hashes cover.
+    pub(crate) fn seal(&mut self) {
+        match self {
+            Self::One(one) => one.seal(),
+            Self::Many(many) => many.iter_mut().for_each(Stamped::seal),
+        }
+    }
+}
+
+/// A receipt for each event of an entry.
+pub(crate) enum Receipts {
+    One(Receipt),
+    Many(Vec<Receipt>),
+}
+
+impl Receipts {
+    fn of(records: &[Record]) -> Self {
+        let receipt = |r: &Record| Receipt {
+            seq: r.seq,
+            time: r.time,
+        };
+        match records {
+            [one] => Self::One(receipt(one)),
+            many => Self::Many(many.iter().map(receipt).collect()),
+        }
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Receipt> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// Who waits for events, how many they are, and the room they take.
+pub(crate) struct Ticket {
+    pub(crate) count: usize,
+    pub(crate) ack: Option<Ack>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// An event, and when it occurred.
@@ -41,7 +104,7 @@ impl Stamped {
     }
 
     /// Works out what its hash covers; what is not sealed is when it is written.
-    pub(crate) fn seal(&mut self) {
+    fn seal(&mut self) {
         self.sealed = Some(Sealed::of(&self.event));
     }
 
@@ -58,27 +121,14 @@ pub(crate) struct Batch {
     pub(crate) head: Head,
     /// The loss that the first of them tells of.
     pub(crate) gap: Option<Gap>,
-    /// Who is to be told, and how many of the records are theirs.
-    pub(crate) tickets: Vec<(Entry, usize)>,
+    pub(crate) tickets: Vec<Ticket>,
     pub(crate) started: Duration,
 }
 
 impl Batch {
     /// The records of the tickets.
-    pub(crate) fn told(&self) -> impl Iterator<Item = &Record> {
-        self.records.iter().skip(self.gap.iter().count())
-    }
-
-    /// Its entries as they were before, and its gap.
-    pub(crate) fn take_back(mut self) -> (Vec<Entry>, Option<Gap>) {
-        let tickets = std::mem::take(&mut self.tickets);
-        let mut records = self.told();
-        let restored = tickets.into_iter().map(|(mut entry, count)| {
-            let back = |r: &Record| Stamped::new(r.event.clone(), r.occurred);
-            entry.events.extend(records.by_ref().take(count).map(back));
-            entry
-        });
-        (restored.collect(), self.gap)
+    pub(crate) fn told(&self) -> &[Record] {
+        &self.records[self.gap.iter().count()..]
     }
 }
 
@@ -112,7 +162,7 @@ impl Flight {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
         match &mut self.answer {
             Answer::Awaited(appending) => appending.as_mut().poll(cx),
-            Answer::Here(answer) => Poll::Ready(std::mem::replace(answer, Ok(()))),
+            Answer::Here(answer) => Poll::Ready(mem::replace(answer, Ok(()))),
         }
     }
 
@@ -122,20 +172,85 @@ impl Flight {
 }
 
 /// Answers who waits, and gives the room back.
-pub(crate) fn acknowledge(
-    tickets: Vec<(Entry, usize)>,
-    records: &mut dyn Iterator<Item = &Record>,
-) {
-    for (entry, count) in tickets {
-        drop(entry.permit);
-        let receipt = |r: &Record| Receipt {
-            seq: r.seq,
-            time: r.time,
-        };
-        let receipts: Vec<_> = records.take(count).map(receipt).collect();
-        if let Some(ack) = entry.ack {
+pub(crate) fn acknowledge(tickets: Vec<Ticket>, mut records: &[Record]) {
+    for ticket in tickets {
+        drop(ticket.permit);
+        let (own, rest) = records.split_at(ticket.count);
+        records = rest;
+        if let Some(ack) = ticket.ack {
             // Nobody may wait any more.
-            let _ = ack.send(Ok(receipts));
+            let _ = ack.send(Ok(Receipts::of(own)));
+        }
+    }
+}
+
+/// What was taken from the queue and is not given to the store, in order.
+#[derive(Default)]
+pub(crate) struct Pending {
+    pub(crate) events: Vec<Stamped>,
+    tickets: Vec<Ticket>,
+}
+
+impl Pending {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tickets.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.tickets.push(Ticket {
+            count: entry.events.as_slice().len(),
+            ack: entry.ack,
+            permit: entry.permit,
+        });
+        match entry.events {
+            Events::One(one) => self.events.push(one),
+            Events::Many(many) => self.events.extend(many),
+        }
+    }
+
+    /// Takes what has waited longest, until it is at least `most` events or all.
+    pub(crate) fn take(&mut self, most: usize) -> (vec::Drain<'_, Stamped>, Vec<Ticket>) {
+        let (mut events, mut tickets) = (0, 0);
+        for ticket in &self.tickets {
+            if events >= most {
+                break;
+            }
+            events += ticket.count;
+            tickets += 1;
+        }
+        (
+            self.events.drain(..events),
+            self.tickets.drain(..tickets).collect(),
+        )
+    }
+
+    /// Puts what a batch had back to the front.
+    pub(crate) fn put_back(&mut self, batch: Batch) {
+        let back = |r: &Record| Stamped::new(r.event.clone(), r.occurred);
+        drop(self.events.splice(..0, batch.told().iter().map(back)));
+        drop(self.tickets.splice(..0, batch.tickets));
+    }
+
+    /// Whether somebody may be waiting for one of them.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.tickets.iter().any(|ticket| ticket.ack.is_some())
+    }
+
+    /// Takes out all for which somebody waits, and shows them to `refuse`. Of others the events stay.
+    pub(crate) fn refuse(&mut self, mut refuse: impl FnMut(&[Stamped], Ack)) {
+        let mut all = mem::take(self);
+        let mut events = all.events.drain(..);
+        for mut ticket in all.tickets {
+            let own = events.by_ref().take(ticket.count);
+            // Whose caller has stopped waiting is written as if it had been enqueued.
+            match ticket.ack.take().filter(|ack| !ack.is_closed()) {
+                Some(ack) => refuse(&own.collect::<Vec<_>>(), ack),
+                None if ticket.count == 0 => {}
+                None => {
+                    self.events.extend(own);
+                    self.tickets.push(ticket);
+                }
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::error::{
     Dropped, KeepError, QueryError, RecordError, RelayError, ShutdownError, StoreError, VerifyError,
 };
 use crate::event::Event;
-use crate::flight::{Entry, Stamped};
+use crate::flight::{Entry, Events, Receipts, Stamped};
 use crate::flood::Floods;
 use crate::gap::{Gap, Losses};
 use crate::kind::{Kind, Severity};
@@ -123,11 +123,11 @@ impl AuditLog {
     /// See [`RecordError`]: only after [`RecordError::Deadline`] the event may be recorded.
     pub async fn record(&self, event: Event) -> Result<Receipt, RecordError> {
         let stamped = Stamped::new(event, self.shared.clock.now());
-        // The writer answers with a receipt for each event.
-        self.record_stamped(vec![stamped])
-            .await?
-            .pop()
-            .ok_or(RecordError::Closed)
+        match self.submit(Events::One(stamped)).await? {
+            Receipts::One(receipt) => Ok(receipt),
+            // The writer answers with a receipt for each event.
+            Receipts::Many(_) => Err(RecordError::Closed),
+        }
     }
 
     /// Records `events` in one transaction, all or none, and resolves when they are durable.
@@ -147,25 +147,29 @@ impl AuditLog {
 
     pub(crate) async fn record_stamped(
         &self,
-        mut events: Vec<Stamped>,
+        events: Vec<Stamped>,
     ) -> Result<Vec<Receipt>, RecordError> {
+        let receipts = self.submit(Events::Many(events)).await?;
+        Ok(receipts.into_vec())
+    }
+
+    async fn submit(&self, mut events: Events) -> Result<Receipts, RecordError> {
         let shared = &*self.shared;
-        let Some(severity) = events.iter().map(|e| e.event.severity).max() else {
-            return Ok(Vec::new());
+        let own = events.as_slice();
+        let (count, severities) = (own.len(), own.iter().map(|e| e.event.severity));
+        let (Some(first), Some(severity)) = (own.first(), severities.max()) else {
+            return Ok(Receipts::Many(Vec::new()));
         };
-        let occurred = events
-            .first()
-            .map_or_else(Timestamp::default, |e| e.occurred);
         let limit = shared.room.most_at_once(severity);
-        if events.len() > limit {
+        if count > limit {
             return Err(RecordError::TooMany { limit });
         }
         let due = Instant::now() + shared.deadline;
         let mut refusal = Refusal {
             shared,
-            gap: Some(Gap::refused(events.len(), occurred)),
+            gap: Some(Gap::refused(count, first.occurred)),
         };
-        let permit = match shared.room.try_take(events.len(), severity) {
+        let permit = match shared.room.try_take(count, severity) {
             Some(permit) => permit,
             None => {
                 let patience = match severity {
@@ -174,14 +178,14 @@ impl AuditLog {
                     Severity::High | Severity::Critical => shared.deadline,
                 };
                 let room_due = Instant::now() + patience;
-                let room = shared.room.take(events.len(), severity);
+                let room = shared.room.take(count, severity);
                 timeout_at(room_due, room)
                     .await
                     .map_err(|_| RecordError::Full)?
             }
         };
         // Here, where many can at once, and not on the task that writes.
-        events.iter_mut().for_each(Stamped::seal);
+        events.seal();
         let (ack, answer) = oneshot::channel();
         let entry = Entry {
             events,
@@ -223,9 +227,8 @@ impl AuditLog {
             shared.observer.on_drop(&event, why);
             return Err(why);
         };
-        let events = vec![Stamped::new(event, occurred)];
         let entry = Entry {
-            events,
+            events: Events::One(Stamped::new(event, occurred)),
             ack: None,
             permit: Some(permit),
         };
@@ -234,6 +237,7 @@ impl AuditLog {
             .map_err(|mpsc::error::SendError(message)| {
                 if let Message::Entry(Entry { events, .. }) = message {
                     events
+                        .as_slice()
                         .iter()
                         .for_each(|e| shared.observer.on_drop(&e.event, Dropped::Closed));
                 }
@@ -250,7 +254,7 @@ impl AuditLog {
     pub async fn flush(&self) -> Result<(), RecordError> {
         let (ack, answer) = oneshot::channel();
         let entry = Entry {
-            events: Vec::new(),
+            events: Events::Many(Vec::new()),
             ack: Some(ack),
             permit: None,
         };

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::chain::{Chain, Head};
 use crate::error::{ShutdownError, StoreError};
-use crate::flight::{Entry, Flight, Stamped};
+use crate::flight::{Entry, Events, Flight, Pending, Stamped};
 use crate::flood::Floods;
 use crate::log::Shared;
 use crate::notary::Notary;
@@ -23,6 +23,7 @@ const MANY: usize = 32;
 /// So often the store may refuse in a row while the log closes.
 const LAST_TRIES: u32 = 5;
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are entries")]
 pub(crate) enum Message {
     Entry(Entry),
     Shutdown,
@@ -36,7 +37,7 @@ pub(crate) struct Writer {
     /// Goes on after what the store was given.
     pub(crate) chain: Chain,
     /// Taken from the queue, not yet given to the store.
-    pub(crate) pending: VecDeque<Entry>,
+    pub(crate) pending: Pending,
     /// Given to the store, which has not answered yet.
     pub(crate) flights: VecDeque<Flight>,
     /// Whether somebody may be waiting for an entry in `pending`.
@@ -74,7 +75,7 @@ impl Writer {
             queue,
             head,
             chain: Chain::resume(head),
-            pending: VecDeque::new(),
+            pending: Pending::default(),
             flights: VecDeque::new(),
             asked: false,
             open: true,
@@ -174,23 +175,11 @@ impl Writer {
         match (&self.retry, self.flights.len()) {
             (None, 0) => !self.pending.is_empty() || self.shared.losses.is_open(),
             // What comes while the store writes goes along if it is worth a step of its own.
-            (None, given) => given < self.shared.store.depth() && self.has_many(),
+            (None, given) => given < self.shared.store.depth() && self.pending.events.len() >= MANY,
             // Who waits for an answer is not made to wait for the pause to end.
             (Some(retry), 0) => self.asked || Instant::now() >= retry.at,
             (Some(_), _) => false,
         }
-    }
-
-    /// Whether many events are pending.
-    fn has_many(&self) -> bool {
-        let counts = self.pending.iter().map(|entry| entry.events.len());
-        counts
-            .scan(0, |sum, count| {
-                *sum += count;
-                Some(*sum)
-            })
-            .take(MANY)
-            .any(|sum| sum >= MANY)
     }
 
     /// Queues the events that tell of floods that are over.
@@ -200,8 +189,8 @@ impl Writer {
         };
         let now = Some(self.shared.clock.monotonic()).filter(|_| self.open);
         for (event, occurred) in floods.take(now) {
-            self.pending.push_back(Entry {
-                events: vec![Stamped::new(event, occurred)],
+            self.pending.push(Entry {
+                events: Events::One(Stamped::new(event, occurred)),
                 ack: None,
                 permit: None,
             });
@@ -234,7 +223,7 @@ impl Writer {
         match message {
             Message::Entry(entry) => {
                 self.asked |= entry.ack.is_some();
-                self.pending.push_back(entry);
+                self.pending.push(entry);
             }
             Message::Shutdown => {
                 self.queue.close();
@@ -255,18 +244,19 @@ impl Drop for Writer {
         while let Ok(message) = self.queue.try_recv() {
             self.accept(message);
         }
-        let events = || self.pending.iter().flat_map(|entry| &entry.events);
+        let events = &self.pending.events;
         let gap = self.shared.losses.take();
         let given = |flight: &Flight| flight.batch.records.len();
         let given: usize = self.flights.iter().map(given).sum();
-        let unwritten = (events().count() + given) as u64;
+        let unwritten = (events.len() + given) as u64;
         let absorbed = self.shared.floods.as_ref().map_or(0, Floods::absorbed);
         let lost = unwritten + gap.map_or(0, |gap| gap.count()) + absorbed;
         if lost == 0 {
             let _ = self.shared.done.set(Ok(()));
             return;
         }
-        let since = events()
+        let since = events
+            .iter()
             .map(|e| e.occurred)
             .chain(gap.map(|gap| gap.from))
             .min();
