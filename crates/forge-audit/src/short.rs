@@ -1,7 +1,9 @@
-//! SHA-256 of a message of a few blocks, which takes less time without the buffer that a hasher
-//! keeps: of each record, its own hash and on average one node of the tree.
+//! SHA-256 of a message that is mostly of a few blocks, which takes less time without the buffer
+//! that a hasher keeps: of each record, its commitment, its own hash and on average one node of the
+//! tree.
 
 use sha2::block_api::compress256;
+use sha2::{Digest, Sha256};
 
 use crate::chain::Hash;
 
@@ -17,14 +19,23 @@ const INITIAL: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// So many blocks a message and its padding may take.
-const BLOCKS: usize = 4;
+/// So many blocks a short message and its padding take at most.
+const BLOCKS: usize = 8;
 
-/// How long a message may be: behind it there are a byte and its length in bits.
-pub(crate) const MAX: usize = BLOCKS * 64 - 9;
+/// How long a short message may be: behind it there are a byte and its length in bits.
+const MAX: usize = BLOCKS * 64 - 9;
 
-/// The hash of the message that `parts` make, at most [`MAX`] bytes long; of more, `None`.
-pub(crate) fn sha256<const N: usize>(parts: [&[u8]; N]) -> Option<Hash> {
+/// The hash of the message that `parts` make.
+pub(crate) fn sha256<const N: usize>(parts: [&[u8]; N]) -> Hash {
+    short(parts).unwrap_or_else(|| {
+        let mut hasher = Sha256::new();
+        parts.iter().for_each(|part| hasher.update(part));
+        Hash(hasher.finalize().into())
+    })
+}
+
+/// The hash, if the message is at most [`MAX`] bytes long.
+fn short<const N: usize>(parts: [&[u8]; N]) -> Option<Hash> {
     let mut message = [[0; 64]; BLOCKS];
     let bytes = message.as_flattened_mut();
     let mut length = 0;
@@ -54,21 +65,16 @@ pub(crate) fn sha256<const N: usize>(parts: [&[u8]; N]) -> Option<Hash> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sha2::{Digest, Sha256};
 
     #[test]
     fn is_sha_256_of_every_length() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        for length in 0..=MAX {
+        let bytes: Vec<u8> = (0..2 * MAX).map(|n| (n % 251) as u8).collect();
+        for length in 0..bytes.len() {
             let (message, middle) = (&bytes[..length], length / 3);
-            let hash = sha256([&message[..middle], &message[middle..]]).unwrap();
-            assert_eq!(
-                hash.0,
-                <[u8; 32]>::from(Sha256::digest(message)),
-                "{length}"
-            );
+            let parts = [&message[..middle], &message[middle..]];
+            let hash = <[u8; 32]>::from(Sha256::digest(message));
+            assert_eq!(sha256(parts).0, hash, "{length}");
+            assert_eq!(short(parts).is_some(), length <= MAX, "{length}");
         }
-        assert_eq!(sha256([&bytes[..MAX], &[0]]), None);
-        assert_eq!(sha256([&bytes, &bytes]), None);
     }
 }

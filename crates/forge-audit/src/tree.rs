@@ -9,7 +9,7 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 
 use crate::chain::Hash;
-use crate::short;
+use crate::short::sha256;
 
 /// The levels whose nodes are kept: the roots of each 2^8, 2^16, … records, beside the records
 /// themselves at level 0.
@@ -20,7 +20,7 @@ pub(crate) const TILE: u64 = 256;
 
 /// The parent of two nodes.
 pub(crate) fn parent(left: &Hash, right: &Hash) -> Hash {
-    short::sha256([&[1], &left.0, &right.0]).expect("65 bytes are few")
+    sha256([&[1], &left.0, &right.0])
 }
 
 /// A tree that grows: of its nodes only those on its right edge. Plain state, without I/O.
