@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, SetOnce, mpsc, watch};
+use tokio::sync::{SetOnce, watch};
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::StoreError;
@@ -15,6 +15,7 @@ use crate::log::{AuditLog, Shared};
 use crate::notary::Notary;
 use crate::on_checkpoint::{OnCheckpoint, Sign};
 use crate::on_record::OnRecord;
+use crate::queue::Queue;
 use crate::room::Room;
 use crate::store::{AuditStore, tree_of};
 use crate::tree::Tree;
@@ -111,19 +112,17 @@ impl AuditLogBuilder {
     /// The store's error when its end cannot be read.
     pub async fn open(self) -> Result<AuditLog, StoreError> {
         let head = self.store.tail().await?;
-        let (queue, messages) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             store: self.store,
             clock: self.clock,
             observer: self.observer,
+            queue: Queue::new(),
             room: Room::new(self.capacity, self.reserve),
             losses: Losses::default(),
-            lost: Notify::new(),
             head: Mutex::new(head),
             failing: AtomicBool::new(false),
             done: SetOnce::new(),
             floods: self.floods,
-            flooded: Notify::new(),
             notary: self.notary,
             written: watch::Sender::new(head.seq),
             deadline: self.deadline,
@@ -132,8 +131,8 @@ impl AuditLogBuilder {
             Some(_) => tree_of(&*shared.store, head.seq).await?,
             None => Tree::new(),
         };
-        tokio::spawn(Writer::new(Arc::clone(&shared), messages, head, tree).run());
-        Ok(AuditLog { queue, shared })
+        tokio::spawn(Writer::new(Arc::clone(&shared), head, tree).run());
+        Ok(AuditLog::new(shared))
     }
 }
 

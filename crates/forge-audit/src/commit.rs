@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use crate::chain::Chain;
 use crate::error::{RecordError, StoreError};
-use crate::flight::{Batch, Flight, Stamped, Ticket, acknowledge};
+use crate::flight::{Batch, Flight, Stamped, acknowledge};
 use crate::gap::Gap;
 use crate::on_record::{Commit, OnRecord};
+use crate::queue::Ticket;
 use crate::record::Record;
 use crate::store::tree_of;
 use crate::trace;
@@ -39,7 +40,6 @@ impl Writer {
                 chain.append_sealed(event, sealed, occurred)
             });
             let records: Arc<[Record]> = chained.collect();
-            self.asked &= !self.pending.is_empty();
             if records.is_empty() {
                 return self.flush(tickets);
             }
@@ -162,7 +162,6 @@ impl Writer {
             }
             self.pending.put_back(batch);
         }
-        self.asked = self.pending.is_awaited();
     }
 
     /// Another writer has appended: goes on from where it ended, if what this one wrote is there.
@@ -196,7 +195,6 @@ impl Writer {
             }
             let _ = ack.send(Err(RecordError::Store(Arc::clone(&error))));
         });
-        self.asked = false;
         self.shared.failing.store(true, Ordering::Relaxed);
         tracing::error!(target: trace::TARGET, error = &*error as &dyn std::error::Error, "audit store refused a batch");
         guard(|| self.shared.observer.on_failure(&error));

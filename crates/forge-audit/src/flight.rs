@@ -1,58 +1,21 @@
 //! Batches on their way into the store.
 
 use std::future::poll_fn;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use std::{mem, slice, vec};
-
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::chain::{Head, Sealed};
 use crate::clock::Timestamp;
-use crate::error::{RecordError, StoreError};
+use crate::error::StoreError;
 use crate::event::Event;
 use crate::gap::Gap;
 use crate::log::Receipt;
+use crate::queue::Ticket;
 use crate::record::Record;
 use crate::store::AuditStore;
-
-/// Events that are written together, or a flush when there are none.
-pub(crate) struct Entry {
-    pub(crate) events: Events,
-    pub(crate) ack: Option<Ack>,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
-}
-
-pub(crate) type Ack = oneshot::Sender<Result<Receipts, RecordError>>;
-
-/// The events of one call. One alone, as most are, needs no memory of its own.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "to move one is cheaper than to allocate where another thread frees"
-)]
-pub(crate) enum Events {
-    One(Stamped),
-    Many(Vec<Stamped>),
-}
-
-impl Events {
-    pub(crate) fn as_slice(&self) -> &[Stamped] {
-        match self {
-            Self::One(one) => slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
-
-    /// Works out what their hashes cover.
-    pub(crate) fn seal(&mut self) {
-        match self {
-            Self::One(one) => one.seal(),
-            Self::Many(many) => many.iter_mut().for_each(Stamped::seal),
-        }
-    }
-}
 
 /// A receipt for each event of an entry.
 pub(crate) enum Receipts {
@@ -80,13 +43,6 @@ impl Receipts {
     }
 }
 
-/// Who waits for events, how many they are, and the room they take.
-pub(crate) struct Ticket {
-    pub(crate) count: usize,
-    pub(crate) ack: Option<Ack>,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
 /// An event, and when it occurred.
 pub(crate) struct Stamped {
     pub(crate) event: Event,
@@ -104,7 +60,7 @@ impl Stamped {
     }
 
     /// Works out what its hash covers; what is not sealed is when it is written.
-    fn seal(&mut self) {
+    pub(crate) fn seal(&mut self) {
         self.sealed = Some(Sealed::of(&self.event));
     }
 
@@ -180,77 +136,6 @@ pub(crate) fn acknowledge(tickets: Vec<Ticket>, mut records: &[Record]) {
         if let Some(ack) = ticket.ack {
             // Nobody may wait any more.
             let _ = ack.send(Ok(Receipts::of(own)));
-        }
-    }
-}
-
-/// What was taken from the queue and is not given to the store, in order.
-#[derive(Default)]
-pub(crate) struct Pending {
-    pub(crate) events: Vec<Stamped>,
-    tickets: Vec<Ticket>,
-}
-
-impl Pending {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tickets.is_empty()
-    }
-
-    pub(crate) fn push(&mut self, entry: Entry) {
-        self.tickets.push(Ticket {
-            count: entry.events.as_slice().len(),
-            ack: entry.ack,
-            permit: entry.permit,
-        });
-        match entry.events {
-            Events::One(one) => self.events.push(one),
-            Events::Many(many) => self.events.extend(many),
-        }
-    }
-
-    /// Takes what has waited longest, until it is at least `most` events or all.
-    pub(crate) fn take(&mut self, most: usize) -> (vec::Drain<'_, Stamped>, Vec<Ticket>) {
-        let (mut events, mut tickets) = (0, 0);
-        for ticket in &self.tickets {
-            if events >= most {
-                break;
-            }
-            events += ticket.count;
-            tickets += 1;
-        }
-        (
-            self.events.drain(..events),
-            self.tickets.drain(..tickets).collect(),
-        )
-    }
-
-    /// Puts what a batch had back to the front.
-    pub(crate) fn put_back(&mut self, batch: Batch) {
-        let back = |r: &Record| Stamped::new(r.event.clone(), r.occurred);
-        drop(self.events.splice(..0, batch.told().iter().map(back)));
-        drop(self.tickets.splice(..0, batch.tickets));
-    }
-
-    /// Whether somebody may be waiting for one of them.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.tickets.iter().any(|ticket| ticket.ack.is_some())
-    }
-
-    /// Takes out all for which somebody waits, and shows them to `refuse`. Of others the events stay.
-    pub(crate) fn refuse(&mut self, mut refuse: impl FnMut(&[Stamped], Ack)) {
-        let mut all = mem::take(self);
-        let mut events = all.events.drain(..);
-        for mut ticket in all.tickets {
-            let own = events.by_ref().take(ticket.count);
-            // Whose caller has stopped waiting is written as if it had been enqueued.
-            match ticket.ack.take().filter(|ack| !ack.is_closed()) {
-                Some(ack) => refuse(&own.collect::<Vec<_>>(), ack),
-                None if ticket.count == 0 => {}
-                None => {
-                    self.events.extend(own);
-                    self.tickets.push(ticket);
-                }
-            }
         }
     }
 }

@@ -129,6 +129,7 @@ mod owasp;
 mod policy;
 mod pseudonym;
 mod query;
+mod queue;
 mod record;
 mod redact;
 mod refusal;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{Notify, SetOnce, mpsc, oneshot, watch};
+use tokio::sync::{SetOnce, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::builder::AuditLogBuilder;
@@ -17,7 +17,7 @@ use crate::error::{
     Dropped, KeepError, QueryError, RecordError, RelayError, ShutdownError, StoreError, VerifyError,
 };
 use crate::event::Event;
-use crate::flight::{Entry, Events, Receipts, Stamped};
+use crate::flight::{Receipts, Stamped};
 use crate::flood::Floods;
 use crate::gap::{Gap, Losses};
 use crate::kind::{Kind, Severity};
@@ -25,13 +25,13 @@ use crate::notary::Notary;
 use crate::on_record::OnRecord;
 use crate::outbox::{self, Outbox, OutboxEntry, OutboxTransaction};
 use crate::query::{Filter, MAX_LIMIT, Order, Page, Query, Selection};
+use crate::queue::{Entry, Events, Queue};
 use crate::record::Stored;
 use crate::retention::{self, Retention};
 use crate::room::Room;
 use crate::store::{AuditStore, Count, Span, StoreFuture};
 use crate::tail::Tail;
 use crate::verify::verify_store;
-use crate::writer::Message;
 
 /// So long an event of medium severity waits for room.
 const BRIEFLY: Duration = Duration::from_millis(100);
@@ -68,8 +68,18 @@ pub struct Receipt {
 ///   it spans, with the first batch that can be written after it.
 #[derive(Clone)]
 pub struct AuditLog {
-    pub(crate) queue: mpsc::UnboundedSender<Message>,
     pub(crate) shared: Arc<Shared>,
+    /// Dropped with the last handle.
+    _open: Arc<Open>,
+}
+
+/// The log is open as long as there is one.
+struct Open(Arc<Shared>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.queue.close();
+    }
 }
 
 /// What handles and the writer share.
@@ -77,14 +87,13 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn AuditStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Arc<dyn OnRecord>,
+    pub(crate) queue: Queue,
     pub(crate) room: Room,
     pub(crate) losses: Losses,
-    pub(crate) lost: Notify,
     pub(crate) head: Mutex<Head>,
     pub(crate) failing: AtomicBool,
     pub(crate) done: SetOnce<Result<(), ShutdownError>>,
     pub(crate) floods: Option<Floods>,
-    pub(crate) flooded: Notify,
     pub(crate) notary: Option<Notary>,
     /// The sequence of the last durable record, for those who follow the log.
     pub(crate) written: watch::Sender<u64>,
@@ -95,11 +104,19 @@ impl Shared {
     /// Counts a loss, and wakes the writer to record it.
     fn lose(&self, gap: Gap) {
         self.losses.add(gap);
-        self.lost.notify_one();
+        self.queue.wake();
     }
 }
 
 impl AuditLog {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let open = Arc::new(Open(Arc::clone(&shared)));
+        Self {
+            shared,
+            _open: open,
+        }
+    }
+
     /// Opens the log that `store` holds, with the defaults of [`AuditLogBuilder`].
     ///
     /// # Errors
@@ -192,9 +209,9 @@ impl AuditLog {
             ack: Some(ack),
             permit: Some(permit),
         };
-        self.queue
-            .send(Message::Entry(entry))
-            .map_err(|_| RecordError::Closed)?;
+        if shared.queue.push(entry).is_some() {
+            return Err(RecordError::Closed);
+        }
         refusal.gap = None;
         match timeout_at(due, answer).await {
             Ok(Ok(answer)) => answer,
@@ -214,11 +231,11 @@ impl AuditLog {
         if let Some(floods) = &shared.floods
             && floods.absorbs(&event, occurred, shared.clock.monotonic())
         {
-            shared.flooded.notify_one();
+            shared.queue.wake();
             return Ok(());
         }
         let Some(permit) = shared.room.try_take(1, severity) else {
-            let why = if self.queue.is_closed() {
+            let why = if shared.queue.is_closed() {
                 Dropped::Closed
             } else {
                 Dropped::Full(severity)
@@ -232,17 +249,12 @@ impl AuditLog {
             ack: None,
             permit: Some(permit),
         };
-        self.queue
-            .send(Message::Entry(entry))
-            .map_err(|mpsc::error::SendError(message)| {
-                if let Message::Entry(Entry { events, .. }) = message {
-                    events
-                        .as_slice()
-                        .iter()
-                        .for_each(|e| shared.observer.on_drop(&e.event, Dropped::Closed));
-                }
-                Dropped::Closed
-            })
+        let Some(refused) = shared.queue.push(entry) else {
+            return Ok(());
+        };
+        let events = refused.events.as_slice().iter();
+        events.for_each(|e| shared.observer.on_drop(&e.event, Dropped::Closed));
+        Err(Dropped::Closed)
     }
 
     /// Resolves when all that was queued before is durable and observers have heard of it.
@@ -258,9 +270,9 @@ impl AuditLog {
             ack: Some(ack),
             permit: None,
         };
-        self.queue
-            .send(Message::Entry(entry))
-            .map_err(|_| RecordError::Closed)?;
+        if self.shared.queue.push(entry).is_some() {
+            return Err(RecordError::Closed);
+        }
         answer.await.map_err(|_| RecordError::Closed)?.map(drop)
     }
 
@@ -272,8 +284,7 @@ impl AuditLog {
     ///
     /// [`ShutdownError`] with what is lost, when the store has refused five times in a row.
     pub async fn shutdown(&self) -> Result<(), ShutdownError> {
-        // When the queue is closed, a shutdown is under way or done.
-        let _ = self.queue.send(Message::Shutdown);
+        self.shared.queue.close();
         self.shared.done.wait().await.clone()
     }
 
@@ -430,7 +441,7 @@ impl AuditLog {
     /// Whether events can be recorded: the log is open, and the store took the last batch.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        !self.queue.is_closed() && !self.shared.failing.load(Ordering::Relaxed)
+        !self.shared.queue.is_closed() && !self.shared.failing.load(Ordering::Relaxed)
     }
 
     /// How many events wait to be durable.

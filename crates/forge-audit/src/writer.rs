@@ -5,15 +5,15 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::chain::{Chain, Head};
 use crate::error::{ShutdownError, StoreError};
-use crate::flight::{Entry, Events, Flight, Pending, Stamped};
+use crate::flight::{Flight, Stamped};
 use crate::flood::Floods;
 use crate::log::Shared;
 use crate::notary::Notary;
+use crate::queue::{Entry, Events, Pending};
 use crate::trace;
 use crate::tree::Tree;
 
@@ -23,15 +23,8 @@ const MANY: usize = 32;
 /// So often the store may refuse in a row while the log closes.
 const LAST_TRIES: u32 = 5;
 
-#[expect(clippy::large_enum_variant, reason = "nearly all are entries")]
-pub(crate) enum Message {
-    Entry(Entry),
-    Shutdown,
-}
-
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
-    queue: mpsc::UnboundedReceiver<Message>,
     /// The end of what is durable.
     pub(crate) head: Head,
     /// Goes on after what the store was given.
@@ -40,8 +33,6 @@ pub(crate) struct Writer {
     pub(crate) pending: Pending,
     /// Given to the store, which has not answered yet.
     pub(crate) flights: VecDeque<Flight>,
-    /// Whether somebody may be waiting for an entry in `pending`.
-    pub(crate) asked: bool,
     open: bool,
     pub(crate) retry: Option<Retry>,
     /// How often in a row another writer came first.
@@ -63,21 +54,14 @@ pub(crate) struct Retry {
 }
 
 impl Writer {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        queue: mpsc::UnboundedReceiver<Message>,
-        head: Head,
-        tree: Tree,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, head: Head, tree: Tree) -> Self {
         let signed = tree.size();
         Self {
             shared,
-            queue,
             head,
             chain: Chain::resume(head),
             pending: Pending::default(),
             flights: VecDeque::new(),
-            asked: false,
             open: true,
             retry: None,
             conflicts: 0,
@@ -124,14 +108,8 @@ impl Writer {
     /// the store says to the batch that it has had longest, if it says something.
     async fn gather(&mut self) -> Option<Result<(), StoreError>> {
         loop {
-            while let Ok(message) = self.queue.try_recv() {
-                self.accept(message);
-            }
+            self.open = self.shared.queue.take(&mut self.pending);
             if !self.open && self.flights.is_empty() {
-                // Closed for new events: what senders had begun to send still arrives.
-                while let Some(message) = self.queue.recv().await {
-                    self.accept(message);
-                }
                 if let Some(retry) = &self.retry {
                     sleep_until(retry.at).await;
                 }
@@ -156,15 +134,11 @@ impl Writer {
             let sign_at = self.sign_at.filter(|_| self.flights.is_empty());
             let other = [sign_at, flood.map(|left| now + left)];
             let pause = retry.or_else(|| other.into_iter().flatten().min());
+            let enough = self.enough();
             tokio::select! {
                 biased;
                 answer = first(&mut self.flights) => return Some(answer),
-                message = self.queue.recv(), if self.open => match message {
-                    Some(message) => self.accept(message),
-                    None => self.open = false,
-                },
-                () = self.shared.lost.notified() => {}
-                () = self.shared.flooded.notified() => {}
+                () = self.shared.queue.news(enough) => {}
                 () = sleep_until(pause.unwrap_or(now)), if pause.is_some() => {}
             }
         }
@@ -177,8 +151,19 @@ impl Writer {
             // What comes while the store writes goes along if it is worth a step of its own.
             (None, given) => given < self.shared.store.depth() && self.pending.events.len() >= MANY,
             // Who waits for an answer is not made to wait for the pause to end.
-            (Some(retry), 0) => self.asked || Instant::now() >= retry.at,
+            (Some(retry), 0) => self.pending.is_awaited || Instant::now() >= retry.at,
             (Some(_), _) => false,
+        }
+    }
+
+    /// How many events more make it worth to look whether something is due.
+    fn enough(&self) -> usize {
+        match (&self.retry, self.flights.len()) {
+            (_, 0) => 1,
+            (None, given) if given < self.shared.store.depth() => {
+                MANY.saturating_sub(self.pending.events.len())
+            }
+            _ => usize::MAX,
         }
     }
 
@@ -218,19 +203,6 @@ impl Writer {
             }
         }
     }
-
-    fn accept(&mut self, message: Message) {
-        match message {
-            Message::Entry(entry) => {
-                self.asked |= entry.ack.is_some();
-                self.pending.push(entry);
-            }
-            Message::Shutdown => {
-                self.queue.close();
-                self.open = false;
-            }
-        }
-    }
 }
 
 impl Drop for Writer {
@@ -240,10 +212,8 @@ impl Drop for Writer {
         if self.shared.done.initialized() {
             return;
         }
-        self.queue.close();
-        while let Ok(message) = self.queue.try_recv() {
-            self.accept(message);
-        }
+        self.shared.queue.close();
+        self.shared.queue.take(&mut self.pending);
         let events = &self.pending.events;
         let gap = self.shared.losses.take();
         let given = |flight: &Flight| flight.batch.records.len();
