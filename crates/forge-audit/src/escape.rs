@@ -13,7 +13,7 @@ use std::fmt::Write;
 /// a width. Text already escaped stays as it is.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(deceives) {
+    if is_plain(text) || !text.chars().any(deceives) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
@@ -25,6 +25,9 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 
 /// Escapes `text` and cuts it to at most `max` bytes, at the bound of a character.
 pub(crate) fn bounded(text: &str, max: usize) -> String {
+    if text.len() <= max && is_plain(text) {
+        return text.to_owned();
+    }
     let mut safe = String::with_capacity(text.len().min(max));
     for c in text.chars() {
         let before = safe.len();
@@ -35,6 +38,13 @@ pub(crate) fn bounded(text: &str, max: usize) -> String {
         }
     }
     safe
+}
+
+/// Whether all of it is printable ASCII, which nearly every text is and is soon seen.
+fn is_plain(text: &str) -> bool {
+    // To its end, without a branch, many bytes at once.
+    text.bytes()
+        .fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
 }
 
 fn push(safe: &mut String, c: char) {
@@ -83,9 +93,19 @@ mod tests {
                 r"a\u{2028}b\u{0}c\u{7f}\u{feff}",
             ),
             ("\u{2066}x\u{2069}\u{200b}", r"\u{2066}x\u{2069}\u{200b}"),
+            ("\x1f ~", r"\u{1f} ~"),
+            (" ~\x7f", r" ~\u{7f}"),
         ] {
             assert_eq!(escape(hostile), safe);
+            assert_eq!(bounded(hostile, 256), safe);
         }
+    }
+
+    #[test]
+    fn plain_text_is_cut_at_its_bound() {
+        assert_eq!(bounded("abcd", 4), "abcd");
+        assert_eq!(bounded("abcde", 4), "abcd");
+        assert_eq!(bounded("", 0), "");
     }
 
     proptest! {
