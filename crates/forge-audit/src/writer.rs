@@ -79,6 +79,8 @@ impl Writer {
             let has_landed = answer.is_some();
             if let Some(answer) = answer {
                 self.arrive(answer).await;
+                // What came meanwhile goes with the next batch, not with the one after it.
+                self.open = self.shared.queue.take(&mut self.pending);
             }
             self.tell_floods();
             self.launch().await;

@@ -76,6 +76,29 @@ async fn what_has_queued_shares_a_commit() {
     assert_eq!(store.largest.load(SeqCst), 100);
 }
 
+#[tokio::test]
+async fn what_comes_while_the_store_writes_shares_the_next_commit() {
+    let store = Faulty::new(Mode::Hangs);
+    let log = AuditLog::open(store.clone()).await.unwrap();
+    log.enqueue(event(0)).unwrap();
+    store.given(1).await;
+    (1..=5).for_each(|n| log.enqueue(event(n)).unwrap());
+    // The task that writes has a look at these, and not at those that follow.
+    let flushed = tokio::spawn({
+        let log = log.clone();
+        async move { log.flush().await }
+    });
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    (6..=10).for_each(|n| log.enqueue(event(n)).unwrap());
+    store.set(Mode::Works);
+    flushed.await.unwrap().unwrap();
+    assert_eq!(numbers(&log).await, (0..=10).collect::<Vec<_>>());
+    assert_eq!(*store.given.borrow(), 2);
+    assert_eq!(store.largest.load(SeqCst), 10);
+}
+
 /// A log whose store has been given two batches, of 1 and of 40 events, and hangs.
 async fn two_under_way() -> (AuditLog, Arc<Faulty>) {
     let store = Faulty::deep(Mode::Hangs, 4);
