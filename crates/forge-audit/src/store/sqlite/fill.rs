@@ -8,6 +8,7 @@ use rusqlite::{CachedStatement, Connection};
 use super::block::Block;
 use super::hot::Columns;
 use super::pack::{CELLS, Cell, Packed, Seal, address_cell, id_cell};
+use crate::canonical::Personal;
 use crate::chain::Content;
 use crate::error::StoreError;
 use crate::record::Record;
@@ -97,8 +98,23 @@ impl Filling<'_> {
 
     fn pack<'r>(&mut self, record: &'r Record) -> Result<Packed<'r>, StoreError> {
         let event = &record.event;
+        let mut cells = [Cell::Nothing; CELLS];
+        cells[0] = self.cell(Some(&event.action))?;
         let seal = match &record.content {
-            Content::Whole { salt, .. } => Seal::Salt(*salt),
+            Content::Whole { salt, personal, .. } => {
+                // The event says the same, in many more places of memory.
+                let personal = Personal::decode(personal).map_err(StoreError::unavailable)?;
+                cells[1] = self.cell(personal.actor)?;
+                cells[2] = self.cell(personal.login)?;
+                cells[3] = self.cell(personal.session)?;
+                cells[4] = address_cell(personal.address);
+                cells[5] = self.cell(personal.agent)?;
+                cells[6] = self.cell(personal.resource)?;
+                cells[7] = id_cell(personal.request_id);
+                let details = personal.details.map(str::as_bytes);
+                cells[8] = details.map_or(Cell::Nothing, Cell::Text);
+                Seal::Salt(*salt)
+            }
             Content::Erased { commitment, .. } => Seal::Commitment(*commitment),
             Content::Pruned { .. } => {
                 let what = "a pruned record cannot be appended";
@@ -106,20 +122,6 @@ impl Filling<'_> {
             }
         };
         let (time, occurred) = (record.time.as_micros(), record.occurred.as_micros());
-        let mut cells = [Cell::Nothing; CELLS];
-        cells[0] = self.cell(Some(&event.action))?;
-        if let Seal::Salt(_) = seal {
-            // The event is what the personal part says.
-            cells[1] = self.cell(event.actor.id.as_deref())?;
-            cells[2] = self.cell(event.actor.login.as_deref())?;
-            cells[3] = self.cell(event.actor.session.as_deref())?;
-            cells[4] = address_cell(event.source.address);
-            cells[5] = self.cell(event.source.user_agent.as_deref())?;
-            cells[6] = self.cell(event.resource.as_deref())?;
-            cells[7] = id_cell(event.request_id.as_deref());
-            let details = event.details_json().map(str::as_bytes);
-            cells[8] = details.map_or(Cell::Nothing, Cell::Text);
-        }
         Ok(Packed {
             codes: [
                 event.kind.code(),
