@@ -82,6 +82,8 @@ pub(crate) struct Message<'a> {
     nonce: &'a str,
     title: &'a str,
     text: Cow<'a, str>,
+    /// Where to go on, and what that is called.
+    way_on: (&'a str, &'a str),
     request_id: Option<&'a str>,
 }
 
@@ -97,8 +99,18 @@ impl<'a> Message<'a> {
             nonce,
             title,
             text: text.into(),
+            way_on: ("/", "Back to the start"),
             request_id,
         }
+    }
+
+    /// What a person reads who sent a form without a session that is good for it. From there they
+    /// come back to the start, since what a form was sent to cannot be visited.
+    pub(crate) fn sign_in_again(request_id: Option<&'a str>, nonce: &'a str) -> Self {
+        let text = "Nothing was done. Sign in again, then send the form once more.";
+        let mut message = Self::new("Sign in again", text, request_id, nonce);
+        message.way_on = ("/auth/github/login", "Sign in with GitHub");
+        message
     }
 
     /// What a person reads when a request was refused or failed.

@@ -31,14 +31,17 @@ pub(crate) async fn present(request: Request, next: Next) -> Response {
         return response;
     }
     if person {
-        if status == StatusCode::UNAUTHORIZED {
-            // What a form was sent to cannot be visited.
-            let target = if is_form { "/" } else { &target };
-            return redirect_to_sign_in(response.headers(), target);
+        if status == StatusCode::UNAUTHORIZED && !is_form {
+            return redirect_to_sign_in(response.headers(), &target);
         }
         if !is_html(response.headers()) {
-            let detail = response.extensions().get::<Problem>().map(Problem::detail);
-            let message = Message::refused(status, detail, id.as_deref(), &nonce);
+            let message = if status == StatusCode::UNAUTHORIZED {
+                // A browser follows no form to GitHub, as the policy of our pages wants it.
+                Message::sign_in_again(id.as_deref(), &nonce)
+            } else {
+                let detail = response.extensions().get::<Problem>().map(Problem::detail);
+                Message::refused(status, detail, id.as_deref(), &nonce)
+            };
             return replaced(response, html(&message), "text/html; charset=utf-8");
         }
         return response;

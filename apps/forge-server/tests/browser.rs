@@ -66,6 +66,11 @@ fn nothing_of_a_session_is_left_in_the_browser_once_it_is_over() {
     browser.click("Sign in with GitHub");
     authorize(&browser, &trial, "octo-user");
     browser.sees("Signed in as octo-user");
+    browser.run("document.querySelector('#client').value = 'my-agent'");
+    browser.click("Make a token");
+    browser.sees("Token for my-agent");
+    browser.click("Back to the start");
+    browser.sees("Signed in as octo-user");
     browser.click("Sign out");
     browser.sees("Sign in to go on.");
 
@@ -194,6 +199,32 @@ fn a_person_makes_a_token_for_an_agent() {
     let page = browser.sees("mcp my-agent");
     assert!(page.contains("Signed in as octo-user"), "{page}");
     assert_looks_right(&browser);
+    trial.end();
+}
+
+/// A browser follows no form from a page of this server to another origin, as its policy says: nor
+/// by way of a redirect, as to sign in.
+#[test]
+fn a_form_that_is_sent_after_the_session_ended_leads_to_sign_in() {
+    let Some((trial, browser)) = start() else {
+        return;
+    };
+    let home = format!("{}/", trial.url);
+    browser.open(&home);
+    browser.sees("Sign in to go on.");
+    browser.run(
+        "const form = document.createElement('form');
+         form.method = 'post';
+         form.action = '/tokens';
+         document.body.append(form);
+         form.submit();",
+    );
+    browser.sees("Nothing was done. Sign in again");
+    assert_looks_right(&browser);
+    browser.click("Sign in with GitHub");
+    authorize(&browser, &trial, "octo-user");
+    browser.sees("Signed in as octo-user");
+    assert_eq!(browser.url(), home);
     trial.end();
 }
 

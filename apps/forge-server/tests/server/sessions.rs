@@ -469,10 +469,13 @@ async fn the_page_makes_a_token_for_an_agent_and_shows_it_once() {
 async fn the_form_for_a_token_is_for_people_at_this_servers_own_page() {
     let trial = Trial::roomy().await;
     let form = [("client", "my-agent")];
-    // Who is not signed in comes back from there to the page, not to where the form was sent.
+    // Who is not signed in finds the way there, which is back at the start: a browser follows no
+    // form to another origin, and so no redirect of one.
     let nobody = trial.browser();
     let sent = nobody.submit("/tokens", &form, "same-origin").await;
-    assert_eq!(sent.expect(303).location(), "/auth/github/login?next=%2F");
+    let page = sent.page(401);
+    assert!(page.contains(r#"href="/auth/github/login""#), "{page}");
+    assert!(!sent.one("www-authenticate").is_empty());
 
     let user = trial.sign_in(OCTO_USER).await;
     for site in ["cross-site", "same-site"] {

@@ -147,6 +147,10 @@ async fn a_session_that_is_used_in_an_odd_way_makes_no_token() {
     let wanted = json!({ "kind": "mcp", "client": "my-agent" });
     let request = from(AWAY, thief.request(Method::POST, "/api/sessions"));
     assert_asked(&thief.send(request.json(&wanted)).await, 0);
+    // Nor by the page's form.
+    let request = from(AWAY, thief.request(Method::POST, "/tokens"));
+    let request = request.form(&[("client", "my-agent")]);
+    assert_asked(&thief.send(request).await, 0);
     // To end sessions is always possible.
     let request = from(AWAY, thief.request(Method::DELETE, "/api/sessions"));
     assert!(thief.send(request).await.status < 300);
