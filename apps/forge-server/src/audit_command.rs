@@ -214,16 +214,16 @@ impl AuditCommand {
                     .open(&archive);
                 let new = new.map_err(|error| match error.kind() {
                     ErrorKind::AlreadyExists => {
-                        format!("{} is there already: name a new file", archive.display())
+                        format!("{} is there already: name a new file", shown(&archive))
                     }
-                    _ => format!("cannot write {}: {error}", archive.display()),
+                    _ => format!("cannot write {}: {error}", shown(&archive)),
                 })?;
                 let mut buffered = BufWriter::new(&new);
                 let last = write_compressed_archive(&store, after, &mut buffered).await?;
                 buffered.flush()?;
                 drop(buffered);
                 new.sync_all()?;
-                writeln!(out, "{}: {}", archive.display(), range(after, last))?;
+                writeln!(out, "{}: {}", shown(&archive), range(after, last))?;
             }
             Self::Import { archive, file } => {
                 there(&archive)?;
@@ -236,12 +236,12 @@ impl AuditCommand {
                     .create(true)
                     .mode(PRIVATE)
                     .open(&file);
-                made.map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+                made.map_err(|error| format!("cannot write {}: {error}", shown(&file)))?;
                 let store = SqliteAuditStore::open(&file).await?;
                 store.migrate().await?;
                 let imported = import_archive(archive, &store).await?;
                 store.seal().await?;
-                writeln!(out, "{imported} events imported into {}", file.display())?;
+                writeln!(out, "{imported} events imported into {}", shown(&file))?;
             }
             Self::Prune {
                 file,
@@ -305,9 +305,14 @@ fn range(after: u64, last: u64) -> String {
     text
 }
 
+/// A path, which may be of any bytes, for a terminal.
+fn shown(path: &Path) -> String {
+    forge_audit::escape(&path.to_string_lossy()).into_owned()
+}
+
 /// What an error says that does not name its file.
 fn unread<E: Into<BoxError>>(file: &Path) -> impl Fn(E) -> BoxError {
-    move |error| format!("cannot read {}: {}", file.display(), chain(&*error.into())).into()
+    move |error| format!("cannot read {}: {}", shown(file), chain(&*error.into())).into()
 }
 
 /// What a file holds of a log.
@@ -340,7 +345,7 @@ impl Holds {
         }
         let wrong = format!(
             "cannot read {}: it holds no audit log; {KINDS}",
-            file.display()
+            shown(file)
         );
         Err(wrong.into())
     }
@@ -356,7 +361,7 @@ fn there(file: &Path) -> Result<(), BoxError> {
         folder if folder.is_dir() => format!("it is a folder; {KINDS}"),
         _ => return Ok(()),
     };
-    Err(format!("cannot read {}: {what}", file.display()).into())
+    Err(format!("cannot read {}: {what}", shown(file)).into())
 }
 
 fn database(file: &Path) -> Result<(), BoxError> {
@@ -364,7 +369,7 @@ fn database(file: &Path) -> Result<(), BoxError> {
         Holds::Database => Ok(()),
         Holds::Archive => Err(format!(
             "cannot read {}: it is an archive; `forge audit import` makes a database of it",
-            file.display()
+            shown(file)
         )
         .into()),
     }
@@ -405,14 +410,11 @@ async fn verify(
     if let Some(path) = checkpoints {
         let notes = split_notes(&std::fs::read_to_string(path).map_err(unread(path))?);
         if notes.is_empty() {
-            return Err(format!("there is no checkpoint in {}", path.display()).into());
+            return Err(format!("there is no checkpoint in {}", shown(path)).into());
         }
         for note in &notes {
             let signed = open(note).ok_or_else(|| {
-                format!(
-                    "a checkpoint in {} is not signed by the key",
-                    path.display()
-                )
+                format!("a checkpoint in {} is not signed by the key", shown(path))
             })?;
             expected.push((signed.size, signed.root));
         }

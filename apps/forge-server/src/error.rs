@@ -65,7 +65,8 @@ pub enum StartError {
 }
 
 /// What an error says, and what lies behind it. A cause that says no more than the one before it is
-/// not repeated.
+/// not repeated. It may name files and what they hold, and go to a terminal: but for the ends of its
+/// lines, what could drive one is escaped.
 #[must_use]
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut told = vec![error.to_string()];
@@ -77,7 +78,9 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
             _ => told.push(cause),
         }
     }
-    told.join(": ")
+    let lines = told.join(": ");
+    let lines: Vec<_> = lines.split('\n').map(forge_audit::escape).collect();
+    lines.join("\n")
 }
 
 impl StartError {
@@ -109,5 +112,14 @@ mod tests {
             chain(&Told("cannot connect", refused)),
             "cannot connect: connection refused (os error 111)"
         );
+    }
+
+    #[test]
+    fn no_error_drives_a_terminal() {
+        let file = Told(
+            "a:\n  - \u{1b}[2Jb\r",
+            Some(Box::new(Told("\u{202e}c", None))),
+        );
+        assert_eq!(chain(&file), "a:\n  - \\u{1b}[2Jb\\r: \\u{202e}c");
     }
 }

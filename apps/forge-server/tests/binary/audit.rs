@@ -63,8 +63,14 @@ async fn an_audit_log_is_verified_and_a_change_is_found() {
             },
             3,
         ),
-        (|db| change_records(db, |records| records[1].truncate(40)), 2),
-        (|db| change_records(db, |records| drop(records.remove(3))), 4),
+        (
+            |db| change_records(db, |records| records[1].truncate(40)),
+            2,
+        ),
+        (
+            |db| change_records(db, |records| drop(records.remove(3))),
+            4,
+        ),
     ];
     for (change, position) in changes {
         let folder = TempDir::new().unwrap();
@@ -111,6 +117,16 @@ async fn an_audit_log_is_verified_and_a_change_is_found() {
                 "or an archive",
             ],
         );
+    }
+    // A name drives no terminal, and forges no line.
+    let named = data.path().join("a\u{1b}[2J\nforge: intact.db");
+    fs::write(&named, "nothing").unwrap();
+    for end in ["", ".missing"] {
+        let named = format!("{}{end}", named.display());
+        let ended = verify(Path::new(&named));
+        assert_refuses(&ended, &[r"/a\u{1b}[2J\nforge: intact.db"]);
+        assert!(!ended.stderr.contains('\u{1b}'), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     }
     // What begins as a database and is none says so once.
     let broken = data.path().join("broken.db");
