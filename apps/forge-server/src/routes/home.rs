@@ -37,7 +37,10 @@ async fn home(State(app): State<App>, request: Request) -> Result<Response, Prob
         SessionRow {
             id: session.id.to_string(),
             kind: session.kind.to_string(),
-            client: session.client.map(|client| client.to_string()),
+            // A program names itself: that may not pass for what stands around it.
+            client: session
+                .client
+                .map(|client| forge_audit::escape(client.as_str()).into_owned()),
             from: session.last_ip.map(|ip| ip.to_string()).unwrap_or_default(),
             last_used_readable: to_the_minute(&last_used),
             last_used,

@@ -463,6 +463,16 @@ async fn the_page_makes_a_token_for_an_agent_and_shows_it_once() {
         ("client_id", "<b>agent</b>"),
     ];
     agent.post_form("/auth/token", &next).await.expect(200);
+    // A name passes for nothing else on the page.
+    let form = [("client", "\u{202e}gents")];
+    let deceiving = user.submit("/tokens", &form, "same-origin").await;
+    deceiving.page(201);
+    let home = user.visit("/").await;
+    let home = home.page(200);
+    assert!(
+        home.contains(r"<strong>mcp</strong> \u{202e}gents"),
+        "{home}"
+    );
 }
 
 #[tokio::test]
