@@ -147,16 +147,16 @@ macro_rules! sql_monitor_store {
             readable.collect()
         }
 
-        fn requeues(rows: &[$row]) -> Vec<Requeued> {
-            let readable = rows.iter().filter_map(|row| match requeued(row) {
-                Ok(requeued) => Some(requeued),
-                Err(error) => {
-                    let id = id(row).unwrap_or_default();
-                    tracing::error!(%id, %error, "an alert that is to be tried again cannot be read");
-                    None
+        /// Those that can be read, and the others.
+        fn requeues(rows: &[$row]) -> (Vec<Requeued>, Vec<(Uuid, StoreError)>) {
+            let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
+            for row in rows {
+                match requeued(row) {
+                    Ok(requeued) => readable.push(requeued),
+                    Err(error) => unreadable.push((id(row).unwrap_or_default(), error)),
                 }
-            });
-            readable.collect()
+            }
+            (readable, unreadable)
         }
 
         fn requeued(row: &$row) -> Result<Requeued, StoreError> {

@@ -98,4 +98,15 @@ async fn a_malformed_alert_hides_no_other_that_is_given_up() {
     assert_eq!(ids(&dead), [fine.id]);
     assert_eq!(ids(&store.dead(9).await.unwrap()), [fine.id]);
     assert_eq!(store.outbox().await.unwrap().dead, 2);
+    // Nor does it keep others from being told that are to be tried again, nor is it asked for anew.
+    for id in [malformed.id, fine.id] {
+        let by = Lift::new(at(30), "somebody");
+        assert!(store.requeue(id, &by).await.unwrap());
+    }
+    assert_eq!(store.untold_requeues(1).await.unwrap(), []);
+    let [told] = &store.untold_requeues(1).await.unwrap()[..] else {
+        panic!("the malformed one stands before it");
+    };
+    assert_eq!(told.delivery.id, fine.id);
+    assert!(!store.requeue_told(malformed.id).await.unwrap());
 }

@@ -224,7 +224,16 @@ macro_rules! sql_alert_store {
                     .fetch_all(&self.pool)
                     .await
                     .map_err(unavailable)?;
-                    Ok(requeues(&rows))
+                    let (readable, unreadable) = requeues(&rows);
+                    // Told in the log, and once: nobody asks for it again, and it is forgotten.
+                    for (id, error) in unreadable {
+                        if self.requeue_told(id).await? {
+                            tracing::error!(
+                                %id, %error, "an alert that is to be tried again cannot be read"
+                            );
+                        }
+                    }
+                    Ok(readable)
                 })
             }
 
