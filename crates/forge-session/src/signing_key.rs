@@ -11,7 +11,7 @@ use jsonwebtoken::Algorithm;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::error::{KeyError, RandomError};
 
@@ -40,7 +40,7 @@ pub struct SigningKey {
 #[derive(Clone)]
 enum Material {
     Ed25519(Box<ed25519_dalek::SigningKey>),
-    /// The bytes themselves: a state of HMAC made of them would be as secret, and not be wiped.
+    /// The bytes themselves: a state of HMAC made of them would be as secret, a second time.
     Shared,
 }
 
@@ -143,10 +143,14 @@ impl SigningKey {
     }
 }
 
+/// Its state, which is two hashes of the secret, is wiped when it is dropped.
 fn mac(secret: &[u8], message: &[u8]) -> Hmac<Sha256> {
+    const { is_wiped::<Sha256>() };
     let mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
     mac.chain_update(message)
 }
+
+const fn is_wiped<T: ZeroizeOnDrop>() {}
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
