@@ -122,7 +122,9 @@ fn indexed(folder: &tempfile::TempDir, column: i64) -> u64 {
             while let Some((_, behind)) = rest.split_at_checked(4) {
                 rest = behind;
                 let places = number(&mut rest);
-                (0..places).for_each(|_| drop(number(&mut rest)));
+                for _ in 0..places {
+                    number(&mut rest);
+                }
                 count += places;
             }
         }
