@@ -406,6 +406,26 @@ async fn a_record_that_is_there_twice_is_found_where_a_page_ends() {
 }
 
 #[tokio::test]
+async fn what_comes_behind_many_that_are_missing_is_not_passed_over() {
+    let log = Log::new().await;
+    let mut chain = Chain::resume(log.head);
+    let more: Vec<_> = (0..40_000)
+        .map(|_| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(10)))
+        .collect();
+    log.store.append(more.into()).await.unwrap();
+    log.attack(TRIGGERS).unwrap();
+    // Nor is what is missing taken for the end, in one segment or in two.
+    for (from, until, place) in [(513, 20_000, 513), (257, 32_700, 257), (257, 32_769, 257)] {
+        log.attack(&format!(
+            "DELETE FROM audit_segment_1 WHERE first >= {from} AND first < {until}"
+        ))
+        .unwrap();
+        let broken = log.broken(Head::default()).await;
+        assert_eq!(broken.map(|(seq, _)| seq), Some(place));
+    }
+}
+
+#[tokio::test]
 async fn what_lies_in_a_block_beyond_its_tile_is_shown_to_nobody() {
     let log = Log::new().await;
     let mut chain = Chain::resume(log.head);

@@ -58,26 +58,41 @@ pub(super) fn scan(db: &Connection, after: u64, limit: usize) -> Result<Vec<Stor
 /// Shows `verifier` what comes next.
 pub(super) fn feed(db: &Connection, verifier: &mut Verifier) -> Result<(), StoreError> {
     let after = verifier.head().seq;
-    let look = |met: Met<'_>, is_sound| {
-        let looked = match &met {
-            Met::Row(reading) => verifier.look(&reading.view(), is_sound && reading.is_readable()),
-            Met::Gone(stored) => {
-                let view = stored.link().view();
-                verifier.look(&view, is_sound && stored.is_readable)
-            }
-        };
-        // The verifier keeps in mind what it found.
-        match looked {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
-    };
     let fed = Part {
         until: after.saturating_add(FED).next_multiple_of(TILE),
         limit: usize::MAX,
         is_strict: true,
     };
-    walk(db, after, &fed, look)
+    walk(db, after, &fed, |met, is_sound| {
+        look(verifier, &met, is_sound)
+    })?;
+    if verifier.head().seq == after {
+        // Where more than a page is missing the log does not end, if something comes after it.
+        let next = Part {
+            until: u64::MAX,
+            limit: 1,
+            is_strict: false,
+        };
+        walk(db, after, &next, |met, is_sound| {
+            look(verifier, &met, is_sound)
+        })?;
+    }
+    Ok(())
+}
+
+fn look(verifier: &mut Verifier, met: &Met<'_>, is_sound: bool) -> ControlFlow<()> {
+    let looked = match met {
+        Met::Row(reading) => verifier.look(&reading.view(), is_sound && reading.is_readable()),
+        Met::Gone(stored) => {
+            let view = stored.link().view();
+            verifier.look(&view, is_sound && stored.is_readable)
+        }
+    };
+    // The verifier keeps in mind what it found.
+    match looked {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    }
 }
 
 /// How far a walk goes, and how.
