@@ -406,6 +406,23 @@ async fn a_record_that_is_there_twice_is_found_where_a_page_ends() {
 }
 
 #[tokio::test]
+async fn two_segments_of_one_name_are_refused() {
+    let log = Log::new().await;
+    log.attack(
+        "CREATE TABLE loose AS SELECT * FROM audit_segments; DROP TABLE audit_segments;
+         ALTER TABLE loose RENAME TO audit_segments;
+         UPDATE audit_segments SET last = 256, state = 1, until = 9;
+         INSERT INTO audit_segments SELECT id, 257, 512, prev, since, NULL, 0 FROM audit_segments",
+    )
+    .unwrap();
+    let verified = verify_with(&log.store, Head::default(), []).await;
+    assert!(
+        matches!(verified, Err(VerifyError::Store(_))),
+        "{verified:?}"
+    );
+}
+
+#[tokio::test]
 async fn what_comes_behind_many_that_are_missing_is_not_passed_over() {
     let log = Log::new().await;
     let mut chain = Chain::resume(log.head);

@@ -159,22 +159,24 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Segment>> {
     let mut select = db.prepare_cached(
         "SELECT id, first, last, prev, since, until, state FROM audit_segments ORDER BY id",
     )?;
-    let mut before = 0;
+    let (mut before, mut id_before) = (0, i64::MIN);
     let segment = |row: &Row<'_>| {
         let (first, last): (i64, i64) = (row.get(1)?, row.get(2)?);
         // What nothing here writes, somebody else did: of two segments that say the same sequences
-        // are theirs, a query would show records of one and a walk meet those of the other.
-        let phase = Phase::of(row.get(6)?);
+        // are theirs, or that have one name, a query would show records of one and a walk meet those
+        // of the other.
+        let (id, phase) = (row.get(0)?, Phase::of(row.get(6)?));
         let is_odd = last == i64::MAX || last < first;
         if is_odd
+            || id <= id_before
             || first <= before
             || phase != Phase::Gone && (last - first).cast_unsigned() >= MAX_ROWS
         {
             return Err(rusqlite::Error::IntegralValueOutOfRange(1, first));
         }
-        before = last;
+        (before, id_before) = (last, id);
         Ok(Segment {
-            id: row.get(0)?,
+            id,
             first: first.cast_unsigned(),
             last: last.cast_unsigned(),
             prev: Hash(row.get(3)?),
