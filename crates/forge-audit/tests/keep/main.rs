@@ -6,5 +6,6 @@ mod checkpoints;
 mod following;
 mod growing;
 mod incoming;
+mod searching;
 mod segments;
 mod support;

@@ -33,42 +33,62 @@ pub(super) struct Query<'a> {
 
 impl Query<'_> {
     pub(super) fn segment(&mut self, segment: &Segment) -> Result<(), StoreError> {
-        let Some(range) = self.range(segment)? else {
+        let Some(mut range) = self.range(segment)? else {
             return Ok(());
         };
         let terms = Terms::of(self.db, segment.id, &self.selection.filter)?;
+        // What may be wanted by its keys may be another, or not be in the snapshot: then it goes on.
+        while range.start < range.end && self.found.len() < self.selection.limit {
+            self.some(segment, &mut range, &terms)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at some of `range`, and takes that off it.
+    fn some(
+        &mut self,
+        segment: &Segment,
+        range: &mut Range<u64>,
+        terms: &Terms<'_>,
+    ) -> Result<(), StoreError> {
+        let all = range.clone();
         let hot = {
             let hot = self.hot.read().unwrap_or_else(PoisonError::into_inner);
             // Empty only where this process does not write, or has not appended yet.
             let mut columns = hot.iter().filter(|c| c.id == segment.id && c.len() > 0);
             columns.next().map(|columns| {
                 let end = columns.first + columns.len() as u64;
-                (end, self.in_memory(columns, &terms, &range))
+                (end, self.in_memory(columns, terms, range))
             })
         };
         let Some((end, sequences)) = hot else {
+            range.end = range.start;
             let is_indexed = matches!(segment.phase, Phase::Sealed | Phase::Partial);
             let Some(rarest) = terms.wanted.rarest().filter(|_| is_indexed) else {
-                return self.select(segment, &range, &terms);
+                return self.select(segment, &all, terms);
             };
             let place = (segment.id, segment.first);
-            let mut sequences = index::find(self.db, place, rarest, &range)?;
+            let mut sequences = index::find(self.db, place, rarest, &all)?;
             if self.selection.order == Order::NewestFirst {
                 sequences.reverse();
             }
-            return self.each(segment, &sequences, &terms);
+            return self.each(segment, &sequences, terms);
         };
         // What was committed a moment ago is in the snapshot and may not be in memory yet: a walk
         // that went on to the next segment would pass it over.
-        let news = range.start.max(end)..range.end;
         match self.selection.order {
             Order::NewestFirst => {
-                self.select(segment, &news, &terms)?;
-                self.each(segment, &sequences, &terms)
+                range.end = range.end.min(end.max(range.start));
+                self.select(segment, &(all.start.max(end)..all.end), terms)?;
+                self.each(segment, &sequences, terms)
             }
             Order::OldestFirst => {
-                self.each(segment, &sequences, &terms)?;
-                self.select(segment, &news, &terms)
+                self.each(segment, &sequences, terms)?;
+                if range.start >= end {
+                    self.select(segment, range, terms)?;
+                    range.end = range.start;
+                }
+                Ok(())
             }
         }
     }
@@ -131,33 +151,29 @@ impl Query<'_> {
         Ok(from)
     }
 
-    fn in_memory(&self, columns: &Columns, terms: &Terms<'_>, range: &Range<u64>) -> Vec<u64> {
+    /// The sequences of those that may be wanted in some of `range`, which is taken off it.
+    fn in_memory(&self, columns: &Columns, terms: &Terms<'_>, range: &mut Range<u64>) -> Vec<u64> {
         let left = self.selection.limit - self.found.len();
-        let (mut from, mut until) = (
-            range.start,
-            range.end.min(columns.first + columns.len() as u64),
-        );
+        let end = columns.first + columns.len() as u64;
         let mut found = Vec::new();
         // In strides, since what is wanted may be everywhere.
-        while from < until && found.len() < left {
+        while range.start < range.end.min(end) && found.len() < left {
             let mut some = match self.selection.order {
                 Order::NewestFirst => {
-                    let start = from.max(until.saturating_sub(STRIDE));
-                    let mut some = columns.find(&terms.wanted, start, until);
+                    let until = range.end.min(end);
+                    range.end = range.start.max(until.saturating_sub(STRIDE));
+                    let mut some = columns.find(&terms.wanted, range.end, until);
                     some.reverse();
-                    until = start;
                     some
                 }
                 Order::OldestFirst => {
-                    let end = until.min(from + STRIDE);
-                    let some = columns.find(&terms.wanted, from, end);
-                    from = end;
-                    some
+                    let from = range.start;
+                    range.start = range.end.min(end).min(from.saturating_add(STRIDE));
+                    columns.find(&terms.wanted, from, range.start)
                 }
             };
             found.append(&mut some);
         }
-        found.truncate(left);
         found
     }
 
