@@ -269,3 +269,39 @@ async fn what_cannot_be_read_in_the_first_layout_is_found_after_it_too() {
         1.5
     );
 }
+
+#[tokio::test]
+async fn what_tells_why_others_are_gone_stays_where_there_were_no_words_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention = Retention::new().keep_all(Duration::ZERO);
+    let log = AuditLog::open(sqlite(&folder).await).await.unwrap();
+    log.record_all((0..257).map(event).collect()).await.unwrap();
+    drop(log);
+    // A segment that ends with what tells that the one before it was pruned.
+    let store = SqliteAuditStore::builder(folder.path().join("audit.db")).segment(16_640);
+    let store = Arc::new(store.open().await.unwrap());
+    let person = |n: u64| Event::new(Kind::Session, "new").actor(Actor::new(format!("person {n}")));
+    Connection::open(folder.path().join("audit.db"))
+        .unwrap()
+        .execute_batch("UPDATE audit_segments SET last = 16640 WHERE id = 2")
+        .unwrap();
+    let log = AuditLog::open(store).await.unwrap();
+    for some in 0..16 {
+        let events = (some * 1024..((some + 1) * 1024).min(16_382)).map(person);
+        log.record_all(events.collect()).await.unwrap();
+    }
+    assert_eq!(log.prune(&retention).await.unwrap(), 256);
+    assert_eq!(log.head().seq, 16_640);
+    let mut filter = Filter::default();
+    filter.actor = Some("person 7".to_owned());
+    log.erase(&filter, &Retention::new(), "request")
+        .await
+        .unwrap();
+    log.prune(&retention).await.unwrap();
+    let told = log
+        .query(&Query::new().action("audit.prune"))
+        .await
+        .unwrap();
+    assert_eq!(told.records.last().unwrap().seq, 16_640);
+    log.verify().await.unwrap();
+}

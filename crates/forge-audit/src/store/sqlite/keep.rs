@@ -222,13 +222,14 @@ fn explains(db: &Connection, segment: &Segment) -> Result<bool, StoreError> {
         return Ok(true);
     }
     let sql = format!(
-        "SELECT count(*) FILTER (WHERE word IN (?1, ?2)), count(*) FROM audit_words_{}",
+        "SELECT count(*) FILTER (WHERE word IN (?1, ?2)), coalesce(max(id), 0) FROM audit_words_{}",
         segment.id
     );
     let told = (crate::retention::PRUNE, crate::retention::ERASE);
-    let (found, words): (i64, i64) =
+    let (found, last): (i64, i64) =
         db.query_row(&sql, told, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(found > 0 || words >= i64::from(MAX_WORDS))
+    // In a dictionary that was full, also when some were taken out since, they may be none of its words.
+    Ok(found > 0 || last >= i64::from(MAX_WORDS))
 }
 
 /// Takes away a segment as a whole, without looking at its records.
