@@ -151,6 +151,8 @@ impl SqliteAuditStoreBuilder {
             db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             db.pragma_update(None, "journal_mode", "WAL")?;
             db.pragma_update(None, "synchronous", synchronous)?;
+            // Of a page that is split nothing stays where it was: who is erased later must not be there.
+            db.pragma_update(None, "secure_delete", "FAST")?;
             db.pragma_update(None, "wal_autocheckpoint", 0)?;
             db.pragma_update(
                 None,

@@ -3,6 +3,7 @@
 
 mod archives;
 mod checkpoints;
+mod erasing;
 mod following;
 mod growing;
 mod incoming;

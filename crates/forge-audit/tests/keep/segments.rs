@@ -165,7 +165,7 @@ async fn an_index_forgets_who_was_erased_and_finds_the_others() {
 /// A database as version 1 of the schema had it: with segments of which one was pruned, one pruned in
 /// part, two have an index, one has indexes of SQLite's own and one is open; person 3 was erased.
 #[cfg(feature = "archive")]
-fn layout_1(folder: &tempfile::TempDir) -> PathBuf {
+pub(crate) fn layout_1(folder: &tempfile::TempDir) -> PathBuf {
     let path = folder.path().join("audit.db");
     let packed = include_bytes!("layout-1.db.zst");
     std::fs::write(&path, zstd::decode_all(&packed[..]).unwrap()).unwrap();

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use rusqlite::Connection;
+use rusqlite::types::Value;
 
 use super::block::{self, Block};
 use super::fill::MAX_WORDS;
@@ -165,13 +166,16 @@ fn prune_segment(
         return Ok(gone);
     }
     segment.unguard(db)?;
-    for tile in (segment.first - 1) / TILE..segment.last / TILE {
-        rewrite(db, segment, tile, |seq, bytes, out| {
-            out.extend(bytes);
-            kept.binary_search(&seq).is_ok()
-        })?;
-    }
-    forget_words(db, segment)?;
+    // What is kept is moved: who is erased later must not be left where it was.
+    overwriting(db, || {
+        for tile in (segment.first - 1) / TILE..segment.last / TILE {
+            rewrite(db, segment, tile, |seq, bytes, out| {
+                out.extend(bytes);
+                kept.binary_search(&seq).is_ok()
+            })?;
+        }
+        forget_words(db, segment)
+    })?;
     segment.guard(db)?;
     index_anew(db, segment)?;
     segment.set_phase(db, Phase::Partial)?;
@@ -237,7 +241,7 @@ fn drop_segment(db: &Connection, segment: &Segment) -> Result<u64, StoreError> {
     let id = segment.id;
     db.execute_batch(&format!(
         "DROP TABLE audit_segment_{id}; DROP TABLE audit_words_{id};
-             DROP TABLE IF EXISTS audit_index_{id};"
+             DROP TABLE IF EXISTS audit_index_{id}; DROP TABLE IF EXISTS audit_unreadable_{id};"
     ))?;
     segment.set_phase(db, Phase::Gone)?;
     Ok(segment.last - segment.first + 1)
@@ -256,27 +260,47 @@ fn forget_words(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
         }));
         Ok(ControlFlow::Continue(()))
     })?;
-    let mut select = db.prepare(&format!("SELECT id FROM audit_words_{id}"))?;
-    let ids = select.query_map([], |row| row.get(0))?;
-    let ids: Vec<i64> = ids.collect::<rusqlite::Result<_>>()?;
-    let mut delete = db.prepare(&format!("DELETE FROM audit_words_{id} WHERE id = ?1"))?;
-    // With its last id a dictionary is full, and stays so: what came after is not among its words.
-    let mut empty = db.prepare(&format!(
-        "UPDATE audit_words_{id} SET word = char(0) WHERE id = ?1"
+    let mut left: Vec<(i64, Value)> = Vec::new();
+    {
+        let mut select = db.prepare(&format!("SELECT id, word FROM audit_words_{id}"))?;
+        let words = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        for word in words {
+            let (id, word) = word?;
+            if used.contains(&id) {
+                left.push((id, word));
+            } else if id == i64::from(MAX_WORDS) {
+                // With its last id a dictionary is full, and stays so: what came after is not among
+                // its words.
+                left.push((id, Value::Text("\0".to_owned())));
+            }
+        }
+    }
+    // A page that was split may still hold what lies on another now: only one that is given up is
+    // overwritten as a whole.
+    db.execute(&format!("DELETE FROM audit_words_{id}"), [])?;
+    let mut insert = db.prepare(&format!(
+        "INSERT INTO audit_words_{id} (id, word) VALUES (?1, ?2)"
     ))?;
-    for id in ids.into_iter().filter(|id| !used.contains(id)) {
-        match id == i64::from(MAX_WORDS) {
-            true => empty.execute([id])?,
-            false => delete.execute([id])?,
-        };
+    for word in left {
+        insert.execute(word)?;
     }
     Ok(())
 }
 
+/// Overwrites what `change` deletes.
+pub(super) fn overwriting<T>(
+    db: &Connection,
+    change: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    db.pragma_update(None, "secure_delete", true)?;
+    let done = change();
+    db.pragma_update(None, "secure_delete", "FAST")?;
+    done
+}
+
 /// Erases the personal part of these records. The pages that held it are overwritten.
 pub(super) fn erase(db: &Connection, sequences: &[u64]) -> Result<u64, StoreError> {
-    db.pragma_update(None, "secure_delete", true)?;
-    let erased = transaction(db, |db| {
+    let erase_all = |db: &Connection| {
         let mut erased = 0;
         for segment in segment::all(db)? {
             let own: Vec<u64> = sequences
@@ -289,9 +313,8 @@ pub(super) fn erase(db: &Connection, sequences: &[u64]) -> Result<u64, StoreErro
             }
         }
         Ok(erased)
-    });
-    db.pragma_update(None, "secure_delete", false)?;
-    let erased = erased?;
+    };
+    let erased = overwriting(db, || transaction(db, erase_all))?;
     // What the log still holds of it goes with the log.
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(erased)

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row};
 
 use super::block::Block;
 use super::fill::{Dictionary, MAX_WORDS};
-use super::keep::index_anew;
+use super::keep::{index_anew, overwriting};
 use super::pack::{CELLS, Cell, Packed, Seal};
 use super::segment::{self, Phase, Segment};
 use super::write::transaction;
@@ -24,7 +24,7 @@ pub(super) fn rows(db: &Connection) -> rusqlite::Result<Vec<i64>> {
 }
 
 /// Packs the rows of such segments into blocks, a segment a transaction. What cannot be read is there
-/// afterwards as a record that cannot, and the table it was in is kept as `audit_unreadable_<id>`.
+/// afterwards as a record that cannot, and its row is kept in `audit_unreadable_<id>`.
 pub(super) fn pack_rows(db: &Connection) -> Result<(), StoreError> {
     let due = rows(db)?;
     if due.is_empty() {
@@ -32,10 +32,21 @@ pub(super) fn pack_rows(db: &Connection) -> Result<(), StoreError> {
     }
     for segment in segment::all(db)? {
         if due.contains(&segment.id) {
-            transaction(db, |db| pack(db, &segment))?;
+            transaction(db, |db| match is_due(db, segment.id)? {
+                true => pack(db, &segment),
+                // Somebody else was faster.
+                false => Ok(()),
+            })?;
         }
     }
     Ok(())
+}
+
+/// Whether the segment has a row a record.
+fn is_due(db: &Connection, segment: i64) -> rusqlite::Result<bool> {
+    let table = format!("audit_segment_{segment}");
+    let mut select = db.prepare("SELECT 1 FROM pragma_table_info(?1) WHERE name = 'skew'")?;
+    select.exists([table])
 }
 
 fn pack(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
@@ -43,16 +54,16 @@ fn pack(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
     segment.unguard(db)?;
     let [blocks, _] = segment.tables();
     db.execute_batch(&format!(
-        "ALTER TABLE audit_segment_{id} RENAME TO audit_unreadable_{id}; {blocks}"
+        "ALTER TABLE audit_segment_{id} RENAME TO audit_rows_{id}; {blocks}"
     ))?;
     let words = Dictionary::read(db, id)?;
     let (mut block, mut last) = (Block::default(), 0);
-    let (mut is_sound, mut is_full) = (true, false);
+    let (mut unreadable, mut is_full) = (Vec::new(), false);
     {
         let mut select = db.prepare(&format!(
             "SELECT seq, time, skew, hash, salt, kind, outcome, severity, action, actor, login,
              session, address, agent, resource, request_id, details
-             FROM audit_unreadable_{id} ORDER BY seq"
+             FROM audit_rows_{id} ORDER BY seq"
         ))?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
@@ -65,7 +76,9 @@ fn pack(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
                 block.append(db, id)?;
             }
             let mut packed = packed(row)?;
-            is_sound &= packed.is_some();
+            if packed.is_none() {
+                unreadable.push(seq);
+            }
             let texts = packed.iter_mut().flat_map(Packed::words);
             is_full |= texts.fold(false, |is_full, cell| is_full | spell(cell, &words));
             block.push(seq, |out| {
@@ -76,9 +89,7 @@ fn pack(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
         }
     }
     block.append(db, id)?;
-    if is_sound {
-        db.execute_batch(&format!("DROP TABLE audit_unreadable_{id}"))?;
-    }
+    overwriting(db, || Ok(set_aside(db, id, &unreadable)?))?;
     if is_full {
         // Erasing once took the last word too.
         let last =
@@ -90,6 +101,22 @@ fn pack(db: &Connection, segment: &Segment) -> Result<(), StoreError> {
         index_anew(db, segment)?;
     }
     Ok(())
+}
+
+/// Keeps what cannot be read, for who looks into it, and of the rest no second copy: that would not
+/// be erased.
+fn set_aside(db: &Connection, id: i64, unreadable: &[u64]) -> rusqlite::Result<()> {
+    if !unreadable.is_empty() {
+        let all = format!("audit_unreadable_{id} AS SELECT * FROM audit_rows_{id} WHERE false");
+        db.execute_batch(&format!("CREATE TABLE {all}"))?;
+        let mut insert = db.prepare(&format!(
+            "INSERT INTO audit_unreadable_{id} SELECT * FROM audit_rows_{id} WHERE seq = ?1"
+        ))?;
+        for seq in unreadable {
+            insert.execute([seq.cast_signed()])?;
+        }
+    }
+    db.execute_batch(&format!("DROP TABLE audit_rows_{id}"))
 }
 
 /// Makes a text a word if it is one, since a query looks for that. Whether it stays a text.
