@@ -55,6 +55,18 @@ impl Log {
         }
     }
 
+    /// One with so many more; a verifier is shown 16 384 at once.
+    async fn long(more: u64) -> Self {
+        let mut log = Self::new().await;
+        let mut chain = Chain::resume(log.head);
+        let more: Vec<_> = (0..more)
+            .map(|_| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(10)))
+            .collect();
+        log.store.append(more.into()).await.unwrap();
+        log.head = chain.head();
+        log
+    }
+
     /// One of which much was pruned, and a little was held; with the root of before as what is
     /// expected of it.
     async fn pruned() -> Self {
@@ -339,17 +351,11 @@ fn forge(path: &Path, from: &Path, id: i64, first: i64, last: i64) {
 
 #[tokio::test]
 async fn a_segment_beside_another_is_refused_wherever_a_page_ends() {
-    let log = Log::new().await;
-    let mut chain = Chain::resume(log.head);
-    // More than a verifier is shown at once.
-    let more: Vec<_> = (0..16_500)
-        .map(|_| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(10)))
-        .collect();
-    log.store.append(more.into()).await.unwrap();
-    assert_eq!(log.broken(chain.head()).await, None);
+    let log = Log::long(16_500).await;
+    assert_eq!(log.broken(log.head).await, None);
     let other = Log::new().await;
     forge(&log.path, &other.path, 99, 1, 9);
-    let verified = verify_with(&log.store, chain.head(), []).await;
+    let verified = verify_with(&log.store, log.head, []).await;
     assert!(
         matches!(verified, Err(VerifyError::Store(_))),
         "{verified:?}"
@@ -382,14 +388,9 @@ async fn a_record_that_is_there_twice_is_found_where_others_were_pruned() {
 
 #[tokio::test]
 async fn a_record_that_is_there_twice_is_found_where_a_page_ends() {
-    let log = Log::new().await;
-    let mut chain = Chain::resume(log.head);
-    let more: Vec<_> = (0..16_500)
-        .map(|_| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(10)))
-        .collect();
-    log.store.append(more.into()).await.unwrap();
+    let log = Log::long(16_500).await;
     log.attack(TRIGGERS).unwrap();
-    assert_eq!(log.broken(chain.head()).await, None);
+    assert_eq!(log.broken(log.head).await, None);
     // In whichever block, also where what a verifier is shown at once ends.
     for seq in [2, 9, 100, 16_384, 16_386, 16_400] {
         let (first, record) = log.block_of(seq);
@@ -398,11 +399,11 @@ async fn a_record_that_is_there_twice_is_found_where_a_page_ends() {
         let insert = "INSERT INTO audit_segment_1 VALUES (?1, ?2)";
         db.execute(insert, (seq, one)).unwrap();
         let rowid = db.last_insert_rowid();
-        assert!(log.broken(chain.head()).await.is_some(), "{seq}");
+        assert!(log.broken(log.head).await.is_some(), "{seq}");
         db.execute("DELETE FROM audit_segment_1 WHERE rowid = ?1", [rowid])
             .unwrap();
     }
-    assert_eq!(log.broken(chain.head()).await, None);
+    assert_eq!(log.broken(log.head).await, None);
 }
 
 #[tokio::test]
@@ -424,12 +425,7 @@ async fn two_segments_of_one_name_are_refused() {
 
 #[tokio::test]
 async fn what_comes_behind_many_that_are_missing_is_not_passed_over() {
-    let log = Log::new().await;
-    let mut chain = Chain::resume(log.head);
-    let more: Vec<_> = (0..40_000)
-        .map(|_| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(10)))
-        .collect();
-    log.store.append(more.into()).await.unwrap();
+    let log = Log::long(40_000).await;
     log.attack(TRIGGERS).unwrap();
     // Nor is what is missing taken for the end, in one segment or in two.
     for (from, until, place) in [(513, 20_000, 513), (257, 32_700, 257), (257, 32_769, 257)] {
@@ -444,19 +440,14 @@ async fn what_comes_behind_many_that_are_missing_is_not_passed_over() {
 
 #[tokio::test]
 async fn what_lies_in_a_block_beyond_its_tile_is_shown_to_nobody() {
-    let log = Log::new().await;
-    let mut chain = Chain::resume(log.head);
-    let more: Vec<_> = (0..16_500)
-        .map(|_| chain.append(Event::new(Kind::System, "x"), Timestamp::from_micros(10)))
-        .collect();
-    log.store.append(more.into()).await.unwrap();
+    let log = Log::long(16_500).await;
     log.attack(TRIGGERS).unwrap();
     // The last block of what a verifier is shown at once.
     log.change(16_384, |records| {
         let forged = records[0].clone();
         records.extend(std::iter::repeat_n(forged, 64));
     });
-    assert_eq!(log.broken(chain.head()).await, None);
+    assert_eq!(log.broken(log.head).await, None);
     for order in [Order::NewestFirst, Order::OldestFirst] {
         let (mut query, mut found) = (Query::new().order(order).limit(1000), Vec::new());
         loop {
