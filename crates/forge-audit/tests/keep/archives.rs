@@ -189,13 +189,13 @@ async fn a_compressed_archive_is_small_and_reads_as_the_same_lines() {
     let last = write_compressed_archive(&*store, 0, &mut small).await;
     assert_eq!(last.unwrap(), 600);
     assert!(small.len() * 3 < plain.len());
-    for archive in [&plain, &small] {
+    let lines = |archive: &[u8]| {
         let mut read = Vec::new();
-        archive_lines(&archive[..])
-            .unwrap()
-            .read_to_end(&mut read)
-            .unwrap();
-        assert_eq!(read, plain);
+        archive_lines(archive).ok()?.read_to_end(&mut read).ok()?;
+        Some(read)
+    };
+    for archive in [&plain, &small] {
+        assert_eq!(lines(archive).unwrap(), plain);
     }
     // Bytes that are wrong are an error, also when the archive is only cut.
     let check = |bytes: &[u8]| {
@@ -207,6 +207,8 @@ async fn a_compressed_archive_is_small_and_reads_as_the_same_lines() {
     for at in (0..small.len()).step_by(97) {
         let mut flipped = small.clone();
         flipped[at] ^= 0x10;
-        assert!(!check(&flipped), "byte {at}");
+        // Zstandard has bits that mean nothing, as one in the head of each frame.
+        let means_the_same = || lines(&flipped).is_some_and(|read| read == plain);
+        assert!(!check(&flipped) || means_the_same(), "byte {at}");
     }
 }
