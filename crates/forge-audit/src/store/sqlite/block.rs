@@ -93,6 +93,20 @@ fn records(first: u64, bytes: &[u8]) -> Vec<Entry<'_>> {
     }
 }
 
+/// The statement that finds the blocks with records of a range: from the one on that begins last
+/// before it, or where it does.
+fn blocks(segment: i64, order: Order) -> String {
+    let direction = match order {
+        Order::NewestFirst => "DESC",
+        Order::OldestFirst => "ASC",
+    };
+    format!(
+        "SELECT first, records FROM audit_segment_{segment} WHERE first < ?2 AND first >= coalesce(
+             (SELECT max(first) FROM audit_segment_{segment} WHERE first <= ?1), ?1)
+         ORDER BY first {direction}"
+    )
+}
+
 /// Meets the records of the segment in `range`, in that order.
 pub(super) fn each(
     db: &Connection,
@@ -101,16 +115,7 @@ pub(super) fn each(
     order: Order,
     mut meet: impl FnMut(Entry<'_>) -> Result<ControlFlow<()>, StoreError>,
 ) -> Result<ControlFlow<()>, StoreError> {
-    let direction = match order {
-        Order::NewestFirst => "DESC",
-        Order::OldestFirst => "ASC",
-    };
-    // From the block on that begins last before the range, or where it does.
-    let sql = format!(
-        "SELECT first, records FROM audit_segment_{segment} WHERE first < ?2 AND first >= coalesce(
-             (SELECT max(first) FROM audit_segment_{segment} WHERE first <= ?1), ?1)
-         ORDER BY first {direction}"
-    );
+    let sql = blocks(segment, order);
     let mut select = db.prepare_cached(&sql)?;
     let mut rows = select.query((range.start.cast_signed(), range.end.cast_signed()))?;
     while let Some(row) = rows.next()? {
@@ -132,4 +137,72 @@ pub(super) fn each(
         }
     }
     Ok(ControlFlow::Continue(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_found_by_their_key_and_never_sorted() {
+        let db = Connection::open_in_memory().unwrap();
+        let table = "CREATE TABLE audit_segment_7 (first INTEGER PRIMARY KEY, records BLOB)";
+        db.execute_batch(table).unwrap();
+        for order in [Order::NewestFirst, Order::OldestFirst] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", blocks(7, order));
+            let mut explain = db.prepare(&sql).unwrap();
+            let lines = explain.query_map((1, 2), |row| row.get(3)).unwrap();
+            let lines: Vec<String> = lines.map(Result::unwrap).collect();
+            assert_eq!(
+                lines,
+                [
+                    "SEARCH audit_segment_7 USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+                    "SCALAR SUBQUERY 1",
+                    "SEARCH audit_segment_7 USING INTEGER PRIMARY KEY (rowid<?)",
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn a_block_ends_with_its_tile_its_count_and_its_bytes() {
+        let full_after = |first: u64, bytes: usize| {
+            let mut block = Block::default();
+            let mut seq = first;
+            while !block.is_full_for(seq) {
+                block.push(seq, |out| out.extend(vec![0; bytes]));
+                seq += 1;
+            }
+            assert!(block.is_full_for(seq + 1));
+            seq - first
+        };
+        assert_eq!(full_after(1, 10), RECORDS as u64);
+        assert_eq!(full_after(250, 10), 7);
+        assert_eq!(full_after(256, 10), 1);
+        assert_eq!(full_after(1, 5000), 4);
+        assert_eq!(full_after(1, 50_000), 1);
+    }
+
+    #[test]
+    fn what_is_cut_is_an_empty_record_and_the_last() {
+        let mut block = Block::default();
+        for seq in 255..=256 {
+            block.push(seq, |out| out.extend(b"abc"));
+        }
+        let met = |bytes: &[u8]| {
+            let records = records(255, bytes);
+            records
+                .iter()
+                .map(|e| (e.seq, e.bytes.len()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(met(&block.bytes), [(255, 3), (256, 3)]);
+        // Beyond the tile there is nothing.
+        assert_eq!(met(&block.bytes.repeat(3)), [(255, 3), (256, 3)]);
+        for cut in 8..block.bytes.len() {
+            assert_eq!(met(&block.bytes[..cut]), [(255, 3), (256, 0)], "{cut}");
+        }
+        assert_eq!(met(&[]), [(255, 0)]);
+        assert_eq!(met(&[0xff; 9]), [(255, 0)]);
+    }
 }
