@@ -11,6 +11,12 @@ fn start() -> Option<(Trial, Browser)> {
     Some((Trial::start(&[]), browser))
 }
 
+fn sign_in(browser: &Browser, trial: &Trial) {
+    browser.click("Sign in with GitHub");
+    authorize(browser, trial, "octo-user");
+    browser.sees("Signed in as octo-user");
+}
+
 /// On the stand-in's page: chooses an account and lets Forge sign it in.
 fn authorize(browser: &Browser, trial: &Trial, account: &str) {
     browser.sees("This is a local stand-in, not GitHub");
@@ -63,9 +69,7 @@ fn nothing_of_a_session_is_left_in_the_browser_once_it_is_over() {
         return;
     };
     browser.open(&format!("{}/", trial.url));
-    browser.click("Sign in with GitHub");
-    authorize(&browser, &trial, "octo-user");
-    browser.sees("Signed in as octo-user");
+    sign_in(&browser, &trial);
     browser.run("document.querySelector('#client').value = 'my-agent'");
     browser.click("Make a token");
     browser.sees("Token for my-agent");
@@ -145,9 +149,7 @@ fn sign_in_begun_at_localhost_comes_to_its_end() {
         return;
     };
     browser.open(&trial.url.replace("127.0.0.1", "localhost"));
-    browser.click("Sign in with GitHub");
-    authorize(&browser, &trial, "octo-user");
-    browser.sees("Signed in as octo-user");
+    sign_in(&browser, &trial);
     assert_eq!(browser.url(), format!("{}/", trial.url));
     assert_eq!(browser.complaints(), [""; 0]);
     trial.end();
@@ -161,9 +163,7 @@ fn a_page_of_another_origin_cannot_sign_a_person_out() {
     };
     let home = format!("{}/", trial.url);
     browser.open(&home);
-    browser.click("Sign in with GitHub");
-    authorize(&browser, &trial, "octo-user");
-    browser.sees("Signed in as octo-user");
+    sign_in(&browser, &trial);
 
     browser.open(&format!("{}/login/device", trial.github));
     browser.run(&format!(
@@ -185,9 +185,7 @@ fn a_person_makes_a_token_for_an_agent() {
         return;
     };
     browser.open(&format!("{}/", trial.url));
-    browser.click("Sign in with GitHub");
-    authorize(&browser, &trial, "octo-user");
-    browser.sees("Signed in as octo-user");
+    sign_in(&browser, &trial);
     browser.run("document.querySelector('#client').value = 'my-agent'");
     browser.click("Make a token");
     let page = browser.sees("Token for my-agent");
@@ -221,9 +219,7 @@ fn a_form_that_is_sent_after_the_session_ended_leads_to_sign_in() {
     );
     browser.sees("Nothing was done. Sign in again");
     assert_looks_right(&browser);
-    browser.click("Sign in with GitHub");
-    authorize(&browser, &trial, "octo-user");
-    browser.sees("Signed in as octo-user");
+    sign_in(&browser, &trial);
     assert_eq!(browser.url(), home);
     trial.end();
 }
